@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+# mayfly: one Makefile, explicit source lists, everything below $(B).
+# V=1 shows commands, WERROR=1 makes warnings errors, SAN=address,undefined
+# (or thread) builds with sanitizers: give it a B of its own.
+
+B       ?= build
+CC      ?= gcc
+MUSLCC  ?= musl-gcc
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION := 0.1.0
+SAN     ?=
+MAKEFLAGS += -rR --no-print-directory
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wvla -Wformat=2 -Wimplicit-fallthrough -Wno-format-nonliteral \
+	$(if $(WERROR),-Werror)
+STD  := -std=c11 -D_GNU_SOURCE -I. -I$(B) -DMAYFLY_VERSION='"$(VERSION)"'
+HARD := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+OPT  ?= -O2 -g
+CFLAGS_ALL := $(STD) $(OPT) $(WARN) $(HARD) \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
+	-fno-sanitize-recover=all) $(CFLAGS)
+LDFLAGS_ALL := -Wl,-z,relro,-z,now,-z,noexecstack \
+	$(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-7s %s\n'
+endif
+
+.PHONY: all
+all:
+
+# --- libraries ---------------------------------------------------------
+# base: nothing below it. vmm, x86, dev, virtio, disk, engine: what
+# mayfly-vmm is made of. run: the launcher. One list each.
+
+BASE_SRC := $(addprefix runner/base/,err.c log.c io.c ev.c)
+
+VMM_SRC := $(addprefix runner/vmm/,gmem.c bus.c ctl.c vcpu.c vm.c \
+	vm_devices.c) \
+	$(addprefix runner/x86/,boot.c zeropage.c cmdline.c regs.c cpuid.c \
+	acpi.c) \
+	$(addprefix runner/dev/,serial.c i8042.c)
+
+VIRTIO_SRC := $(addprefix runner/virtio/,queue.c mmio.c blk.c vsock.c rng.c) \
+	runner/disk/raw.c
+
+ENGINE_SRC := $(addprefix runner/engine/,engine.c kvm.c)
+
+SOFT_SRC := $(addprefix runner/engine/soft/,decode.c decode_table.c block.c \
+	emit.c int.c string.c mmu.c sys.c seg.c except.c lapic.c ioapic.c \
+	simd.c x87.c native.c soft.c)
+
+JAIL_SRC := jail/jail.c
+
+LIBS := base vmm virtio engine soft jail
+base_SRC := $(BASE_SRC)
+vmm_SRC := $(VMM_SRC)
+virtio_SRC := $(VIRTIO_SRC)
+engine_SRC := $(ENGINE_SRC)
+soft_SRC := $(SOFT_SRC)
+jail_SRC := $(JAIL_SRC)
+
+define lib_rule
+$(B)/lib$(1).a: $$($(1)_SRC:%.c=$(B)/obj/%.o)
+	$$(say) AR $$@
+	$$(Q)rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach l,$(LIBS),$(eval $(call lib_rule,$(l))))
+
+$(B)/obj/%.o: %.c
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS_$(subst /,_,$*)) -MMD -MP -c -o $@ $<
+
+# --- unit tests --------------------------------------------------------
+# tests/unit/NAME.c is one Criterion program; NAME_LIBS says what it links.
+
+UNIT :=
+UNIT_LIBS_err := base
+
+unit_bin = $(B)/tests/unit/$(1)
+define unit_rule
+$(B)/tests/unit/$(1): $(B)/obj/tests/unit/$(1).o \
+		$$(foreach l,$$(UNIT_LIBS_$(1)),$(B)/lib$$(l).a)
+	$$(say) LD $$@
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) -pie $$(LDFLAGS_ALL) -o $$@ $$(filter %.o,$$^) \
+		-Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group \
+		-lcriterion $$(UNIT_LD_$(1)) -lpthread -lm
+endef
+$(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * err: what went wrong, in words, with the errno that caused it.
+ *
+ * Set-up paths take a trailing `struct err *` owned by the caller and return
+ * 0 or -errno. The module that fails calls err_set(); each caller on the way
+ * up may name its own part with err_wrap(). Only main() prints. A `struct err`
+ * belongs to one thread; NULL is accepted everywhere and means "no words".
+ */
+#ifndef MAYFLY_BASE_ERR_H
+#define MAYFLY_BASE_ERR_H
+
+#define ERR_MSG_MAX 512
+#define ERR_HINT_MAX 256
+
+struct err {
+	int code;		    /* -errno, 0 while nothing failed */
+	char msg[ERR_MSG_MAX];	    /* "open a.img: Permission denied" */
+	char hint[ERR_HINT_MAX];    /* the remedy, or empty */
+};
+
+/*
+ * Record a failure and return @code, so that `return err_set(...)` reads well.
+ * ": strerror(-code)" is appended when @code is negative.
+ */
+int err_set(struct err *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* The same, without strerror: the words say all. */
+int err_say(struct err *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Put "fmt: " before the message that is there. Returns err->code. */
+int err_wrap(struct err *err, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Say what the user can do about it. Returns err->code. */
+int err_hint(struct err *err, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#endif

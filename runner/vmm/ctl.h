@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ctl: the control socket between launcher and mayfly-vmm.
+ *
+ * SOCK_SEQPACKET, one fixed-size struct a message, descriptors by SCM_RIGHTS.
+ * mayfly-vmm finds its end at descriptor CTL_FD. In order:
+ *
+ *	launcher -> vmm	 CTL_BOOT     once, with every descriptor
+ *	vmm -> launcher	 CTL_STARTED  the next thing is the first instruction
+ *			 CTL_FAILED   instead of STARTED: what went wrong
+ *			 CTL_STOPPED  the guest ended itself, or broke
+ *	launcher -> vmm	 CTL_QUERY    any time after STARTED
+ *	vmm -> launcher	 CTL_STATS    the answer
+ *
+ * Either end closing ends the other: the VMM exits on HUP.
+ */
+#ifndef MAYFLY_VMM_CTL_H
+#define MAYFLY_VMM_CTL_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#include "runner/base/err.h"
+
+#define CTL_FD	     3
+#define CTL_VERSION  1
+#define CTL_DISKS    4
+#define CTL_STREAMS  4
+#define CTL_CMDLINE  2048 /* with its NUL */
+#define CTL_NO_FD    (-1)
+
+enum ctl_type {
+	CTL_BOOT = 1,
+	CTL_STARTED,
+	CTL_FAILED,
+	CTL_STOPPED,
+	CTL_QUERY,
+	CTL_STATS,
+};
+
+enum ctl_engine { CTL_ENGINE_KVM = 1, CTL_ENGINE_SOFT };
+
+struct ctl_disk {
+	int32_t fd; /* index into the message's descriptors */
+	uint32_t readonly;
+};
+
+/* A guest connection to host port `port` (CID 2) becomes this stream, once. */
+struct ctl_stream {
+	uint32_t port;
+	int32_t fd;
+};
+
+struct ctl_boot {
+	uint32_t type, version;
+	uint32_t engine; /* enum ctl_engine */
+	uint32_t ncpus;
+	uint64_t ram; /* bytes */
+	uint32_t ndisks, nstreams;
+	uint32_t guest_cid; /* 0: no vsock device */
+	uint32_t verbose;   /* enum log_level */
+	/* indices into the message's descriptors, or CTL_NO_FD */
+	int32_t kvm_fd, kernel_fd, initrd_fd;
+	int32_t console_out_fd; /* guest serial output; O_NONBLOCK by the VMM */
+	int32_t console_in_fd;	/* guest serial input */
+	int32_t vsock_listen_fd; /* hybrid protocol listener, or CTL_NO_FD */
+	struct ctl_disk disk[CTL_DISKS];
+	struct ctl_stream stream[CTL_STREAMS];
+	char cmdline[CTL_CMDLINE];
+};
+
+enum ctl_stop {
+	CTL_STOP_RESET = 1, /* the guest asked for a reset (i8042, panic) */
+	CTL_STOP_POWEROFF,  /* ACPI sleep state S5 */
+	CTL_STOP_SHUTDOWN,  /* triple fault */
+	CTL_STOP_ERROR,	    /* the engine gave up; words in msg */
+};
+
+struct ctl_event {
+	uint32_t type; /* STARTED, FAILED, STOPPED, STATS */
+	uint32_t stop; /* enum ctl_stop */
+	int32_t code;  /* FAILED: -errno */
+	uint32_t ncpus; /* STARTED: what the engine really has */
+	uint64_t vcpu_ns;	 /* CPU time of all vCPU threads */
+	uint64_t start_ns;	 /* CLOCK_MONOTONIC when the vCPUs started */
+	uint64_t instructions; /* STATS, soft only, else 0 */
+	char msg[ERR_MSG_MAX];
+	char hint[ERR_HINT_MAX];
+};
+
+struct ctl_query {
+	uint32_t type, pad;
+};
+
+static_assert(sizeof(struct ctl_boot) == 64 + 8 * CTL_DISKS +
+	      8 * CTL_STREAMS + CTL_CMDLINE, "ctl_boot has no hidden padding");
+static_assert(sizeof(struct ctl_event) == 40 + ERR_MSG_MAX + ERR_HINT_MAX,
+	      "ctl_event has no hidden padding");
+
+/* Both ends. Receive validates the type, the size and every index. */
+int ctl_send_boot(int sock, const struct ctl_boot *b, const int *fds,
+		  unsigned nfds);
+int ctl_recv_boot(int sock, struct ctl_boot *b, int *fds, unsigned *nfds,
+		  struct err *err);
+int ctl_send_event(int sock, const struct ctl_event *e);
+/* 1 an event, 0 end of file, or -errno. Strings come NUL-terminated. */
+int ctl_recv_event(int sock, struct ctl_event *e);
+
+#endif
