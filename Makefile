@@ -4,7 +4,9 @@
 # (or thread) builds with sanitizers: give it a B of its own.
 
 B       ?= build
-CC      ?= gcc
+ifeq ($(filter environment command,$(firstword $(origin CC))),)
+CC      := gcc
+endif
 MUSLCC  ?= musl-gcc
 PREFIX  ?= /usr/local
 DESTDIR ?=

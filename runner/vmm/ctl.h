@@ -105,5 +105,8 @@ int ctl_recv_boot(int sock, struct ctl_boot *b, int *fds, unsigned *nfds,
 int ctl_send_event(int sock, const struct ctl_event *e);
 /* 1 an event, 0 end of file, or -errno. Strings come NUL-terminated. */
 int ctl_recv_event(int sock, struct ctl_event *e);
+int ctl_send_query(int sock);
+/* 1 a query, 0 end of file, or -errno. */
+int ctl_recv_query(int sock);
 
 #endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control socket between launcher and mayfly-vmm. */
+#include "runner/vmm/ctl.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "runner/base/io.h"
+#include "runner/base/log.h"
+#include "runner/base/mem.h"
+#include "runner/engine/engine.h"
+
+/* The six plain ones, and every disk and stream. */
+#define CTL_FDS_MAX (6 + CTL_DISKS + CTL_STREAMS)
+static_assert(CTL_FDS_MAX <= IO_FDS_MAX, "a boot message fits one datagram");
+
+int ctl_send_boot(int sock, const struct ctl_boot *b, const int *fds,
+		  unsigned nfds)
+{
+	return io_send_fds(sock, b, sizeof(*b), fds, nfds);
+}
+
+/* Every index names a descriptor that came, and no two name the same. */
+static int take_index(int32_t idx, unsigned nfds, uint32_t *seen)
+{
+	if (idx == CTL_NO_FD)
+		return 1;
+	if (idx < 0 || (unsigned)idx >= nfds || *seen & 1u << idx)
+		return 0;
+	*seen |= 1u << idx;
+	return 1;
+}
+
+static int indices_ok(const struct ctl_boot *b, unsigned nfds)
+{
+	const int32_t plain[] = { b->kvm_fd,	     b->kernel_fd,
+				  b->initrd_fd,	     b->console_out_fd,
+				  b->console_in_fd,  b->vsock_listen_fd };
+	uint32_t seen = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(plain); i++)
+		if (!take_index(plain[i], nfds, &seen))
+			return 0;
+	for (unsigned i = 0; i < b->ndisks; i++)
+		if (b->disk[i].fd == CTL_NO_FD ||
+		    !take_index(b->disk[i].fd, nfds, &seen))
+			return 0;
+	for (unsigned i = 0; i < b->nstreams; i++)
+		if (b->stream[i].fd == CTL_NO_FD ||
+		    !take_index(b->stream[i].fd, nfds, &seen))
+			return 0;
+	/* A descriptor that nothing names would stay open unowned. */
+	return nfds >= 32 ? 0 : seen == (1u << nfds) - 1;
+}
+
+static const char *boot_flaw(const struct ctl_boot *b, unsigned nfds)
+{
+	if (b->type != CTL_BOOT || b->version != CTL_VERSION)
+		return "type or version";
+	if (b->engine != CTL_ENGINE_KVM && b->engine != CTL_ENGINE_SOFT)
+		return "engine";
+	if (!b->ncpus || b->ncpus > ENGINE_CPUS_MAX)
+		return "ncpus";
+	if (b->ndisks > CTL_DISKS || b->nstreams > CTL_STREAMS)
+		return "counts";
+	for (unsigned i = 0; i < b->ndisks; i++)
+		if (b->disk[i].readonly > 1)
+			return "readonly";
+	/* virtio 1.2 5.10.4: CIDs 0 to 2 and 2^32 - 1 are reserved. */
+	if (b->guest_cid == 1 || b->guest_cid == 2 ||
+	    b->guest_cid == UINT32_MAX)
+		return "guest_cid";
+	if (!b->guest_cid &&
+	    (b->nstreams || b->vsock_listen_fd != CTL_NO_FD))
+		return "streams without guest_cid";
+	if (b->verbose > LOG_DEBUG)
+		return "verbose";
+	if (!memchr(b->cmdline, '\0', sizeof(b->cmdline)))
+		return "cmdline";
+	if (!indices_ok(b, nfds))
+		return "descriptors";
+	if (b->kernel_fd == CTL_NO_FD)
+		return "kernel_fd";
+	if ((b->engine == CTL_ENGINE_KVM) != (b->kvm_fd != CTL_NO_FD))
+		return "kvm_fd";
+	return NULL;
+}
+
+int ctl_recv_boot(int sock, struct ctl_boot *b, int *fds, unsigned *nfds,
+		  struct err *err)
+{
+	size_t got = *nfds;
+	const char *flaw;
+	ssize_t n;
+
+	*nfds = 0;
+	n = io_recv_fds(sock, b, sizeof(*b), fds, &got);
+	if (n < 0)
+		return err_set(err, (int)n, "control socket: receive");
+	flaw = (size_t)n != sizeof(*b) ? "size" : boot_flaw(b, (unsigned)got);
+	if (flaw) {
+		while (got)
+			close(fds[--got]);
+		return err_say(err, -EPROTO, "boot message: bad %s", flaw);
+	}
+	*nfds = (unsigned)got;
+	return 0;
+}
+
+/* One plain message of exactly @len bytes: 1, 0 at end of file or -errno. */
+static int recv_exact(int sock, void *buf, size_t len)
+{
+	size_t none = 0;
+	ssize_t n = io_recv_fds(sock, buf, len, NULL, &none);
+
+	if (n <= 0)
+		return (int)n;
+	return (size_t)n == len ? 1 : -EPROTO;
+}
+
+int ctl_send_event(int sock, const struct ctl_event *e)
+{
+	return io_send_fds(sock, e, sizeof(*e), NULL, 0);
+}
+
+int ctl_recv_event(int sock, struct ctl_event *e)
+{
+	int r = recv_exact(sock, e, sizeof(*e));
+
+	if (r <= 0)
+		return r;
+	e->msg[sizeof(e->msg) - 1] = '\0';
+	e->hint[sizeof(e->hint) - 1] = '\0';
+	switch (e->type) {
+	case CTL_STARTED:
+	case CTL_FAILED:
+	case CTL_STATS:
+		return 1;
+	case CTL_STOPPED:
+		return e->stop >= CTL_STOP_RESET && e->stop <= CTL_STOP_ERROR
+			       ? 1
+			       : -EPROTO;
+	default:
+		return -EPROTO;
+	}
+}
+
+int ctl_send_query(int sock)
+{
+	struct ctl_query q = { .type = CTL_QUERY };
+
+	return io_send_fds(sock, &q, sizeof(q), NULL, 0);
+}
+
+int ctl_recv_query(int sock)
+{
+	struct ctl_query q;
+	int r = recv_exact(sock, &q, sizeof(q));
+
+	return r == 1 && q.type != CTL_QUERY ? -EPROTO : r;
+}
