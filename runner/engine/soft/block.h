@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * block: decoded code, cached by physical address.
+ *
+ * A block is a run of instructions that starts at one physical address and
+ * ends at a branch, at an instruction that changes the machine's mode, at
+ * the page's end, or after BLOCK_INSNS instructions. Only a block's first
+ * instruction may cross into a second page; the block then belongs to both.
+ * Pages that hold blocks are write-protected in the TLB (mmu.h); a write
+ * drops every block of the page. Blocks and uops come from one arena that is
+ * emptied as a whole, between blocks, when full: a pointer to a dropped block
+ * stays readable until then.
+ *
+ * emit.c turns instructions into uops and is the one place that a translating
+ * back end would replace.
+ */
+#ifndef MAYFLY_SOFT_BLOCK_H
+#define MAYFLY_SOFT_BLOCK_H
+
+#include "runner/engine/soft/cpu.h"
+#include "runner/engine/soft/decode.h"
+
+#define BLOCK_INSNS 32
+/* An instruction makes at most this many uops, and a block one more. */
+#define EMIT_MAX 4
+#define BLOCK_UOPS (BLOCK_INSNS * EMIT_MAX + 1)
+
+struct block {
+	uint64_t key;	      /* physical address | mode bits 0..2^3 in bit 60.. */
+	uint64_t gpa2;	      /* page of the second part, or BLOCK_ONE_PAGE */
+	struct block *hash_next;
+	struct block *page_next[2]; /* lists of gpa's and gpa2's page */
+	uint32_t ninsns;
+	uint16_t nbytes;
+	uint8_t dead;	      /* dropped: do not enter */
+	const struct uop *uops;
+};
+#define BLOCK_ONE_PAGE UINT64_MAX
+
+struct code_cache;
+
+struct code_cache *code_new(uint64_t ram_top);
+void code_free(struct code_cache *c);
+
+/* The block at cpu->rip in the present mode, decoded now if need be. Raises
+ * on a fetch fault. @one: a block of just one instruction, not cached. */
+const struct block *block_get(struct cpu *cpu, int one);
+
+/* Does this page hold decoded code? Any thread. */
+int code_page_test(const struct code_cache *c, uint64_t gpa);
+/* vCPU thread: drop every block of the page. */
+void code_drop_page(struct cpu *cpu, uint64_t gpa);
+/* Any thread: a device wrote; the vCPU drops the pages at its next look. */
+void code_note_write(struct code_cache *c, uint64_t gpa, uint64_t len);
+void code_drop_noted(struct cpu *cpu);
+
+/* --- emit -------------------------------------------------------------- */
+
+struct emitter {
+	struct uop *uops;
+	unsigned n;
+	uint16_t off;	/* of the instruction being emitted */
+	uint8_t len;
+	uint8_t ends;	/* the block ends after this instruction */
+	struct cpu *cpu;
+};
+
+/* Append a uop for the current instruction, operands absent. */
+struct uop *emit_uop(struct emitter *e, uop_fn fn);
+/* Fill base, index, scale, seg, disp from the insn's memory operand; emits a
+ * uop that computes the address into SLOT_TMP first where the addressing is
+ * not plain (32-bit addresses, 64-bit displacement). So: call it BEFORE
+ * emit_uop() and apply the result: */
+struct emit_ea {
+	int32_t disp;
+	uint8_t base, index, seg, scale;
+};
+struct emit_ea emit_address(struct emitter *e, const struct insn *in);
+static inline void emit_set_ea(struct uop *u, struct emit_ea a)
+{
+	u->disp = a.disp;
+	u->base = a.base;
+	u->index = a.index;
+	u->seg = a.seg;
+	u->scale = a.scale;
+}
+/* Byte offset in r[] of a GPR operand (OPND_GPR or OPND_GPR8H). */
+uint8_t emit_reg(const struct opnd *o);
+
+/* One instruction; never fails: what is not implemented raises #UD. */
+void emit_insn(struct emitter *e, const struct insn *in);
+
+/* Parts of emit_insn() by family, each in the file of its handlers. Return 1
+ * when the instruction is theirs. */
+int emit_string(struct emitter *e, const struct insn *in); /* string.c */
+int emit_system(struct emitter *e, const struct insn *in); /* sys.c, seg.c */
+int emit_simd(struct emitter *e, const struct insn *in);   /* simd.c, x87.c */
+
+#endif
