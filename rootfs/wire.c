@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Frames of the host/guest protocol: encode, decode, refuse. */
+#include "rootfs/wire.h"
+
+#include <errno.h>
+
+/* What a frame of each type may be. from is 1 + enum wire_from: a hole in
+ * the table is nobody's frame. */
+static const struct rule {
+	uint32_t from, min, max;
+} rules[WIRE_TYPES] = {
+#define RULE(who, lo, hi) { 1 + WIRE_FROM_##who, (lo), (hi) }
+#define FIXED(who, type)  RULE(who, sizeof(type), sizeof(type))
+	[WIRE_READY] = FIXED(GUEST, struct wire_ready),
+	[WIRE_EXEC] = RULE(HOST, sizeof(struct wire_exec), WIRE_EXEC_MAX),
+	[WIRE_STARTED] = FIXED(GUEST, struct wire_started),
+	[WIRE_STDIN] = RULE(HOST, 1, WIRE_DATA_MAX),
+	[WIRE_STDIN_EOF] = RULE(HOST, 0, 0),
+	[WIRE_STDIN_ACK] = FIXED(GUEST, struct wire_ack),
+	[WIRE_STDOUT] = RULE(GUEST, 1, WIRE_DATA_MAX),
+	[WIRE_STDERR] = RULE(GUEST, 1, WIRE_DATA_MAX),
+	[WIRE_SIGNAL] = FIXED(HOST, struct wire_signal),
+	[WIRE_WINCH] = FIXED(HOST, struct wire_winch),
+	[WIRE_EXIT] = FIXED(GUEST, struct wire_exit),
+#undef FIXED
+#undef RULE
+};
+
+void wire_reader_init(struct wire_reader *r, enum wire_from from)
+{
+	r->from = from;
+	r->head = 0;
+	r->tail = 0;
+}
+
+void *wire_room(struct wire_reader *r, size_t *room)
+{
+	uint32_t have = r->tail - r->head;
+
+	/* Move the unfinished frame to the front, but not for every read. */
+	if (!have || sizeof(r->buf) - r->tail < WIRE_HDR + WIRE_DATA_MAX) {
+		memmove(r->buf, r->buf + r->head, have);
+		r->head = 0;
+		r->tail = have;
+	}
+	*room = sizeof(r->buf) - r->tail;
+	return r->buf + r->tail;
+}
+
+void wire_filled(struct wire_reader *r, size_t n)
+{
+	assert(n <= sizeof(r->buf) - r->tail);
+	r->tail += (uint32_t)n;
+}
+
+static int hdr_ok(const struct wire_hdr *h, enum wire_from from)
+{
+	const struct rule *rule;
+
+	if (h->type >= WIRE_TYPES || h->stream)
+		return 0;
+	rule = &rules[h->type];
+	return rule->from == 1u + from && h->len >= rule->min &&
+	       h->len <= rule->max;
+}
+
+int wire_next(struct wire_reader *r, struct wire_frame *f)
+{
+	uint32_t have = r->tail - r->head;
+	struct wire_hdr h;
+
+	if (have < WIRE_HDR)
+		return 0;
+	memcpy(&h, r->buf + r->head, sizeof(h));
+	if (!hdr_ok(&h, r->from))
+		return -EPROTO;
+	if (have - WIRE_HDR < h.len)
+		return 0;
+	f->type = h.type;
+	f->len = h.len;
+	f->data = r->buf + r->head + WIRE_HDR;
+	r->head += WIRE_HDR + h.len;
+	return 1;
+}
+
+/* A place in a payload and where it ends. */
+struct cursor {
+	uint8_t *p, *end;
+};
+
+static int put_string(struct cursor *c, const char *s)
+{
+	size_t n = strlen(s);
+	uint32_t len = (uint32_t)n;
+
+	if (n >= WIRE_EXEC_MAX || (size_t)(c->end - c->p) < sizeof(len) + n + 1)
+		return -E2BIG;
+	memcpy(c->p, &len, sizeof(len));
+	memcpy(c->p + sizeof(len), s, n + 1);
+	c->p += sizeof(len) + n + 1;
+	return 0;
+}
+
+/* The number of strings, or -E2BIG. */
+static long put_list(struct cursor *c, char *const *list)
+{
+	long n;
+
+	for (n = 0; list[n]; n++) {
+		if (n >= (long)WIRE_STRINGS_MAX || put_string(c, list[n]))
+			return -E2BIG;
+	}
+	return n;
+}
+
+long wire_put_exec(void *buf, size_t cap, const struct wire_command *cmd)
+{
+	struct wire_exec head = cmd->head;
+	uint8_t *payload = (uint8_t *)buf + WIRE_HDR;
+	struct cursor c;
+	long argc, envc;
+	uint32_t len;
+
+	if (cap > WIRE_HDR + WIRE_EXEC_MAX)
+		cap = WIRE_HDR + WIRE_EXEC_MAX;
+	if (cap < WIRE_HDR + sizeof(head))
+		return -E2BIG;
+	c.p = payload + sizeof(head);
+	c.end = (uint8_t *)buf + cap;
+	argc = put_list(&c, cmd->argv);
+	if (argc < 0)
+		return argc;
+	envc = put_list(&c, cmd->env);
+	if (envc < 0)
+		return envc;
+	if (argc + envc > (long)WIRE_STRINGS_MAX || put_string(&c, cmd->cwd) ||
+	    put_string(&c, cmd->user))
+		return -E2BIG;
+	head.argc = (uint32_t)argc;
+	head.envc = (uint32_t)envc;
+	len = (uint32_t)(c.p - payload);
+	memcpy(payload, &head, sizeof(head));
+	wire_put_hdr(buf, WIRE_EXEC, len);
+	return (long)(WIRE_HDR + len);
+}
+
+static char *get_string(struct cursor *c)
+{
+	size_t left = (size_t)(c->end - c->p);
+	uint32_t len;
+	char *s;
+
+	if (left < sizeof(len) + 1)
+		return NULL;
+	memcpy(&len, c->p, sizeof(len));
+	left -= sizeof(len) + 1;
+	s = (char *)c->p + sizeof(len);
+	/* The first NUL must be the one that ends it. */
+	if (len > left || memchr(s, 0, (size_t)len + 1) != s + len)
+		return NULL;
+	c->p += sizeof(len) + len + 1;
+	return s;
+}
+
+int wire_get_exec(const struct wire_frame *f, char **slots,
+		  struct wire_command *cmd)
+{
+	struct wire_exec *h = &cmd->head;
+	struct cursor c = { f->data, f->data + f->len };
+	uint32_t i;
+
+	if (f->len < sizeof(*h))
+		return -EPROTO;
+	memcpy(h, c.p, sizeof(*h));
+	c.p += sizeof(*h);
+	if (!h->argc || h->argc > WIRE_STRINGS_MAX ||
+	    h->envc > WIRE_STRINGS_MAX - h->argc ||
+	    h->flags & ~(uint32_t)WIRE_EXEC_FLAGS)
+		return -EPROTO;
+	cmd->argv = slots;
+	for (i = 0; i < h->argc; i++) {
+		*slots = get_string(&c);
+		if (!*slots++)
+			return -EPROTO;
+	}
+	*slots++ = NULL;
+	cmd->env = slots;
+	for (i = 0; i < h->envc; i++) {
+		*slots = get_string(&c);
+		if (!*slots || strchr(*slots, '=') <= *slots)
+			return -EPROTO;
+		slots++;
+	}
+	*slots = NULL;
+	cmd->cwd = get_string(&c);
+	cmd->user = cmd->cwd ? get_string(&c) : NULL;
+	if (!cmd->user || (cmd->cwd[0] && cmd->cwd[0] != '/'))
+		return -EPROTO;
+	return c.p == c.end ? 0 : -EPROTO;
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * wire: what launcher and mayfly-agent say to each other.
+ *
+ * One byte stream: the agent connects by vsock to the host (CID 2), port
+ * WIRE_PORT. Both ways it carries frames: struct wire_hdr, then `len` bytes.
+ * All numbers are little-endian.
+ *
+ *	guest -> host  READY	 once, first: the agent is up
+ *	host -> guest  EXEC	 once; may be sent before READY was seen
+ *	guest -> host  STARTED	 the program runs; left out if it could not
+ *	both ways      STDIN, STDIN_EOF, SIGNAL, WINCH down;
+ *		       STDOUT, STDERR, STDIN_ACK up
+ *	guest -> host  EXIT	 last: every STDOUT and STDERR byte is before it
+ *
+ * Then the host ends the VM. A side that loses the stream, or reads a frame
+ * that may not be there, gives up on the other: the agent resets the machine,
+ * the launcher kills it.
+ *
+ * Flow control: output is held back by the stream alone. Input must not be,
+ * or a command that does not read would stop SIGNAL frames: the host may have
+ * at most WIRE_STDIN_WINDOW bytes of STDIN payload that STDIN_ACK frames have
+ * not counted yet, and the agent has room for them. So the agent never stops
+ * reading the stream, and the host may stop at any time.
+ *
+ * No allocation, no global state; a struct wire_reader belongs to one thread.
+ * Compiled with glibc for the launcher and musl for the agent.
+ */
+#ifndef MAYFLY_WIRE_H
+#define MAYFLY_WIRE_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define WIRE_VERSION 1
+#define WIRE_PORT    1024
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	      "wire structures are read and written as they are");
+
+struct wire_hdr {
+	uint32_t len; /* payload bytes that follow */
+	uint16_t type;
+	uint16_t stream; /* 0: there is one command */
+};
+
+#define WIRE_HDR	  8u
+/* A full data frame with its header is one vsock packet of Linux (64 KiB). */
+#define WIRE_DATA_MAX	  (65536u - WIRE_HDR)
+#define WIRE_EXEC_MAX	  262144u /* argv and environment */
+#define WIRE_STDIN_WINDOW 262144u
+#define WIRE_STRINGS_MAX  8192u /* argv and environment entries together */
+#define WIRE_UNKNOWN	  UINT64_MAX
+
+static_assert(sizeof(struct wire_hdr) == WIRE_HDR, "wire_hdr");
+
+enum wire_type {
+	WIRE_READY = 1, /* struct wire_ready */
+	WIRE_EXEC,	/* struct wire_exec, then strings */
+	WIRE_STARTED,	/* struct wire_started */
+	WIRE_STDIN,	/* 1 to WIRE_DATA_MAX bytes */
+	WIRE_STDIN_EOF, /* nothing */
+	WIRE_STDIN_ACK, /* struct wire_ack */
+	WIRE_STDOUT,	/* 1 to WIRE_DATA_MAX bytes */
+	WIRE_STDERR,	/* 1 to WIRE_DATA_MAX bytes */
+	WIRE_SIGNAL,	/* struct wire_signal */
+	WIRE_WINCH,	/* struct wire_winch */
+	WIRE_EXIT,	/* struct wire_exit */
+	WIRE_TYPES,
+};
+
+struct wire_ready {
+	uint32_t version; /* WIRE_VERSION */
+	uint32_t pad;
+	uint64_t boot_ns; /* since the guest kernel started, by its clock */
+};
+
+enum wire_exec_flags {
+	WIRE_EXEC_STDIN = 1, /* else /dev/null */
+	WIRE_EXEC_TTY = 2,   /* a terminal; STDERR comes as STDOUT */
+	WIRE_EXEC_FLAGS = 3,
+};
+
+/*
+ * Followed by argc + envc + 2 strings: argv, environment ("NAME=value"), cwd
+ * ("" or absolute), user ("" or name|uid[:name|gid]). A string is u32 length,
+ * that many bytes, none of them NUL, and one NUL that the length leaves out.
+ */
+struct wire_exec {
+	uint32_t flags;
+	uint32_t argc; /* at least 1 */
+	uint32_t envc;
+	uint16_t rows, cols;  /* of the terminal; 0: leave */
+	uint64_t realtime_ns; /* CLOCK_REALTIME to set; 0: leave */
+	uint64_t memory_max;  /* bytes for the command; 0: no limit */
+	uint32_t pids_max;    /* 0: no limit */
+	uint32_t pad;
+};
+
+struct wire_started {
+	uint32_t pid; /* in the guest */
+	uint32_t pad;
+	uint64_t boot_ns;
+};
+
+struct wire_ack {
+	uint32_t bytes; /* of STDIN payload that the command has taken */
+};
+
+struct wire_signal {
+	uint32_t signo; /* Linux x86-64 number, 1 to 64 */
+};
+
+struct wire_winch {
+	uint16_t rows, cols;
+};
+
+/* What kept the program from starting. */
+enum wire_stage {
+	WIRE_STAGE_RUN, /* nothing: it ran */
+	WIRE_STAGE_FORK,
+	WIRE_STAGE_USER,
+	WIRE_STAGE_CWD,
+	WIRE_STAGE_EXEC,
+	WIRE_STAGES,
+};
+
+struct wire_exit {
+	uint32_t code;	 /* exit status; 126 or 127 if it never ran */
+	uint32_t signal; /* what killed it, or 0; code is 0 then */
+	uint32_t stage;	 /* enum wire_stage */
+	uint32_t error;	 /* errno of that stage, or 0 */
+	/* Each of these may be WIRE_UNKNOWN. */
+	uint64_t user_us, system_us; /* CPU time */
+	uint64_t memory_peak;	     /* bytes */
+	uint64_t oom_kills;
+	uint64_t pids_refused; /* forks that pids_max refused */
+	uint64_t disk_avail;   /* bytes left on the root file system */
+};
+
+static_assert(sizeof(struct wire_ready) == 16, "wire_ready");
+static_assert(sizeof(struct wire_exec) == 40, "wire_exec");
+static_assert(offsetof(struct wire_exec, realtime_ns) == 16, "wire_exec");
+static_assert(offsetof(struct wire_exec, pids_max) == 32, "wire_exec");
+static_assert(sizeof(struct wire_started) == 16, "wire_started");
+static_assert(sizeof(struct wire_ack) == 4, "wire_ack");
+static_assert(sizeof(struct wire_signal) == 4, "wire_signal");
+static_assert(sizeof(struct wire_winch) == 4, "wire_winch");
+static_assert(sizeof(struct wire_exit) == 64, "wire_exit");
+static_assert(offsetof(struct wire_exit, user_us) == 16, "wire_exit");
+
+/* Whose frames these are: each side refuses the types of its own. */
+enum wire_from { WIRE_FROM_GUEST, WIRE_FROM_HOST };
+
+struct wire_frame {
+	uint16_t type;
+	uint32_t len;
+	uint8_t *data; /* inside the reader, until the next wire_room() */
+};
+
+/*
+ * The incremental decoder: read(2) into wire_room(), say how much came by
+ * wire_filled(), take frames from wire_next() until it gives 0. The buffer
+ * is touched only as far as bytes came.
+ */
+struct wire_reader {
+	enum wire_from from;
+	uint32_t head, tail; /* the bytes not yet given out */
+	uint8_t buf[WIRE_HDR + WIRE_EXEC_MAX];
+};
+
+void wire_reader_init(struct wire_reader *r, enum wire_from from);
+/* Where to read to. *@room is never 0 once wire_next() gave 0. */
+void *wire_room(struct wire_reader *r, size_t *room);
+void wire_filled(struct wire_reader *r, size_t n);
+/* 1 a frame, its length right for its type; 0 more bytes are needed;
+ * -EPROTO as soon as a header is wrong: close the stream. */
+int wire_next(struct wire_reader *r, struct wire_frame *f);
+
+/* Write a header; WIRE_HDR bytes. */
+static inline void wire_put_hdr(void *p, enum wire_type type, uint32_t len)
+{
+	struct wire_hdr h = { .len = len, .type = (uint16_t)type };
+
+	memcpy(p, &h, sizeof(h));
+}
+
+/* Write a whole frame of a fixed-size type; returns its length. */
+static inline size_t wire_put(void *p, enum wire_type type, const void *payload,
+			      uint32_t len)
+{
+	wire_put_hdr(p, type, len);
+	if (len)
+		memcpy((uint8_t *)p + WIRE_HDR, payload, len);
+	return WIRE_HDR + len;
+}
+
+/* The payload of a fixed-size type; wire_next() has checked the size. */
+static inline void wire_get(const struct wire_frame *f, void *out, size_t size)
+{
+	memcpy(out, f->data, size);
+}
+
+/* An EXEC frame in C's terms; argc and envc are counted by the encoder. */
+struct wire_command {
+	struct wire_exec head;
+	char *const *argv; /* NULL-terminated */
+	char *const *env;
+	const char *cwd;
+	const char *user;
+};
+
+/* Write the whole frame to @buf. Its length, or -E2BIG where it does not fit
+ * @cap or a limit above. */
+long wire_put_exec(void *buf, size_t cap, const struct wire_command *c);
+
+/* Room for both lists with their NULLs. */
+#define WIRE_SLOTS (WIRE_STRINGS_MAX + 2)
+
+/* Take an EXEC frame apart; strings stay in the frame, their pointers go to
+ * @slots[WIRE_SLOTS]. 0 or -EPROTO. */
+int wire_get_exec(const struct wire_frame *f, char **slots,
+		  struct wire_command *c);
+
+#endif
