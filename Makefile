@@ -49,10 +49,12 @@ VMM_SRC := $(addprefix runner/vmm/,gmem.c bus.c ctl.c vcpu.c vm.c \
 	acpi.c) \
 	$(addprefix runner/dev/,serial.c i8042.c)
 
-VIRTIO_SRC := $(addprefix runner/virtio/,queue.c mmio.c blk.c vsock.c rng.c) \
+VIRTIO_SRC := $(addprefix runner/virtio/,queue.c virtio.c mmio.c blk.c vsock.c \
+	vsock_conn.c rng.c) \
 	runner/disk/raw.c
 
-ENGINE_SRC := $(addprefix runner/engine/,engine.c kvm.c)
+ENGINE_SRC := $(addprefix runner/engine/,engine.c kvm.c kvm_state.c probe.c \
+	probe_cache.c probe_guest.S)
 
 SOFT_SRC := $(addprefix runner/engine/soft/,decode.c decode_table.c block.c \
 	emit.c int.c string.c mmu.c sys.c seg.c except.c lapic.c ioapic.c \
@@ -69,7 +71,7 @@ soft_SRC := $(SOFT_SRC)
 jail_SRC := $(JAIL_SRC)
 
 define lib_rule
-$(B)/lib$(1).a: $$($(1)_SRC:%.c=$(B)/obj/%.o)
+$(B)/lib$(1).a: $$(addprefix $(B)/obj/,$$(addsuffix .o,$$(basename $$($(1)_SRC))))
 	$$(say) AR $$@
 	$$(Q)rm -f $$@ && ar rcs $$@ $$^
 endef
@@ -80,11 +82,19 @@ $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS_$(subst /,_,$*)) -MMD -MP -c -o $@ $<
 
+$(B)/obj/%.o: %.S
+	$(say) AS $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I. -MMD -MP -c -o $@ $<
+
 # --- unit tests --------------------------------------------------------
 # tests/unit/NAME.c is one Criterion program; NAME_LIBS says what it links.
 
 UNIT :=
 UNIT_LIBS_err := base
+UNIT += gmem bus ctl boot acpi serial cpuid
+$(foreach t,gmem bus ctl boot acpi serial cpuid,\
+	$(eval UNIT_LIBS_$(t) := vmm base))
 
 unit_bin = $(B)/tests/unit/$(1)
 define unit_rule
