@@ -207,7 +207,7 @@ static void check_end(struct vm *vm)
 	    ioctl(vm->cpu, KVM_GET_REGS, &r) < 0)
 		wrong(vm->sh, "its registers cannot be read");
 	else if (r.r12 != PROBE_MAGIC || s.cs.selector != PROBE_CS ||
-		 s.cs.dpl != 0 || s.ss.selector != 0)
+		 s.cs.dpl != 0 || s.ss.selector != PROBE_SS)
 		wrong(vm->sh, "a register is wrong after it");
 	else
 		vm->sh->report.outcome = OUT_RIGHT;
