@@ -49,8 +49,8 @@ VMM_SRC := $(addprefix runner/vmm/,gmem.c bus.c ctl.c vcpu.c vm.c \
 	acpi.c) \
 	$(addprefix runner/dev/,serial.c i8042.c)
 
-VIRTIO_SRC := $(addprefix runner/virtio/,queue.c virtio.c mmio.c blk.c vsock.c \
-	vsock_conn.c rng.c) \
+VIRTIO_SRC := $(addprefix runner/virtio/,queue.c virtio.c mmio.c blk.c \
+	vsock.c vsock_conn.c rng.c) \
 	runner/disk/raw.c
 
 ENGINE_SRC := $(addprefix runner/engine/,engine.c kvm.c kvm_state.c probe.c \

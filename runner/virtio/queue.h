@@ -30,12 +30,16 @@ struct gmem;
 
 #define VIRTQ_SIZE_MAX 256 /* descriptors of a queue, segments of a chain */
 
-/* virtio 1.2 2.7.5: flags of a descriptor. */
+/* Features of the ring, virtio 1.2 chapter 6. */
+#define VIRTIO_F_INDIRECT_DESC (1ull << 28)
+#define VIRTIO_F_EVENT_IDX     (1ull << 29)
+
+/* 2.7.5: flags of a descriptor. */
 #define VRING_DESC_F_NEXT     1
 #define VRING_DESC_F_WRITE    2 /* the device writes, else it reads */
 #define VRING_DESC_F_INDIRECT 4
 
-/* 2.7.6, 2.7.8: one side asks the other not to notify. */
+/* 2.7.6: the driver asks for no interrupts. */
 #define VRING_AVAIL_F_NO_INTERRUPT 1
 
 struct vring_desc {
@@ -78,7 +82,7 @@ struct virtq {
 	const struct vring_desc *desc;
 	const struct vring_avail *avail;
 	struct vring_used *used;
-	bool event_idx;
+	bool event_idx, indirect;
 
 	uint16_t next_avail;  /* index of the next chain to take */
 	uint16_t next_used;   /* our used idx: the guest's copy is not read */
@@ -102,8 +106,9 @@ struct virtq_chain {
 /* To what a reset leaves. */
 void virtq_reset(struct virtq *q);
 
-/* Freeze: -EINVAL for a bad size or alignment, -EFAULT outside RAM. */
-int virtq_start(struct virtq *q, const struct gmem *gm, bool event_idx);
+/* Freeze: -EINVAL for a bad size or alignment, -EFAULT outside RAM.
+ * @features: what the driver accepted. */
+int virtq_start(struct virtq *q, const struct gmem *gm, uint64_t features);
 
 static inline bool virtq_running(const struct virtq *q)
 {

@@ -77,10 +77,8 @@ struct virtio_dev;
 
 #define VIRTIO_QUEUES_MAX 4
 
-/* virtio 1.2 chapter 6. Every device has these three. */
-#define VIRTIO_F_INDIRECT_DESC (1ull << 28)
-#define VIRTIO_F_EVENT_IDX     (1ull << 29)
-#define VIRTIO_F_VERSION_1     (1ull << 32)
+/* virtio 1.2 chapter 6. Every device has this and the ring features. */
+#define VIRTIO_F_VERSION_1 (1ull << 32)
 
 /* What the devices of one machine share. Copied into each of them. */
 struct virtio_host {
@@ -134,7 +132,6 @@ struct virtio_dev {
 	struct virtio_kick kick[VIRTIO_QUEUES_MAX];
 	_Atomic uint32_t isr; /* 4.2.2 InterruptStatus */
 	uint32_t status;      /* 2.1 */
-	uint32_t generation;
 	uint64_t driver_features;
 	uint32_t features_sel, driver_features_sel, queue_sel;
 	bool reset_due, activate_due; /* ops that the main thread owes */
@@ -172,6 +169,9 @@ void virtio_again(struct virtio_dev *dev, unsigned queue);
 
 /* DEVICE_NEEDS_RESET: the driver broke a rule. Rings stop until it resets. */
 void virtio_fail(struct virtio_dev *dev, const char *why);
+
+/* Raise interrupt cause @bit (VIRTIO_ISR_*) and send an edge. Any thread. */
+void virtio_interrupt(struct virtio_dev *dev, uint32_t bit);
 
 /* For cfg_read: copy from a config structure of @size bytes. */
 void virtio_cfg_copy(const void *cfg, size_t size, uint64_t off, void *data,

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A disk image that is just its bytes. */
+#include "runner/disk/raw.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runner/base/err.h"
+#include "runner/base/mem.h"
+
+int raw_init(struct raw *r, int fd, bool readonly, struct err *err)
+{
+	uint64_t size;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_set(err, -errno, "fstat");
+	if (S_ISREG(st.st_mode))
+		size = (uint64_t)st.st_size;
+	else if (!S_ISBLK(st.st_mode))
+		return err_say(err, -EINVAL,
+			       "neither a regular file nor a block device");
+	else if (ioctl(fd, BLKGETSIZE64, &size) < 0)
+		return err_set(err, -errno, "size of the block device");
+	if (size == 0)
+		return err_say(err, -EINVAL, "the image is empty");
+	if (size % RAW_SECTOR) {
+		err_say(err, -EINVAL,
+			"%llu bytes is not a whole number of 512-byte sectors",
+			(unsigned long long)size);
+		return err_hint(err, "pad it: truncate -s %%512 FILE");
+	}
+	*r = (struct raw){ .fd = fd, .size = size, .readonly = readonly };
+	return 0;
+}
+
+void raw_free(struct raw *r)
+{
+	close_fd(&r->fd);
+}
+
+/* Drop the first @n bytes. */
+static void advance(struct iovec **iov, unsigned *cnt, size_t n)
+{
+	while (*cnt && n >= (*iov)->iov_len) {
+		n -= (*iov)->iov_len;
+		(*iov)++;
+		(*cnt)--;
+	}
+	if (*cnt) {
+		(*iov)->iov_base = (uint8_t *)(*iov)->iov_base + n;
+		(*iov)->iov_len -= n;
+	}
+}
+
+int raw_readv(const struct raw *r, struct iovec *iov, unsigned n, uint64_t off)
+{
+	while (n) {
+		ssize_t got = preadv(r->fd, iov, (int)n, (off_t)off);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0) {
+			memset(iov->iov_base, 0, iov->iov_len);
+			got = (ssize_t)iov->iov_len;
+		}
+		off += (uint64_t)got;
+		advance(&iov, &n, (size_t)got);
+	}
+	return 0;
+}
+
+int raw_writev(const struct raw *r, struct iovec *iov, unsigned n, uint64_t off)
+{
+	if (r->readonly)
+		return -EROFS;
+	while (n) {
+		ssize_t put = pwritev(r->fd, iov, (int)n, (off_t)off);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			return put < 0 ? -errno : -EIO;
+		off += (uint64_t)put;
+		advance(&iov, &n, (size_t)put);
+	}
+	return 0;
+}
+
+int raw_flush(const struct raw *r)
+{
+	if (r->readonly)
+		return 0;
+	return fdatasync(r->fd) < 0 ? -errno : 0;
+}
+
+static int punch(const struct raw *r, int mode, uint64_t off, uint64_t len)
+{
+	int ret;
+
+	if (r->readonly)
+		return -EROFS;
+	do
+		ret = fallocate(r->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)off,
+				(off_t)len);
+	while (ret < 0 && errno == EINTR);
+	return ret < 0 ? -errno : 0;
+}
+
+int raw_discard(const struct raw *r, uint64_t off, uint64_t len)
+{
+	int ret = punch(r, FALLOC_FL_PUNCH_HOLE, off, len);
+
+	return ret == -EOPNOTSUPP ? 0 : ret;
+}
+
+static int write_zeros(const struct raw *r, uint64_t off, uint64_t len)
+{
+	static const uint8_t zeros[64 << 10];
+
+	while (len) {
+		struct iovec iov = { .iov_base = (void *)zeros,
+				     .iov_len = MIN(len, sizeof(zeros)) };
+		size_t n = iov.iov_len;
+		int ret = raw_writev(r, &iov, 1, off);
+
+		if (ret < 0)
+			return ret;
+		off += n;
+		len -= n;
+	}
+	return 0;
+}
+
+int raw_zero(const struct raw *r, uint64_t off, uint64_t len, bool unmap)
+{
+	int ret = -EOPNOTSUPP;
+
+	if (unmap)
+		ret = punch(r, FALLOC_FL_PUNCH_HOLE, off, len);
+	if (ret == -EOPNOTSUPP)
+		ret = punch(r, FALLOC_FL_ZERO_RANGE, off, len);
+	if (ret == -EOPNOTSUPP)
+		ret = write_zeros(r, off, len);
+	return ret;
+}

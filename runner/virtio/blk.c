@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A disk over a raw file (virtio 1.2, 5.2). */
+#include "runner/virtio/blk.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "runner/base/err.h"
+#include "runner/base/mem.h"
+
+/* 5.2.3 */
+#define BLK_F_SEG_MAX	   (1ull << 2)
+#define BLK_F_RO	   (1ull << 5)
+#define BLK_F_BLK_SIZE	   (1ull << 6)
+#define BLK_F_FLUSH	   (1ull << 9)
+#define BLK_F_DISCARD	   (1ull << 13)
+#define BLK_F_WRITE_ZEROES (1ull << 14)
+
+/* 5.2.6 */
+#define BLK_T_IN	   0
+#define BLK_T_OUT	   1
+#define BLK_T_FLUSH	   4
+#define BLK_T_GET_ID	   8
+#define BLK_T_DISCARD	   11
+#define BLK_T_WRITE_ZEROES 13
+
+#define BLK_S_OK     0
+#define BLK_S_IOERR  1
+#define BLK_S_UNSUPP 2
+
+#define BLK_RANGE_UNMAP 1u
+
+/* Our limits. A zeroed range may have to be written out, a hole is cheap. */
+#define RANGES_MAX	    16
+#define DISCARD_SECTORS_MAX (1u << 21)
+#define ZERO_SECTORS_MAX    (1u << 15)
+
+/* What a turn of the loop is charged for a request, in bytes: a few for a
+ * small one, all of it for one that may wait for the disk. */
+#define COST_MIN 4096u
+#define COST_ALL VIRTIO_BLK_ROUND
+
+/* 5.2.4 */
+struct blk_config {
+	uint64_t capacity; /* sectors */
+	uint32_t size_max, seg_max;
+	uint16_t cylinders;
+	uint8_t heads, sectors;
+	uint32_t blk_size;
+	uint8_t physical_block_exp, alignment_offset;
+	uint16_t min_io_size;
+	uint32_t opt_io_size;
+	uint8_t writeback, unused0;
+	uint16_t num_queues;
+	uint32_t max_discard_sectors, max_discard_seg;
+	uint32_t discard_sector_alignment;
+	uint32_t max_write_zeroes_sectors, max_write_zeroes_seg;
+	uint8_t write_zeroes_may_unmap, unused1[3];
+};
+static_assert(offsetof(struct blk_config, blk_size) == 20, "5.2.4");
+static_assert(offsetof(struct blk_config, max_discard_sectors) == 36, "5.2.4");
+static_assert(offsetof(struct blk_config, write_zeroes_may_unmap) == 56,
+	      "5.2.4");
+
+struct blk_hdr {
+	uint32_t type, reserved;
+	uint64_t sector;
+};
+static_assert(sizeof(struct blk_hdr) == 16, "5.2.6");
+
+struct blk_range {
+	uint64_t sector;
+	uint32_t nsectors, flags;
+};
+static_assert(sizeof(struct blk_range) == 16, "5.2.6");
+
+/*
+ * The request in hand. Its readable part is the header and then the data of a
+ * write, its writable part the data of a read and then one status byte. A long
+ * transfer is done in slices, over several turns of the loop.
+ */
+struct blk_req {
+	bool active;
+	bool write;
+	uint8_t status;
+	uint32_t cost;
+	uint64_t off;	 /* of the transfer, in the file */
+	uint32_t len;	 /* of the transfer, 0 for other requests */
+	uint32_t done;	 /* of len */
+	uint32_t filled; /* data bytes written into the chain */
+	struct virtq_chain chain;
+};
+
+struct blk {
+	struct virtio_dev dev;
+	struct raw raw;
+	struct blk_config cfg;
+	char id[VIRTIO_BLK_ID_SIZE];
+	struct blk_req req;
+};
+
+static struct blk *to_blk(struct virtio_dev *dev)
+{
+	return container_of(dev, struct blk, dev);
+}
+
+/* The whole range lies on the disk. */
+static bool on_disk(const struct blk *b, uint64_t sector, uint64_t nsectors)
+{
+	return sector <= b->cfg.capacity &&
+	       nsectors <= b->cfg.capacity - sector;
+}
+
+static uint8_t status_of(int r)
+{
+	return r < 0 ? BLK_S_IOERR : BLK_S_OK;
+}
+
+static uint8_t begin_transfer(struct blk *b, uint64_t sector, uint32_t len,
+			      bool write)
+{
+	struct blk_req *r = &b->req;
+
+	if (write && b->raw.readonly)
+		return BLK_S_IOERR;
+	if (len % RAW_SECTOR || !on_disk(b, sector, len / RAW_SECTOR))
+		return BLK_S_IOERR;
+	r->write = write;
+	r->off = sector * RAW_SECTOR;
+	r->len = len;
+	return BLK_S_OK;
+}
+
+static uint8_t check_range(const struct blk *b, const struct blk_range *g,
+			   bool zero)
+{
+	if (g->flags & ~(zero ? BLK_RANGE_UNMAP : 0))
+		return BLK_S_UNSUPP;
+	if (g->nsectors > (zero ? ZERO_SECTORS_MAX : DISCARD_SECTORS_MAX))
+		return BLK_S_IOERR;
+	return on_disk(b, g->sector, g->nsectors) ? BLK_S_OK : BLK_S_IOERR;
+}
+
+static int do_range(const struct blk *b, const struct blk_range *g, bool zero)
+{
+	uint64_t off = g->sector * RAW_SECTOR;
+	uint64_t len = (uint64_t)g->nsectors * RAW_SECTOR;
+
+	if (!len)
+		return 0;
+	return zero ? raw_zero(&b->raw, off, len, g->flags & BLK_RANGE_UNMAP)
+		    : raw_discard(&b->raw, off, len);
+}
+
+/* DISCARD and WRITE_ZEROES: all ranges are good, or none is touched. */
+static uint8_t do_ranges(struct blk *b, uint32_t len, bool zero)
+{
+	struct blk_range g[RANGES_MAX];
+	unsigned n = len / sizeof(*g);
+
+	if (b->raw.readonly)
+		return BLK_S_IOERR;
+	if (!virtio_has(&b->dev, zero ? BLK_F_WRITE_ZEROES : BLK_F_DISCARD))
+		return BLK_S_UNSUPP;
+	if (!n || n > (zero ? 1 : RANGES_MAX) || len % sizeof(*g))
+		return BLK_S_IOERR;
+	virtq_read(&b->req.chain, sizeof(struct blk_hdr), g, len);
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t status = check_range(b, &g[i], zero);
+
+		if (status != BLK_S_OK)
+			return status;
+	}
+	for (unsigned i = 0; i < n; i++)
+		if (do_range(b, &g[i], zero) < 0)
+			return BLK_S_IOERR;
+	return BLK_S_OK;
+}
+
+static uint8_t get_id(struct blk *b)
+{
+	struct blk_req *r = &b->req;
+
+	if (r->chain.in_len <= sizeof(b->id))
+		return BLK_S_IOERR;
+	virtq_write(&b->dev.vq[0], &r->chain, 0, b->id, sizeof(b->id));
+	r->filled = sizeof(b->id);
+	return BLK_S_OK;
+}
+
+/* Judge the new request; do it, unless it is a transfer. */
+static uint8_t begin(struct blk *b)
+{
+	struct blk_req *r = &b->req;
+	const struct virtq_chain *c = &r->chain;
+	struct blk_hdr h;
+	uint32_t out;
+
+	/* 5.2.6: no room for a status is an error without one. */
+	if (!virtq_read(c, 0, &h, sizeof(h)) || !c->in_len)
+		return BLK_S_IOERR;
+	out = c->out_len - (uint32_t)sizeof(h);
+	switch (h.type) {
+	case BLK_T_IN:
+		return begin_transfer(b, h.sector, c->in_len - 1, false);
+	case BLK_T_OUT:
+		return begin_transfer(b, h.sector, out, true);
+	case BLK_T_FLUSH:
+		r->cost = COST_ALL;
+		return status_of(raw_flush(&b->raw));
+	case BLK_T_GET_ID:
+		return get_id(b);
+	case BLK_T_DISCARD:
+	case BLK_T_WRITE_ZEROES:
+		r->cost = COST_ALL;
+		return do_ranges(b, out, h.type == BLK_T_WRITE_ZEROES);
+	default:
+		return BLK_S_UNSUPP;
+	}
+}
+
+static uint8_t transfer(struct blk *b, uint32_t n)
+{
+	struct blk_req *r = &b->req;
+	struct iovec iov[VIRTQ_SIZE_MAX];
+	unsigned cnt;
+	int ret;
+
+	if (r->write) {
+		cnt = virtq_out(&r->chain, sizeof(struct blk_hdr) + r->done, n,
+				iov);
+		ret = raw_writev(&b->raw, iov, cnt, r->off + r->done);
+	} else {
+		cnt = virtq_in(&r->chain, r->done, n, iov);
+		ret = raw_readv(&b->raw, iov, cnt, r->off + r->done);
+		virtq_wrote(&b->dev.vq[0], &r->chain, r->done, n);
+	}
+	if (ret < 0)
+		return BLK_S_IOERR;
+	r->done += n;
+	if (!r->write)
+		r->filled = r->done;
+	/* 5.2.6.2: a driver that did not take FLUSH sees a write-through
+	 * cache. */
+	if (r->write && r->done == r->len && !virtio_has(&b->dev, BLK_F_FLUSH))
+		return status_of(raw_flush(&b->raw));
+	return BLK_S_OK;
+}
+
+static void finish(struct blk *b)
+{
+	struct virtq *q = &b->dev.vq[0];
+	struct blk_req *r = &b->req;
+	const struct virtq_chain *c = &r->chain;
+	uint32_t len = r->filled;
+
+	if (c->in_len)
+		virtq_write(q, c, c->in_len - 1, &r->status, 1);
+	/* Used length counts from the first byte on, without gaps. */
+	if (c->in_len && len == c->in_len - 1)
+		len++;
+	virtq_push(q, c, len);
+	r->active = false;
+}
+
+/* Go on with the request in hand. Returns what it cost of @left. */
+static uint32_t step(struct blk *b, uint32_t left)
+{
+	struct blk_req *r = &b->req;
+	uint32_t n = MIN(r->len - r->done, left);
+
+	if (n)
+		r->status = transfer(b, n);
+	if (r->status != BLK_S_OK || r->done == r->len)
+		finish(b);
+	return MIN(left, MAX(n, r->cost));
+}
+
+static void blk_notify(struct virtio_dev *dev, unsigned queue)
+{
+	struct blk *b = to_blk(dev);
+	struct blk_req *r = &b->req;
+	uint32_t left = VIRTIO_BLK_ROUND;
+
+	while (left && (r->active || virtio_pop(dev, queue, &r->chain))) {
+		if (!r->active) {
+			r->active = true;
+			r->len = r->done = r->filled = 0;
+			r->cost = COST_MIN;
+			r->status = begin(b);
+		}
+		left -= step(b, left);
+	}
+	if (!left)
+		virtio_again(dev, queue);
+	virtio_flush(dev, queue);
+}
+
+static void blk_reset(struct virtio_dev *dev)
+{
+	to_blk(dev)->req.active = false;
+}
+
+static void blk_cfg_read(struct virtio_dev *dev, uint64_t off, void *data,
+			 unsigned len)
+{
+	struct blk *b = to_blk(dev);
+
+	virtio_cfg_copy(&b->cfg, sizeof(b->cfg), off, data, len);
+}
+
+static void blk_free(struct virtio_dev *dev)
+{
+	struct blk *b = to_blk(dev);
+
+	virtio_fini(dev);
+	raw_free(&b->raw);
+	free(b);
+}
+
+static const struct virtio_ops blk_ops = {
+	.id = 2,
+	.name = "blk",
+	.nqueues = 1,
+	.features = BLK_F_SEG_MAX | BLK_F_BLK_SIZE | BLK_F_FLUSH,
+	.reset = blk_reset,
+	.notify = blk_notify,
+	.cfg_read = blk_cfg_read,
+	.free = blk_free,
+};
+
+struct virtio_dev *virtio_blk_new(const struct virtio_host *host, unsigned gsi,
+				  struct raw *raw, const char *serial,
+				  struct err *err)
+{
+	struct blk *b = calloc(1, sizeof(*b));
+
+	if (!b) {
+		err_set(err, -ENOMEM, "virtio-blk");
+		return NULL;
+	}
+	if (virtio_init(&b->dev, &blk_ops, host, gsi, err) < 0) {
+		free(b);
+		return NULL;
+	}
+	b->dev.features |= raw->readonly ? BLK_F_RO
+					 : BLK_F_DISCARD | BLK_F_WRITE_ZEROES;
+	b->cfg = (struct blk_config){
+		.capacity = raw->size / RAW_SECTOR,
+		/* A chain without INDIRECT: header and status besides. */
+		.seg_max = VIRTQ_SIZE_MAX - 2,
+		.blk_size = RAW_SECTOR,
+		.num_queues = 1,
+		.max_discard_sectors = DISCARD_SECTORS_MAX,
+		.max_discard_seg = RANGES_MAX,
+		.discard_sector_alignment = 4096 / RAW_SECTOR,
+		.max_write_zeroes_sectors = ZERO_SECTORS_MAX,
+		.max_write_zeroes_seg = 1,
+		.write_zeroes_may_unmap = 1,
+	};
+	memcpy(b->id, serial, strnlen(serial, sizeof(b->id)));
+	b->raw = *raw;
+	raw->fd = -1;
+	return &b->dev;
+}
