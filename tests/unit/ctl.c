@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control socket: nothing malformed gets through, no descriptor stays. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "runner/base/io.h"
+#include "runner/vmm/ctl.h"
+
+#define NFDS 3
+
+static int pair[2], sent[NFDS];
+
+static void setup(void)
+{
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
+				pair), 0);
+	for (int i = 0; i < NFDS; i++)
+		sent[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
+static struct ctl_boot good(void)
+{
+	struct ctl_boot b = {
+		.type = CTL_BOOT, .version = CTL_VERSION,
+		.engine = CTL_ENGINE_SOFT, .ncpus = 1, .ram = 64 << 20,
+		.ndisks = 1, .guest_cid = 3, .nstreams = 1,
+		.kvm_fd = CTL_NO_FD, .kernel_fd = 0, .initrd_fd = CTL_NO_FD,
+		.console_out_fd = CTL_NO_FD, .console_in_fd = CTL_NO_FD,
+		.vsock_listen_fd = CTL_NO_FD,
+		.disk = { { .fd = 1, .readonly = 1 } },
+		.stream = { { .port = 1024, .fd = 2 } },
+		.cmdline = "console=ttyS0",
+	};
+	return b;
+}
+
+static unsigned open_fds(void)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < 1024; i++)
+		n += fcntl(i, F_GETFD) >= 0;
+	return n;
+}
+
+static int pass(const struct ctl_boot *b, size_t len, struct ctl_boot *out,
+		int *fds, unsigned *nfds)
+{
+	struct err err = { 0 };
+	int r;
+
+	cr_assert_eq(io_send_fds(pair[0], b, len, sent, NFDS), 0);
+	r = ctl_recv_boot(pair[1], out, fds, nfds, &err);
+	cr_expect_eq(r, err.code);
+	return r;
+}
+
+Test(ctl, boot_message_arrives_whole, .init = setup)
+{
+	struct ctl_boot b = good(), got;
+	int fds[IO_FDS_MAX];
+	unsigned n = IO_FDS_MAX;
+
+	cr_assert_eq(pass(&b, sizeof(b), &got, fds, &n), 0);
+	cr_expect_eq(n, NFDS);
+	cr_expect_eq(memcmp(&b, &got, sizeof(b)), 0);
+}
+
+static void refused(struct ctl_boot b, const char *why)
+{
+	unsigned before = open_fds(), n = IO_FDS_MAX;
+	int fds[IO_FDS_MAX];
+	struct ctl_boot got;
+
+	cr_expect_eq(pass(&b, sizeof(b), &got, fds, &n), -EPROTO, "%s", why);
+	cr_expect_eq(n, 0, "%s", why);
+	cr_expect_eq(open_fds(), before, "%s: descriptors left", why);
+}
+
+#define REFUSED(change)                   \
+	do {                              \
+		struct ctl_boot b = good(); \
+		change;                   \
+		refused(b, #change);      \
+	} while (0)
+
+Test(ctl, every_bad_field_is_refused, .init = setup)
+{
+	REFUSED(b.type = CTL_STARTED);
+	REFUSED(b.version = 2);
+	REFUSED(b.engine = 0);
+	REFUSED(b.engine = CTL_ENGINE_KVM); /* without its descriptor */
+	REFUSED(b.ncpus = 0);
+	REFUSED(b.ncpus = 65);
+	REFUSED(b.ndisks = CTL_DISKS + 1);
+	REFUSED(b.nstreams = UINT32_MAX);
+	REFUSED(b.guest_cid = 2);
+	REFUSED(b.guest_cid = 0); /* with a stream */
+	REFUSED(b.verbose = 77);
+	REFUSED(b.kernel_fd = CTL_NO_FD);
+	REFUSED(b.kernel_fd = NFDS);
+	REFUSED(b.kernel_fd = -2);
+	REFUSED(b.disk[0].fd = 0); /* the kernel's */
+	REFUSED(b.disk[0].fd = CTL_NO_FD);
+	REFUSED(b.disk[0].readonly = 2);
+	REFUSED(b.stream[0].fd = INT32_MAX);
+	REFUSED(b.nstreams = 0); /* leaves a descriptor unnamed */
+	REFUSED(memset(b.cmdline, 'x', sizeof(b.cmdline)));
+}
+
+Test(ctl, short_and_empty_messages_are_refused, .init = setup)
+{
+	unsigned before = open_fds(), n = IO_FDS_MAX;
+	struct ctl_boot b = good(), got;
+	int fds[IO_FDS_MAX];
+
+	cr_expect_eq(pass(&b, sizeof(b) - 1, &got, fds, &n), -EPROTO);
+	cr_expect_eq(open_fds(), before);
+	close(pair[0]);
+	n = IO_FDS_MAX;
+	cr_expect_eq(ctl_recv_boot(pair[1], &got, fds, &n, NULL), -EPROTO);
+}
+
+Test(ctl, events_are_checked_and_terminated, .init = setup)
+{
+	struct ctl_event e = { .type = CTL_STOPPED, .stop = CTL_STOP_RESET };
+	struct ctl_event got;
+
+	memset(e.msg, 'x', sizeof(e.msg));
+	cr_assert_eq(ctl_send_event(pair[0], &e), 0);
+	cr_expect_eq(ctl_recv_event(pair[1], &got), 1);
+	cr_expect_eq(strlen(got.msg), sizeof(got.msg) - 1);
+	e.stop = 9;
+	cr_assert_eq(ctl_send_event(pair[0], &e), 0);
+	cr_expect_eq(ctl_recv_event(pair[1], &got), -EPROTO);
+	e.type = CTL_BOOT;
+	cr_assert_eq(ctl_send_event(pair[0], &e), 0);
+	cr_expect_eq(ctl_recv_event(pair[1], &got), -EPROTO);
+	close(pair[0]);
+	cr_expect_eq(ctl_recv_event(pair[1], &got), 0);
+}
+
+Test(ctl, query_with_descriptors_is_refused, .init = setup)
+{
+	struct ctl_query q = { .type = CTL_QUERY };
+	unsigned before = open_fds();
+
+	cr_assert_eq(ctl_send_query(pair[0]), 0);
+	cr_expect_eq(ctl_recv_query(pair[1]), 1);
+	cr_assert_eq(io_send_fds(pair[0], &q, sizeof(q), sent, NFDS), 0);
+	cr_expect_eq(ctl_recv_query(pair[1]), -EMSGSIZE);
+	cr_expect_eq(open_fds(), before);
+}
