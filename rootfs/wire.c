@@ -162,6 +162,12 @@ static char *get_string(struct cursor *c)
 	return s;
 }
 
+/* "NAME=value", the name not empty. */
+static int is_env(const char *s)
+{
+	return s[0] != '=' && strchr(s, '=');
+}
+
 int wire_get_exec(const struct wire_frame *f, char **slots,
 		  struct wire_command *cmd)
 {
@@ -187,9 +193,8 @@ int wire_get_exec(const struct wire_frame *f, char **slots,
 	cmd->env = slots;
 	for (i = 0; i < h->envc; i++) {
 		*slots = get_string(&c);
-		if (!*slots || strchr(*slots, '=') <= *slots)
+		if (!*slots || !is_env(*slots++))
 			return -EPROTO;
-		slots++;
 	}
 	*slots = NULL;
 	cmd->cwd = get_string(&c);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * agent: PID 1 of the guest.
+ *
+ * One thread, no allocation after start. In order:
+ *
+ *	boot()		 mounts, the new root, lo, host name, cgroups
+ *	dial_host()	 the one control connection
+ *	session_serve()	 READY, then frames until the stream ends
+ *
+ * boot() needs to be PID 1 of a machine. The rest runs anywhere and is tested
+ * over a socketpair: what is missing there (cgroups) is reported as unknown.
+ *
+ * PID 1 of a machine needs no other protection: the kernel's OOM killer and
+ * kill(-1) pass it by, and it stays in the root cgroup, where no limit of the
+ * command reaches it.
+ */
+#ifndef MAYFLY_AGENT_H
+#define MAYFLY_AGENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "rootfs/wire.h"
+
+#define AGENT_HOSTNAME "mayfly"
+#define AGENT_CGROUPS  "/sys/fs/cgroup"
+#define AGENT_PATH \
+	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+/* say.c */
+
+/* Append @s to the NUL-terminated @buf of @cap bytes, cutting what is over. */
+void say_add(char *buf, size_t cap, const char *s);
+void say_add_num(char *buf, size_t cap, uint64_t n);
+/* "mayfly-agent: what: strerror(error)" to fd 2, which is /dev/kmsg in a
+ * guest, and exit: the kernel panics, and the host sees why. */
+_Noreturn void die(const char *what, int error);
+
+/* boot.c */
+
+void boot(void);
+int dial_host(void);
+/* The file system whose superblock the first @len bytes of a disk hold, as
+ * mount(2) calls it, or NULL. */
+const char *boot_fs_type(const uint8_t *disk, size_t len);
+
+/* cgroup.c: the command's cgroup. A dirfd of -1 means there is none. */
+
+/* Make @root/command with these limits (0: none). The dirfd, or -1. */
+int cgroup_make(const char *root, uint64_t memory_max, uint32_t pids_max);
+void cgroup_kill(int dir);
+/* The number after @key (whole word at a line's start; NULL: the first
+ * number) in file @name, or WIRE_UNKNOWN. */
+uint64_t cgroup_read(int dir, const char *name, const char *key);
+uint64_t cgroup_parse(const char *text, const char *key);
+
+/* user.c */
+
+#define USER_HOME_MAX 256
+
+struct user {
+	uint32_t uid, gid;
+	char home[USER_HOME_MAX];
+};
+
+/* Resolve "", name, uid, name:group, uid:gid with @etc/passwd and @etc/group.
+ * 0, or an errno: ENOENT for a name that is not there. */
+int user_find(const char *etc, const char *spec, struct user *u);
+
+/* spawn.c */
+
+#define SPAWN_STACK    65536
+#define SPAWN_DEFAULTS 4 /* PATH, HOME, HOSTNAME, TERM */
+#define SPAWN_ENV_MAX  (WIRE_STRINGS_MAX + SPAWN_DEFAULTS + 1)
+
+/* How to start a command; filled by the caller but for the last part. */
+struct spawn {
+	struct wire_command cmd;
+	struct user user;
+	int fd[3];	/* stdin, stdout, stderr; borrowed */
+	int cgroup;	/* dirfd or -1 */
+	char home[sizeof("HOME=") + USER_HOME_MAX];
+	char *env[SPAWN_ENV_MAX];
+	/* What failed, written by the child. */
+	enum wire_stage stage;
+	int error;
+	_Alignas(16) uint8_t stack[SPAWN_STACK];
+};
+
+/* Fill env: the command's own and, where it names none, our defaults. */
+void spawn_env(struct spawn *sp);
+/* The child's pid once the program runs; else -1 with stage and error. */
+pid_t spawn_start(struct spawn *sp);
+/* execve(2) with a search of @path; returns only to say the errno. */
+int spawn_exec(const char *path, char *const *argv, char *const *env);
+/* The exit status for a command that never ran. */
+uint32_t spawn_exit_code(enum wire_stage stage, int error);
+
+/* session.c */
+
+/* Serve @ctl until it ends. @cgroups is where cgroup v2 is mounted, or NULL.
+ * 0 when the host hung up, else -errno. */
+int session_serve(int ctl, const char *cgroups);
+
+#endif
