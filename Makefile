@@ -45,9 +45,8 @@ BASE_SRC := $(addprefix runner/base/,err.c log.c io.c ev.c)
 
 VMM_SRC := $(addprefix runner/vmm/,gmem.c bus.c ctl.c vcpu.c vm.c \
 	vm_devices.c) \
-	$(addprefix runner/x86/,boot.c zeropage.c cmdline.c regs.c cpuid.c \
-	acpi.c) \
-	$(addprefix runner/dev/,serial.c i8042.c)
+	$(addprefix runner/x86/,boot.c zeropage.c regs.c cpuid.c acpi.c aml.c) \
+	$(addprefix runner/dev/,serial.c power.c)
 
 VIRTIO_SRC := $(addprefix runner/virtio/,queue.c virtio.c mmio.c blk.c \
 	vsock.c vsock_conn.c rng.c) \
@@ -155,4 +154,50 @@ $(B)/tests/unit/$(1): $(B)/obj/tests/unit/$(1).o \
 endef
 $(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
 
--include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+# --- bare-metal payloads -----------------------------------------------
+# Each tests/guest/NAME.c below is a guest of its own; guest-run runs them on
+# an engine, or on QEMU for a third opinion. Kernel-mode code: no red zone, no
+# vector registers, nothing relocated.
+
+GUEST := boot
+GUEST_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -O1 -g -ffreestanding -fno-builtin \
+	-fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
+	-fno-asynchronous-unwind-tables -fcf-protection=none $(WARN)
+GUEST_LIB := $(B)/payload/obj/start.o $(B)/payload/obj/lib.o
+GUEST_BIN := $(addprefix $(B)/payload/,$(GUEST))
+
+$(B)/payload/obj/%.o: tests/guest/%.c
+	$(say) GUESTCC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/payload/obj/%.o: tests/guest/%.S
+	$(say) GUESTAS $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I. -MMD -MP -c -o $@ $<
+
+$(B)/payload/%: $(B)/payload/obj/%.o $(GUEST_LIB) tests/guest/payload.lds
+	$(say) GUESTLD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) -static -no-pie -nostdlib -Wl,--build-id=none \
+		-Wl,-z,max-page-size=4096 -Wl,-z,noexecstack \
+		-Wl,--no-warn-rwx-segments -T tests/guest/payload.lds \
+		-o $@ $(filter %.o,$^)
+.SECONDARY: $(GUEST:%=$(B)/payload/obj/%.o) $(GUEST_LIB)
+
+GUEST_RUN_OBJ := $(B)/obj/tests/guest/run.o $(B)/obj/tests/guest/vm.o
+$(B)/tests/guest-run: $(GUEST_RUN_OBJ) \
+		$(foreach l,engine soft vmm base,$(B)/lib$(l).a)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) -pie $(LDFLAGS_ALL) -o $@ $(GUEST_RUN_OBJ) \
+		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lpthread
+
+.PHONY: payloads check-guest
+payloads: $(GUEST_BIN)
+GUEST_ENGINES ?= soft kvm qemu
+check-guest: $(B)/tests/guest-run $(GUEST_BIN)
+	$(Q)for e in $(GUEST_ENGINES); do \
+		$(B)/tests/guest-run $$e $(GUEST_BIN) || exit 1; done
+
+-include $(shell find $(B)/obj $(B)/guest/obj $(B)/payload/obj -name '*.d' 2>/dev/null)
