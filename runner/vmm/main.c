@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mayfly-vmm: one virtual machine in one process.
+ *
+ * Started by the launcher with a control socket at descriptor CTL_FD (ctl.h)
+ * and nothing else; opens no path, ever. Ends when the guest does, or when
+ * the launcher closes its end.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "runner/base/err.h"
+#include "runner/base/io.h"
+#include "runner/base/log.h"
+#include "runner/base/mem.h"
+#include "runner/vmm/ctl.h"
+#include "runner/vmm/vm.h"
+
+enum { EXIT_GUEST_ENDED, EXIT_FAILED, EXIT_LAUNCHER_GONE };
+
+struct vmm {
+	struct vm vm;
+	struct ctl_boot boot; /* holds the command line */
+	struct vm_params params;
+	struct ev ctl_ev;
+	int launcher_gone;
+};
+
+static void prepare_process(void)
+{
+	/* Should the launcher die, so do we, whatever we are doing. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGPIPE, SIG_IGN);
+	/* The terminal's interrupt is the launcher's to judge. */
+	signal(SIGINT, SIG_IGN);
+}
+
+static int pick(const int *fds, int32_t index)
+{
+	return index == CTL_NO_FD ? -1 : fds[index];
+}
+
+/* ctl_recv_boot() has checked every number here. */
+static void fill_params(struct vmm *m, const int *fds)
+{
+	const struct ctl_boot *b = &m->boot;
+	struct vm_params *p = &m->params;
+
+	*p = (struct vm_params){
+		.ops = engine_by_name(b->engine == CTL_ENGINE_KVM ? "kvm"
+								  : "soft"),
+		.ncpus = b->ncpus,
+		.ndisks = b->ndisks,
+		.nstreams = b->nstreams,
+		.ram = b->ram,
+		.guest_cid = b->guest_cid,
+		.kvm_fd = pick(fds, b->kvm_fd),
+		.kernel_fd = pick(fds, b->kernel_fd),
+		.initrd_fd = pick(fds, b->initrd_fd),
+		.console_out_fd = pick(fds, b->console_out_fd),
+		.console_in_fd = pick(fds, b->console_in_fd),
+		.vsock_listen_fd = pick(fds, b->vsock_listen_fd),
+		.cmdline = b->cmdline,
+	};
+	for (unsigned i = 0; i < b->ndisks; i++) {
+		p->disk[i].fd = pick(fds, b->disk[i].fd);
+		p->disk[i].readonly = (int)b->disk[i].readonly;
+	}
+	for (unsigned i = 0; i < b->nstreams; i++) {
+		p->stream[i].port = b->stream[i].port;
+		p->stream[i].fd = pick(fds, b->stream[i].fd);
+	}
+}
+
+static int receive_boot(struct vmm *m, struct err *err)
+{
+	int fds[IO_FDS_MAX];
+	unsigned nfds = IO_FDS_MAX;
+	int r = ctl_recv_boot(CTL_FD, &m->boot, fds, &nfds, err);
+
+	if (r)
+		return r;
+	log_set_level((enum log_level)m->boot.verbose);
+	fill_params(m, fds);
+	return 0;
+}
+
+/* A launcher that is gone needs no answer. */
+static void tell(const struct vmm *m, struct ctl_event *e)
+{
+	e->ncpus = m->vm.ncpus;
+	e->vcpu_ns = vm_cpu_ns(&m->vm);
+	e->start_ns = m->vm.start_ns;
+	ctl_send_event(CTL_FD, e);
+}
+
+static int fail(const struct err *err)
+{
+	struct ctl_event e = { .type = CTL_FAILED, .code = err->code };
+
+	memcpy(e.msg, err->msg, sizeof(e.msg));
+	memcpy(e.hint, err->hint, sizeof(e.hint));
+	ctl_send_event(CTL_FD, &e);
+	return EXIT_FAILED;
+}
+
+static void on_ctl(struct ev *ev, uint32_t events)
+{
+	struct vmm *m = container_of(ev, struct vmm, ctl_ev);
+	struct ctl_event e = { .type = CTL_STATS };
+
+	if (events & EPOLLIN && ctl_recv_query(CTL_FD) == 1) {
+		tell(m, &e);
+		return;
+	}
+	m->launcher_gone = 1;
+	ev_stop(ev->loop);
+}
+
+static int start(struct vmm *m, struct err *err)
+{
+	struct ctl_event e = { .type = CTL_STARTED };
+	int r = vm_init(&m->vm, &m->params, err);
+
+	if (r)
+		return r;
+	m->ctl_ev.fd = CTL_FD;
+	m->ctl_ev.fn = on_ctl;
+	r = ev_set(&m->vm.loop, &m->ctl_ev, EPOLLIN);
+	if (r)
+		return err_set(err, r, "control socket");
+	r = vm_start(&m->vm, err);
+	if (r)
+		return r;
+	tell(m, &e);
+	vm_go(&m->vm);
+	return 0;
+}
+
+/* The console is flushed by vm_free(), so that the launcher has the guest's
+ * last words when it hears of the end. */
+static int finish(struct vmm *m)
+{
+	struct ctl_event e = { .type = CTL_STOPPED };
+	int stuck = vm_stop(&m->vm);
+
+	e.stop = m->vm.stop;
+	memcpy(e.msg, m->vm.stop_msg, sizeof(e.msg));
+	e.ncpus = m->vm.ncpus;
+	e.vcpu_ns = vm_cpu_ns(&m->vm);
+	e.start_ns = m->vm.start_ns;
+	if (stuck)
+		log_info("a vCPU does not stop");
+	else
+		vm_free(&m->vm);
+	if (m->launcher_gone)
+		return EXIT_LAUNCHER_GONE;
+	ctl_send_event(CTL_FD, &e);
+	return EXIT_GUEST_ENDED;
+}
+
+int main(void)
+{
+	static struct vmm m;
+	struct err err = { 0 };
+	int r;
+
+	prepare_process();
+	if (receive_boot(&m, &err))
+		return fail(&err);
+	r = start(&m, &err);
+	vm_params_close(&m.params);
+	if (r) {
+		vm_free(&m.vm);
+		return fail(&err);
+	}
+	r = ev_run(&m.vm.loop);
+	if (r)
+		vm_request_stop(&m.vm, CTL_STOP_ERROR, "event loop failed");
+	return finish(&m);
+}
