@@ -56,9 +56,11 @@ VIRTIO_SRC := $(addprefix runner/virtio/,queue.c virtio.c mmio.c blk.c \
 ENGINE_SRC := $(addprefix runner/engine/,engine.c kvm.c kvm_state.c probe.c \
 	probe_cache.c probe_guest.S)
 
-SOFT_SRC := $(addprefix runner/engine/soft/,decode.c decode_table.c decode_table_0f.c block.c \
-	emit.c int.c string.c mmu.c sys.c seg.c except.c lapic.c ioapic.c \
-	simd.c x87.c native.c soft.c)
+SOFT_SRC := $(addprefix runner/engine/soft/,soft.c loop.c mmu.c block.c emit.c \
+	alu.c shift.c bits.c muldiv.c move.c stack.c branch.c string.c \
+	decode.c decode_table.c decode_table_0f.c \
+	sys.c msr.c seg.c flags.c far.c pio.c except.c lapic.c ioapic.c \
+	simd.c x87.c native.c)
 
 JAIL_SRC := jail/jail.c
 

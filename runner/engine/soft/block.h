@@ -22,23 +22,63 @@
 
 #define BLOCK_INSNS 32
 /* An instruction makes at most this many uops, and a block one more. */
-#define EMIT_MAX 4
+#define EMIT_MAX 5
 #define BLOCK_UOPS (BLOCK_INSNS * EMIT_MAX + 1)
 
 struct block {
-	uint64_t key;	      /* physical address | mode bits 0..2^3 in bit 60.. */
-	uint64_t gpa2;	      /* page of the second part, or BLOCK_ONE_PAGE */
+	uint64_t key;  /* physical address | mode bits in 60.. */
+	uint64_t gpa2; /* the page a first instruction crosses into, or NONE */
 	struct block *hash_next;
-	struct block *page_next[2]; /* lists of gpa's and gpa2's page */
+	struct block *page_next[2]; /* lists of gpa's and of gpa2's page */
+	const struct uop *uops;
 	uint32_t ninsns;
 	uint16_t nbytes;
-	uint8_t dead;	      /* dropped: do not enter */
-	const struct uop *uops;
+	uint8_t dead; /* dropped: do not enter */
 };
-#define BLOCK_ONE_PAGE UINT64_MAX
+#define BLOCK_NONE UINT64_MAX
+#define BLOCK_GPA(b) ((b)->key & ((1ull << 60) - 1))
+
+static inline int block_in_page(const struct block *b, uint64_t gpa)
+{
+	return ((BLOCK_GPA(b) ^ gpa) & PAGE_MASK) == 0 ||
+	       (b->gpa2 ^ gpa) < PAGE_SIZE;
+}
+
+/* The jump cache keeps a page's entries together, so that dropping a page
+ * touches JUMP_PAGE of them. */
+#define JUMP_PAGE 64u
+static inline struct jump_entry *jump_entry(struct cpu *cpu, uint64_t rip)
+{
+	uint64_t in_page = (rip ^ rip >> 6) & (JUMP_PAGE - 1);
+
+	return &cpu->jc[((rip >> 12) * JUMP_PAGE + in_page) & (JUMP_SIZE - 1)];
+}
+void jump_drop_page(struct cpu *cpu, uint64_t va);
+
+/*
+ * The tail of every block: go on at @rip when its block is known and nobody
+ * wants attention, else leave to cpu_loop().
+ */
+static inline const struct uop *block_next(struct cpu *cpu, uint64_t rip)
+{
+	const struct jump_entry *j = jump_entry(cpu, rip);
+	const struct block *b = j->block;
+
+	cpu->rip = rip;
+	if (__builtin_expect(j->rip != rip || j->tag != cpu->jc_tag, 0) ||
+	    __builtin_expect(atomic_load_explicit(&cpu->attention,
+						  memory_order_acquire), 0) ||
+	    __builtin_expect(cpu->budget <= 0, 0))
+		return NULL;
+	cpu->budget -= (int32_t)b->ninsns;
+	cpu->cur = b;
+	cpu->r[SLOT_RIP] = rip;
+	ENTER_BLOCK(cpu, b->uops);
+}
 
 struct code_cache;
 
+/* For guest physical addresses below @ram_top. NULL: out of memory. */
 struct code_cache *code_new(uint64_t ram_top);
 void code_free(struct code_cache *c);
 
@@ -52,6 +92,7 @@ int code_page_test(const struct code_cache *c, uint64_t gpa);
 void code_drop_page(struct cpu *cpu, uint64_t gpa);
 /* Any thread: a device wrote; the vCPU drops the pages at its next look. */
 void code_note_write(struct code_cache *c, uint64_t gpa, uint64_t len);
+int code_noted(const struct code_cache *c);
 void code_drop_noted(struct cpu *cpu);
 
 /* --- emit -------------------------------------------------------------- */
@@ -87,11 +128,36 @@ static inline void emit_set_ea(struct uop *u, struct emit_ea a)
 /* Byte offset in r[] of a GPR operand (OPND_GPR or OPND_GPR8H). */
 uint8_t emit_reg(const struct opnd *o);
 
+/* The offset in r[] of a source operand: of its register, or of SLOT_TMP2
+ * after a uop that loads the memory operand or the immediate there. */
+uint8_t emit_source(struct emitter *e, const struct insn *in,
+		    const struct opnd *o);
+
+/* LOCK orders memory for device threads too; atomicity needs nothing more,
+ * with one vCPU. */
+void emit_fence(struct emitter *e);
+static inline void emit_fence_if_locked(struct emitter *e,
+					const struct insn *in)
+{
+	if (in->pfx & PFX_LOCK)
+		emit_fence(e);
+}
+
+/* Raise @vec at this instruction. */
+void emit_raise(struct emitter *e, unsigned vec);
+
 /* One instruction; never fails: what is not implemented raises #UD. */
 void emit_insn(struct emitter *e, const struct insn *in);
 
 /* Parts of emit_insn() by family, each in the file of its handlers. Return 1
  * when the instruction is theirs. */
+int emit_alu(struct emitter *e, const struct insn *in);	   /* alu.c */
+int emit_shift(struct emitter *e, const struct insn *in);  /* shift.c */
+int emit_muldiv(struct emitter *e, const struct insn *in); /* muldiv.c */
+int emit_bits(struct emitter *e, const struct insn *in);   /* bits.c */
+int emit_move(struct emitter *e, const struct insn *in);   /* move.c */
+int emit_stack(struct emitter *e, const struct insn *in);  /* stack.c */
+int emit_branch(struct emitter *e, const struct insn *in); /* branch.c */
 int emit_string(struct emitter *e, const struct insn *in); /* string.c */
 int emit_system(struct emitter *e, const struct insn *in); /* sys.c, seg.c */
 int emit_simd(struct emitter *e, const struct insn *in);   /* simd.c, x87.c */

@@ -158,6 +158,15 @@ struct jump_entry {
 #define JUMP_BITS 12
 #define JUMP_SIZE (1u << JUMP_BITS)
 
+/* Instruction fetch translations; good while tag is cpu->jc_tag. */
+struct fetch_entry {
+	uint64_t page; /* virtual */
+	uint64_t tag;
+	uint64_t gpa;
+	const uint8_t *host;
+};
+#define ITLB_SIZE 64u
+
 struct exc {
 	uint8_t pending;
 	uint8_t vec;
@@ -184,7 +193,7 @@ struct cpu {
 	uint64_t rip;
 	const struct block *cur;    /* being run */
 	struct tlb_entry *tlb;	    /* tlbs[mode] */
-	uint64_t jc_tag;	    /* generation, mode and code size */
+	uint64_t jc_tag;	    /* cpu_make_tag(): what code depends on */
 	uint64_t rflags;	    /* all but the arithmetic flags; bit 1 set */
 	uint64_t insns;		    /* executed, without the budget's rest */
 
@@ -220,7 +229,9 @@ struct cpu {
 	struct soft *vm;	    /* the engine this CPU belongs to */
 
 	uint64_t large_lo, large_hi; /* range of large pages in the TLB */
-	uint64_t tlb_used;	     /* bit per mode: has entries */
+	uint64_t generation;	     /* of the TLB: part of jc_tag; not 0 */
+	uint32_t tlb_used;	     /* bit per mode: has entries */
+	struct fetch_entry itlb[ITLB_SIZE];
 	struct tlb_entry tlbs[TLB_MODES][TLB_SIZE];
 	struct jump_entry jc[JUMP_SIZE];
 };
@@ -306,6 +317,13 @@ void except_deliver(struct cpu *cpu);
 void except_interrupt(struct cpu *cpu, unsigned vec);
 
 /* --- mode (seg.c, sys.c) ----------------------------------------------- */
+
+/* Generation, mode and code size: what a cached rip or fetch depends on. */
+static inline uint64_t cpu_make_tag(const struct cpu *cpu)
+{
+	return cpu->generation << 8 | cpu->mode << 2 |
+	       cpu->code64 << 1 | cpu->code32;
+}
 
 /* After CS, CPL, EFER, CR0, CR4.SMAP or RFLAGS.AC changed: recompute mode,
  * tlb, code64/code32 and jc_tag. */

@@ -38,6 +38,8 @@ struct soft {
 	unsigned ncpuid;
 	struct soft_ioevent ioevent[SOFT_IOEVENTS];
 	unsigned nioevents;
+	uint64_t pa_reserved;	   /* page entry bits 51:12 above MAXPHYADDR */
+	_Atomic uint32_t sleeping; /* the vCPU is (about to be) on the futex */
 	_Atomic uint32_t wake;	   /* any thread: futex a halted vCPU waits on */
 };
 

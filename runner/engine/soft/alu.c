@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ADD OR ADC SBB AND SUB XOR CMP, TEST, INC DEC NEG NOT. */
+#include "runner/engine/soft/ops.h"
+
+/* d = d insn s, by the host, flags included. */
+#define COMPUTE(name, W, insn, pre)                                          \
+static inline U(W) name##_do##W(struct cpu *cpu, U(W) d, U(W) s)             \
+{                                                                            \
+	uint16_t f;                                                          \
+                                                                             \
+	__asm__(pre insn SFX(W) " %[s], %[d]" FLAGS                          \
+		: [d] "+r"(d), "=&a"(f)                                      \
+		: [s] "r"(s), [fl] "m"(cpu->fl) : "cc");                     \
+	cpu->fl = f;                                                         \
+	return d;                                                            \
+}
+
+/* Read-modify-write of memory: through a host pointer, else in two steps. */
+#define MODIFY(W, expr)                                                      \
+	do {                                                                 \
+		uint64_t va = uop_ea(cpu, op);                               \
+		void *p = mmu_rmw(cpu, op, va, sizeof(U(W)));                \
+		U(W) d = RMW_LOAD(W, cpu, op, p, va);                        \
+									     \
+		d = (expr);                                                  \
+		RMW_STORE(W, cpu, op, p, va, d);                             \
+	} while (0)
+
+#define ALU_FORMS(name, W)                                                   \
+HANDLER(name##_rr##W)                                                        \
+{                                                                            \
+	SET_REG(W, cpu, op->r0, name##_do##W(cpu, GET_REG(W, cpu, op->r0),   \
+					     GET_REG(W, cpu, op->r1)));      \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(name##_ri##W)                                                        \
+{                                                                            \
+	SET_REG(W, cpu, op->r0, name##_do##W(cpu, GET_REG(W, cpu, op->r0),   \
+					     (U(W))op->imm));                \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(name##_rm##W)                                                        \
+{                                                                            \
+	U(W) s = LOAD_MEM(W, cpu, op, uop_ea(cpu, op));                      \
+                                                                             \
+	SET_REG(W, cpu, op->r0,                                              \
+		name##_do##W(cpu, GET_REG(W, cpu, op->r0), s));              \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(name##_mr##W)                                                        \
+{                                                                            \
+	MODIFY(W, name##_do##W(cpu, d, GET_REG(W, cpu, op->r1)));            \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(name##_mi##W)                                                        \
+{                                                                            \
+	MODIFY(W, name##_do##W(cpu, d, (U(W))op->imm));                      \
+	NEXT(cpu, op);                                                       \
+}
+
+#define ALU(name, insn, pre)                                                 \
+	COMPUTE(name, 8, insn, pre) COMPUTE(name, 16, insn, pre)             \
+	COMPUTE(name, 32, insn, pre) COMPUTE(name, 64, insn, pre)            \
+	ALU_FORMS(name, 8) ALU_FORMS(name, 16)                               \
+	ALU_FORMS(name, 32) ALU_FORMS(name, 64)
+
+ALU(add, "add", "")
+ALU(or, "or", "")
+ALU(adc, "adc", CARRY_IN)
+ALU(sbb, "sbb", CARRY_IN)
+ALU(and, "and", "")
+ALU(sub, "sub", "")
+ALU(xor, "xor", "")
+
+/* CMP and TEST write flags only. */
+#define COMPARE(name, W, insn)                                               \
+static inline void name##_do##W(struct cpu *cpu, U(W) d, U(W) s)             \
+{                                                                            \
+	uint16_t f;                                                          \
+                                                                             \
+	__asm__(insn SFX(W) " %[s], %[d]" FLAGS                              \
+		: "=&a"(f) : [d] "r"(d), [s] "r"(s) : "cc");                 \
+	cpu->fl = f;                                                         \
+}                                                                            \
+HANDLER(name##_rr##W)                                                        \
+{                                                                            \
+	name##_do##W(cpu, GET_REG(W, cpu, op->r0), GET_REG(W, cpu, op->r1)); \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(name##_ri##W)                                                        \
+{                                                                            \
+	name##_do##W(cpu, GET_REG(W, cpu, op->r0), (U(W))op->imm);           \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(name##_rm##W)                                                        \
+{                                                                            \
+	U(W) s = LOAD_MEM(W, cpu, op, uop_ea(cpu, op));                      \
+                                                                             \
+	name##_do##W(cpu, GET_REG(W, cpu, op->r0), s);                       \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(name##_mr##W)                                                        \
+{                                                                            \
+	U(W) d = LOAD_MEM(W, cpu, op, uop_ea(cpu, op));                      \
+                                                                             \
+	name##_do##W(cpu, d, GET_REG(W, cpu, op->r1));                       \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(name##_mi##W)                                                        \
+{                                                                            \
+	U(W) d = LOAD_MEM(W, cpu, op, uop_ea(cpu, op));                      \
+                                                                             \
+	name##_do##W(cpu, d, (U(W))op->imm);                                 \
+	NEXT(cpu, op);                                                       \
+}
+
+#define CMP_W(W) COMPARE(cmp, W, "cmp")
+ALL_SIZES(CMP_W)
+#define TEST_W(W) COMPARE(test, W, "test")
+ALL_SIZES(TEST_W)
+
+/* INC and DEC keep CF; NEG sets it; NOT touches no flag. */
+#define UNARY(name, W, insn, pre)                                            \
+static inline U(W) name##_do##W(struct cpu *cpu, U(W) d)                     \
+{                                                                            \
+	uint16_t f;                                                          \
+                                                                             \
+	__asm__(pre insn SFX(W) " %[d]" FLAGS                                \
+		: [d] "+r"(d), "=&a"(f) : [fl] "m"(cpu->fl) : "cc");         \
+	cpu->fl = f;                                                         \
+	return d;                                                            \
+}                                                                            \
+HANDLER(name##_r##W)                                                         \
+{                                                                            \
+	SET_REG(W, cpu, op->r0,                                              \
+		name##_do##W(cpu, GET_REG(W, cpu, op->r0)));                 \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(name##_m##W)                                                         \
+{                                                                            \
+	MODIFY(W, name##_do##W(cpu, d));                                     \
+	NEXT(cpu, op);                                                       \
+}
+#define INC_W(W) UNARY(inc, W, "inc", CARRY_IN)
+ALL_SIZES(INC_W)
+#define DEC_W(W) UNARY(dec, W, "dec", CARRY_IN)
+ALL_SIZES(DEC_W)
+#define NEG_W(W) UNARY(neg, W, "neg", "")
+ALL_SIZES(NEG_W)
+
+#define NOT_W(W)                                                             \
+HANDLER(not_r##W)                                                            \
+{                                                                            \
+	SET_REG(W, cpu, op->r0, (U(W))~GET_REG(W, cpu, op->r0));             \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(not_m##W)                                                            \
+{                                                                            \
+	MODIFY(W, (U(W))~d);                                                 \
+	NEXT(cpu, op);                                                       \
+}
+ALL_SIZES(NOT_W)
+
+/* XOR and SUB of a register with itself: the usual way to write 0. */
+HANDLER(op_zero)
+{
+	R64(cpu, op->r0) = 0;
+	cpu->fl = FL_ZF | FL_PF;
+	NEXT(cpu, op);
+}
+
+enum form { FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORMS };
+
+struct binary {
+	uop_fn fn[FORMS][4];
+};
+#define BINARY(n) { { BY_SIZE(n##_rr), BY_SIZE(n##_ri), BY_SIZE(n##_rm),     \
+		      BY_SIZE(n##_mr), BY_SIZE(n##_mi) } }
+static const struct binary binary[] = {
+	[OP_ADD] = BINARY(add), [OP_OR] = BINARY(or),	[OP_ADC] = BINARY(adc),
+	[OP_SBB] = BINARY(sbb), [OP_AND] = BINARY(and), [OP_SUB] = BINARY(sub),
+	[OP_XOR] = BINARY(xor), [OP_CMP] = BINARY(cmp),
+};
+static const struct binary test = BINARY(test);
+
+static void emit_binary(struct emitter *e, const struct insn *in,
+			const struct binary *b)
+{
+	const struct opnd *d = &in->o[0], *s = &in->o[1];
+	int dmem = d->kind == OPND_MEM, smem = s->kind == OPND_MEM;
+	enum form f = dmem ? (s->kind == OPND_IMM ? FORM_MI : FORM_MR) :
+		      smem ? FORM_RM :
+		      s->kind == OPND_IMM ? FORM_RI : FORM_RR;
+	struct emit_ea a;
+	struct uop *u;
+
+	if (dmem || smem)
+		a = emit_address(e, in);
+	u = emit_uop(e, b->fn[f][size_index(d->size)]);
+	if (dmem || smem)
+		emit_set_ea(u, a);
+	if (!dmem)
+		u->r0 = emit_reg(d);
+	if (s->kind == OPND_IMM)
+		u->imm = in->imm;
+	else if (!smem)
+		u->r1 = emit_reg(s);
+}
+
+static void emit_unary(struct emitter *e, const struct insn *in)
+{
+	static const uop_fn fn[][2][4] = {
+		{ BY_SIZE(inc_r), BY_SIZE(inc_m) },
+		{ BY_SIZE(dec_r), BY_SIZE(dec_m) },
+		{ BY_SIZE(neg_r), BY_SIZE(neg_m) },
+		{ BY_SIZE(not_r), BY_SIZE(not_m) },
+	};
+	int which = in->op == OP_INC ? 0 : in->op == OP_DEC ? 1 :
+		    in->op == OP_NEG ? 2 : 3;
+	const struct opnd *d = &in->o[0];
+	unsigned size = size_index(d->size);
+	struct emit_ea a;
+
+	if (d->kind == OPND_MEM) {
+		a = emit_address(e, in);
+		emit_set_ea(emit_uop(e, fn[which][1][size]), a);
+	} else {
+		emit_uop(e, fn[which][0][size])->r0 = emit_reg(d);
+	}
+}
+
+int emit_alu(struct emitter *e, const struct insn *in)
+{
+	const struct opnd *d = &in->o[0], *s = &in->o[1];
+
+	switch (in->op) {
+	case OP_XOR:
+	case OP_SUB:
+		if (d->kind == OPND_GPR && s->kind == OPND_GPR &&
+		    d->reg == s->reg && d->size >= 4) {
+			emit_uop(e, op_zero)->r0 = emit_reg(d);
+			return 1;
+		}
+		/* fall through */
+	case OP_ADD:
+	case OP_OR:
+	case OP_ADC:
+	case OP_SBB:
+	case OP_AND:
+	case OP_CMP:
+		emit_binary(e, in, &binary[in->op]);
+		break;
+	case OP_TEST:
+		emit_binary(e, in, &test);
+		break;
+	case OP_INC:
+	case OP_DEC:
+	case OP_NEG:
+	case OP_NOT:
+		emit_unary(e, in);
+		break;
+	default:
+		return 0;
+	}
+	emit_fence_if_locked(e, in);
+	return 1;
+}

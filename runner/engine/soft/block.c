@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cache of decoded code, and what makes it forget. */
+#include "runner/engine/soft/block.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "runner/engine/soft/mmu.h"
+#include "runner/engine/soft/native.h"
+#include "runner/engine/soft/soft.h"
+
+#define ARENA_SIZE (14u << 20)
+#define HASH_BITS  15
+#define HASH_SIZE  (1u << HASH_BITS)
+
+/*
+ * `mark` is what other threads read: a byte a page, set before the page's
+ * bytes are decoded. A device stores its bytes, then looks at the mark;
+ * the vCPU sets the mark, then reads the bytes; a full fence between on both
+ * sides, so that at least one of them sees the other.
+ */
+struct code_cache {
+	uint64_t npages;
+	_Atomic uint8_t *mark;		/* CODE_*, a byte a page */
+	struct block **pages;		/* blocks of a page */
+	_Atomic uint32_t noted;		/* some page has CODE_WRITTEN */
+	size_t used;			/* of the arena */
+	uint8_t *arena;
+	struct block *hash[HASH_SIZE];
+	struct block one;		/* block_get(cpu, 1) */
+	struct uop one_uops[EMIT_MAX + 2];
+};
+
+#define CODE_HERE    1
+#define CODE_WRITTEN 2
+
+static void *reserve(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+struct code_cache *code_new(uint64_t ram_top)
+{
+	struct code_cache *c = reserve(sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->npages = ram_top / PAGE_SIZE;
+	c->mark = reserve(c->npages);
+	c->pages = reserve(c->npages * sizeof(*c->pages));
+	c->arena = reserve(ARENA_SIZE);
+	if (!c->mark || !c->pages || !c->arena) {
+		code_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+void code_free(struct code_cache *c)
+{
+	if (!c)
+		return;
+	if (c->mark)
+		munmap((void *)c->mark, c->npages);
+	if (c->pages)
+		munmap(c->pages, c->npages * sizeof(*c->pages));
+	if (c->arena)
+		munmap(c->arena, ARENA_SIZE);
+	munmap(c, sizeof(*c));
+}
+
+static unsigned hash_key(uint64_t key)
+{
+	return (unsigned)((key * 0x9e3779b97f4a7c15ull) >> (64 - HASH_BITS));
+}
+
+static uint64_t make_key(const struct cpu *cpu, uint64_t gpa)
+{
+	return gpa | (uint64_t)(cpu->code64 << 1 | cpu->code32) << 60;
+}
+
+void jump_drop_page(struct cpu *cpu, uint64_t va)
+{
+	/* and the page before, whose last block may reach into this one */
+	for (uint64_t n = (va >> 12) - 1, k = 0; k < 2; n++, k++) {
+		struct jump_entry *j = &cpu->jc[(n * JUMP_PAGE) &
+						(JUMP_SIZE - 1)];
+
+		for (unsigned i = 0; i < JUMP_PAGE; i++)
+			j[i].tag = 0;
+	}
+}
+
+/* Every cached virtual address is looked up anew. */
+static void forget_addresses(struct cpu *cpu)
+{
+	cpu->generation++;
+	cpu->jc_tag = cpu_make_tag(cpu);
+}
+
+int code_page_test(const struct code_cache *c, uint64_t gpa)
+{
+	uint64_t n = gpa / PAGE_SIZE;
+
+	return n < c->npages &&
+	       atomic_load_explicit(&c->mark[n], memory_order_relaxed) != 0;
+}
+
+static void unhash(struct code_cache *c, struct block *b)
+{
+	struct block **p = &c->hash[hash_key(b->key)];
+
+	while (*p && *p != b)
+		p = &(*p)->hash_next;
+	if (*p)
+		*p = b->hash_next;
+}
+
+static struct block **next_in_page(struct block *b, uint64_t page)
+{
+	return &b->page_next[(BLOCK_GPA(b) / PAGE_SIZE) != page];
+}
+
+static void unlist(struct code_cache *c, struct block *b, uint64_t page)
+{
+	struct block **p = &c->pages[page];
+
+	while (*p && *p != b)
+		p = next_in_page(*p, page);
+	if (*p)
+		*p = *next_in_page(b, page);
+}
+
+void code_drop_page(struct cpu *cpu, uint64_t gpa)
+{
+	struct code_cache *c = cpu->vm->code;
+	uint64_t page = gpa / PAGE_SIZE;
+	struct block *b, *next;
+
+	if (page >= c->npages)
+		return;
+	atomic_store(&c->mark[page], 0);
+	for (b = c->pages[page]; b; b = next) {
+		next = *next_in_page(b, page);
+		b->dead = 1;
+		unhash(c, b);
+		if (b->gpa2 != BLOCK_NONE) {
+			uint64_t first = BLOCK_GPA(b) / PAGE_SIZE;
+			uint64_t other = first == page ? b->gpa2 / PAGE_SIZE :
+							 first;
+
+			unlist(c, b, other);
+		}
+	}
+	c->pages[page] = NULL;
+	forget_addresses(cpu);
+}
+
+void code_note_write(struct code_cache *c, uint64_t gpa, uint64_t len)
+{
+	uint64_t first = gpa / PAGE_SIZE, last;
+
+	if (!len || gpa + len < gpa)
+		return;
+	last = (gpa + len - 1) / PAGE_SIZE;
+	atomic_thread_fence(memory_order_seq_cst);
+	for (uint64_t n = first; n <= last && n < c->npages; n++) {
+		if (!atomic_load_explicit(&c->mark[n], memory_order_relaxed))
+			continue;
+		atomic_fetch_or(&c->mark[n], CODE_WRITTEN);
+		atomic_store(&c->noted, 1);
+	}
+}
+
+int code_noted(const struct code_cache *c)
+{
+	return atomic_load_explicit(&c->noted, memory_order_acquire) != 0;
+}
+
+void code_drop_noted(struct cpu *cpu)
+{
+	struct code_cache *c = cpu->vm->code;
+
+	if (!atomic_exchange(&c->noted, 0))
+		return;
+	for (uint64_t n = 0; n < c->npages; n++)
+		if (atomic_load_explicit(&c->mark[n], memory_order_relaxed) &
+		    CODE_WRITTEN)
+			code_drop_page(cpu, n * PAGE_SIZE);
+}
+
+/* The arena is full: start over. Only between blocks. */
+static void code_reset(struct cpu *cpu)
+{
+	struct code_cache *c = cpu->vm->code;
+
+	for (unsigned i = 0; i < HASH_SIZE; i++) {
+		for (struct block *b = c->hash[i]; b; b = b->hash_next) {
+			uint64_t n = BLOCK_GPA(b) / PAGE_SIZE;
+
+			c->pages[n] = NULL;
+			atomic_store(&c->mark[n], 0);
+			if (b->gpa2 == BLOCK_NONE)
+				continue;
+			c->pages[b->gpa2 / PAGE_SIZE] = NULL;
+			atomic_store(&c->mark[b->gpa2 / PAGE_SIZE], 0);
+		}
+		c->hash[i] = NULL;
+	}
+	c->used = 0;
+	cpu->cur = NULL;
+	native_reset(cpu->vm->native);
+	forget_addresses(cpu);
+}
+
+/* Set the mark before the bytes are read: see struct code_cache. */
+static void mark_page(struct cpu *cpu, uint64_t gpa)
+{
+	struct code_cache *c = cpu->vm->code;
+	uint64_t n = gpa / PAGE_SIZE;
+
+	if (atomic_load_explicit(&c->mark[n], memory_order_relaxed))
+		return;
+	atomic_store(&c->mark[n], CODE_HERE);
+	atomic_thread_fence(memory_order_seq_cst);
+	mmu_protect_code(cpu, gpa);
+}
+
+/* The end of a block that did not branch. */
+static const struct uop *op_fall(struct cpu *cpu, const struct uop *op)
+{
+	return block_next(cpu, cpu->r[SLOT_RIP] + op->imm);
+}
+
+static enum decode_mode decode_mode(const struct cpu *cpu)
+{
+	return cpu->code64 ? DECODE_64 : cpu->code32 ? DECODE_32 : DECODE_16;
+}
+
+static uint64_t fetch_va(const struct cpu *cpu)
+{
+	return cpu->code64 ? cpu->rip :
+	       (uint32_t)(cpu->seg[X86_CS].base + cpu->rip);
+}
+
+/* The instruction whose bytes end in the next page. */
+static enum decode_result decode_crossing(struct cpu *cpu, struct block *b,
+					  const uint8_t *p, unsigned avail,
+					  struct insn *in)
+{
+	uint8_t bytes[DECODE_MAX];
+	const uint8_t *host2;
+	uint64_t gpa2;
+
+	gpa2 = mmu_fetch_page(cpu, (fetch_va(cpu) & PAGE_MASK) + PAGE_SIZE,
+			      &host2);
+	if (!host2)
+		return DECODE_SHORT;
+	mark_page(cpu, gpa2);
+	b->gpa2 = gpa2;
+	memcpy(bytes, p, avail);
+	memcpy(bytes + avail, host2, DECODE_MAX - avail);
+	return decode(bytes, DECODE_MAX, decode_mode(cpu), in);
+}
+
+/* Decode from @p (up to its page's end) into @b->uops. */
+static void fill_block(struct cpu *cpu, struct block *b, struct uop *uops,
+		       const uint8_t *p, unsigned avail, unsigned max)
+{
+	struct emitter e = { .uops = uops, .cpu = cpu };
+	struct uop *end;
+
+	while (b->ninsns < max && !e.ends) {
+		struct insn in;
+		enum decode_result r = decode(p + e.off, avail - e.off,
+					      decode_mode(cpu), &in);
+
+		if (r == DECODE_SHORT && b->ninsns)
+			break;
+		if (r == DECODE_SHORT)
+			r = decode_crossing(cpu, b, p, avail, &in);
+		e.len = r == DECODE_OK ? in.len : 0;
+		if (r == DECODE_OK) {
+			emit_insn(&e, &in);
+			e.ends |= !!(in.attr & INSN_ENDS);
+		} else {
+			emit_raise(&e, EXC_GP);
+			e.ends = 1;
+		}
+		b->ninsns++;
+		e.off = (uint16_t)(e.off + e.len);
+		if (b->gpa2 != BLOCK_NONE)
+			break;
+	}
+	b->nbytes = e.off;
+	/* a branch never gets here; all else falls through */
+	end = emit_uop(&e, op_fall);
+	end->imm = b->nbytes;
+	b->uops = uops;
+	cpu->vm->code->used += e.n * sizeof(struct uop);
+}
+
+static const struct block *block_one(struct cpu *cpu, const uint8_t *host,
+				     unsigned off)
+{
+	struct code_cache *c = cpu->vm->code;
+	size_t used = c->used;
+
+	memset(&c->one, 0, sizeof(c->one));
+	c->one.key = BLOCK_NONE;
+	c->one.gpa2 = BLOCK_NONE;
+	fill_block(cpu, &c->one, c->one_uops, host + off, PAGE_SIZE - off, 1);
+	c->one.gpa2 = BLOCK_NONE;
+	c->used = used;
+	return &c->one;
+}
+
+static struct block *block_make(struct cpu *cpu, uint64_t gpa, uint64_t key,
+				const uint8_t *host)
+{
+	struct code_cache *c = cpu->vm->code;
+	unsigned off = (unsigned)(gpa & ~PAGE_MASK);
+	struct block *b, **head;
+
+	mark_page(cpu, gpa);
+	b = (struct block *)(c->arena + c->used);
+	memset(b, 0, sizeof(*b));
+	b->key = key;
+	b->gpa2 = BLOCK_NONE;
+	/* a fetch fault in the second page leaves here: nothing is linked */
+	fill_block(cpu, b, (struct uop *)(b + 1), host + off, PAGE_SIZE - off,
+		   BLOCK_INSNS);
+	c->used += sizeof(*b);
+
+	head = &c->hash[hash_key(key)];
+	b->hash_next = *head;
+	*head = b;
+	head = &c->pages[gpa / PAGE_SIZE];
+	b->page_next[0] = *head;
+	*head = b;
+	/* both halves may be one physical page, mapped twice */
+	if (b->gpa2 != BLOCK_NONE && b->gpa2 / PAGE_SIZE != gpa / PAGE_SIZE) {
+		head = &c->pages[b->gpa2 / PAGE_SIZE];
+		b->page_next[1] = *head;
+		*head = b;
+	}
+	return b;
+}
+
+/* A block that crosses is right only while the next page is where it was. */
+static int second_page_same(struct cpu *cpu, const struct block *b)
+{
+	const uint8_t *host;
+
+	return b->gpa2 == BLOCK_NONE ||
+	       mmu_fetch_page(cpu, (fetch_va(cpu) & PAGE_MASK) + PAGE_SIZE,
+			      &host) == b->gpa2;
+}
+
+const struct block *block_get(struct cpu *cpu, int one)
+{
+	struct code_cache *c = cpu->vm->code;
+	uint64_t va = fetch_va(cpu), gpa, key;
+	struct jump_entry *j;
+	const uint8_t *host;
+	struct block *b;
+
+	gpa = mmu_fetch_page(cpu, va, &host) | (va & ~PAGE_MASK);
+	if (!host)
+		cpu_fail(cpu, NULL, "code outside RAM at %#llx",
+			 (unsigned long long)gpa);
+	if (ARENA_SIZE - c->used <
+		    sizeof(*b) + BLOCK_UOPS * sizeof(struct uop) ||
+	    native_full(cpu->vm->native))
+		code_reset(cpu);
+	if (one)
+		return block_one(cpu, host, (unsigned)(va & ~PAGE_MASK));
+
+	key = make_key(cpu, gpa);
+	for (b = c->hash[hash_key(key)]; b; b = b->hash_next)
+		if (b->key == key && second_page_same(cpu, b))
+			break;
+	if (!b)
+		b = block_make(cpu, gpa, key, host);
+	j = jump_entry(cpu, cpu->rip);
+	j->rip = cpu->rip;
+	j->tag = cpu->jc_tag;
+	j->block = b;
+	return b;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From decoded instructions to uops: what all instruction families share. */
+#include "runner/engine/soft/block.h"
+
+#include <string.h>
+
+#include "runner/engine/soft/mmu.h"
+
+static const struct uop *op_raise(struct cpu *cpu, const struct uop *op)
+{
+	if (op->aux == EXC_GP)
+		cpu_raise_err(cpu, op, EXC_GP, 0);
+	cpu_raise(cpu, op, op->aux);
+}
+
+/* SLOT_TMP = address modulo 2^32 or 2^16, plus the segment's base. */
+static const struct uop *op_ea_narrow(struct cpu *cpu, const struct uop *op)
+{
+	uint64_t ea = R64(cpu, op->base) + (R64(cpu, op->index) << op->scale) +
+		      (uint64_t)(int64_t)op->disp;
+
+	ea &= op->aux == 2 ? 0xffff : 0xffffffff;
+	cpu->r[SLOT_TMP] = ea + R64(cpu, op->seg);
+	/* outside 64-bit code linear addresses are 32 bits wide too */
+	if (op->r0)
+		cpu->r[SLOT_TMP] &= 0xffffffff;
+	NEXT(cpu, op);
+}
+
+static const struct uop *op_ea_imm(struct cpu *cpu, const struct uop *op)
+{
+	cpu->r[SLOT_TMP] = op->imm + R64(cpu, op->seg);
+	NEXT(cpu, op);
+}
+
+static const struct uop *op_imm(struct cpu *cpu, const struct uop *op)
+{
+	cpu->r[SLOT_TMP2] = op->imm;
+	NEXT(cpu, op);
+}
+
+#define LOAD(bits)                                                      \
+static const struct uop *op_load##bits(struct cpu *cpu,                 \
+				       const struct uop *op)            \
+{                                                                       \
+	cpu->r[SLOT_TMP2] = mmu_load##bits(cpu, op, uop_ea(cpu, op));   \
+	NEXT(cpu, op);                                                  \
+}
+LOAD(8)
+LOAD(16)
+LOAD(32)
+LOAD(64)
+
+struct uop *emit_uop(struct emitter *e, uop_fn fn)
+{
+	struct uop *u = &e->uops[e->n++];
+
+	memset(u, 0, sizeof(*u));
+	u->fn = fn;
+	u->off = e->off;
+	u->len = e->len;
+	u->base = u->index = u->seg = SLOT_OFF(SLOT_ZERO);
+	return u;
+}
+
+static const struct uop *op_fence(struct cpu *cpu, const struct uop *op)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	NEXT(cpu, op);
+}
+
+void emit_fence(struct emitter *e)
+{
+	emit_uop(e, op_fence);
+}
+
+void emit_raise(struct emitter *e, unsigned vec)
+{
+	emit_uop(e, op_raise)->aux = (uint8_t)vec;
+}
+
+static uint8_t gpr_or_zero(uint8_t reg)
+{
+	return reg == REG_NONE ? SLOT_OFF(SLOT_ZERO) : SLOT_OFF(reg);
+}
+
+struct emit_ea emit_address(struct emitter *e, const struct insn *in)
+{
+	struct emit_ea tmp = { .base = SLOT_OFF(SLOT_TMP),
+			       .index = SLOT_OFF(SLOT_ZERO),
+			       .seg = SLOT_OFF(SLOT_ZERO) };
+	int64_t disp = in->disp;
+	struct emit_ea a;
+	struct uop *u;
+
+	/* In 64-bit code only FS and GS have a base; the others' slots are
+	 * 0 (seg.c), but reading SLOT_ZERO keeps the handlers' loads hot. */
+	a.seg = in->seg == REG_NONE ||
+		(e->cpu->code64 && in->seg != X86_FS && in->seg != X86_GS) ?
+		SLOT_OFF(SLOT_ZERO) : SLOT_OFF(SLOT_SEG + in->seg);
+	a.index = gpr_or_zero(in->index);
+	a.scale = in->scale;
+	if (in->base == REG_RIP) {
+		a.base = SLOT_OFF(SLOT_RIP);
+		disp += e->off + e->len;
+	} else {
+		a.base = gpr_or_zero(in->base);
+	}
+	a.disp = (int32_t)disp;
+
+	if (a.disp != disp) {
+		u = emit_uop(e, op_ea_imm);
+		u->imm = (uint64_t)disp;
+		u->seg = a.seg;
+		if (a.base == SLOT_OFF(SLOT_ZERO))
+			return tmp;
+		/* RIP-relative, a displacement that the sum pushed over */
+		tmp.index = a.base;
+		return tmp;
+	}
+	if (in->asize == 8)
+		return a;
+	u = emit_uop(e, op_ea_narrow);
+	emit_set_ea(u, a);
+	u->aux = in->asize;
+	u->r0 = !e->cpu->code64;
+	return tmp;
+}
+
+uint8_t emit_reg(const struct opnd *o)
+{
+	if (o->kind == OPND_GPR8H)
+		return (uint8_t)(o->reg * 8 + 1);
+	return (uint8_t)(o->reg * 8);
+}
+
+uint8_t emit_source(struct emitter *e, const struct insn *in,
+		    const struct opnd *o)
+{
+	static const uop_fn load[] = { [1] = op_load8, [2] = op_load16,
+				       [4] = op_load32, [8] = op_load64 };
+	struct emit_ea a;
+
+	switch (o->kind) {
+	case OPND_MEM:
+		a = emit_address(e, in);
+		emit_set_ea(emit_uop(e, load[o->size]), a);
+		return SLOT_OFF(SLOT_TMP2);
+	case OPND_IMM:
+		emit_uop(e, op_imm)->imm = in->imm;
+		return SLOT_OFF(SLOT_TMP2);
+	default:
+		return emit_reg(o);
+	}
+}
+
+void emit_insn(struct emitter *e, const struct insn *in)
+{
+	if (in->op != OP_UD &&
+	    (emit_move(e, in) || emit_alu(e, in) || emit_branch(e, in) ||
+	     emit_stack(e, in) || emit_shift(e, in) || emit_bits(e, in) ||
+	     emit_muldiv(e, in) || emit_string(e, in) || emit_simd(e, in) ||
+	     emit_system(e, in)))
+		return;
+	emit_raise(e, EXC_UD);
+	e->ends = 1;
+}

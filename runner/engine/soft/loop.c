@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a vCPU between blocks. */
+#include "runner/engine/soft/loop.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runner/base/io.h"
+#include "runner/engine/soft/block.h"
+#include "runner/engine/soft/lapic.h"
+#include "runner/engine/soft/soft.h"
+
+/* Instructions between two looks at the clock: some 50-100 us. */
+#define BUDGET 10000
+
+unsigned long long cpu_instructions(const struct cpu *cpu)
+{
+	return cpu->insns + (unsigned long long)(BUDGET - cpu->budget);
+}
+
+static void refill(struct cpu *cpu)
+{
+	cpu->insns += (uint64_t)(BUDGET - cpu->budget);
+	cpu->budget = BUDGET;
+}
+
+/* The sleeper announces itself, then looks; the waker changes `wake`, then
+ * looks for a sleeper: one of them sees the other. */
+void soft_wake(struct soft *s)
+{
+	atomic_fetch_add(&s->wake, 1);
+	if (atomic_load(&s->sleeping))
+		syscall(SYS_futex, &s->wake, FUTEX_WAKE_PRIVATE, 1, NULL,
+			NULL, 0);
+}
+
+static void sleep_until(struct cpu *cpu, uint64_t deadline)
+{
+	struct timespec ts = { (time_t)(deadline / 1000000000u),
+			       (long)(deadline % 1000000000u) };
+	struct soft *s = cpu->vm;
+	uint32_t seen = atomic_load(&s->wake);
+
+	atomic_store(&s->sleeping, 1);
+	/* absolute CLOCK_MONOTONIC; EINTR and EAGAIN only mean: look again */
+	if (!atomic_load(&cpu->attention))
+		syscall(SYS_futex, &s->wake, FUTEX_WAIT_BITSET_PRIVATE, seen,
+			deadline == UINT64_MAX ? NULL : &ts, NULL,
+			FUTEX_BITSET_MATCH_ANY);
+	atomic_store(&s->sleeping, 0);
+}
+
+static void run_block(struct cpu *cpu, const struct block *b)
+{
+	const struct uop *op = b->uops;
+
+	cpu->cur = b;
+	cpu->r[SLOT_RIP] = cpu->rip;
+	cpu->budget -= (int32_t)b->ninsns;
+#ifdef SOFT_LOOP
+	while (op)
+		op = op->fn(cpu, op);
+#else
+	op->fn(cpu, op);
+#endif
+	cpu->cur = NULL;
+}
+
+/* One instruction by itself: after STI and MOV SS, with TF set, and for a
+ * store into the block that it is in. */
+static void run_one(struct cpu *cpu)
+{
+	int trap = !!(cpu->rflags & RFLAGS_TF);
+	const struct block *b = block_get(cpu, 1);
+
+	cpu->shadow = 0;
+	cpu->step_once = 0;
+	cpu_attend(cpu, ATTN_STATE); /* so that no block follows */
+	run_block(cpu, b);
+	if (trap) {
+		cpu->dr6 |= 1u << 14; /* BS: SDM 3B 17.2.3 */
+		memset(&cpu->exc, 0, sizeof(cpu->exc));
+		cpu->exc.vec = EXC_DB;
+		cpu->exc.pending = 1;
+	}
+}
+
+/* Interrupts and timers; 1 when the CPU has an instruction to run. */
+static int ready(struct cpu *cpu)
+{
+	int vec;
+
+	if (cpu->budget <= 0 || cpu->halted) {
+		refill(cpu);
+		lapic_timer(cpu->lapic, io_now_ns());
+	}
+	if (cpu->rflags & RFLAGS_IF && !cpu->shadow) {
+		vec = lapic_pending(cpu->lapic);
+		if (vec >= 0) {
+			cpu->halted = 0;
+			lapic_accept(cpu->lapic, (unsigned)vec);
+			except_interrupt(cpu, (unsigned)vec);
+			return 0;
+		}
+	}
+	if (!cpu->halted)
+		return 1;
+	cpu->shadow = 0;
+	sleep_until(cpu, lapic_deadline(cpu->lapic));
+	return 0;
+}
+
+static void leave(struct cpu *cpu, struct engine_exit *x,
+		  enum engine_exit_reason why, const char *words)
+{
+	x->reason = why;
+	x->rip = cpu->rip;
+	snprintf(x->msg, sizeof(x->msg), "%s", words);
+}
+
+void cpu_loop(struct cpu *cpu, struct engine_exit *x)
+{
+	/* Every fault comes back here; all state is in *cpu. */
+	setjmp(cpu->jmp);
+	cpu->cur = NULL;
+	for (;;) {
+		uint32_t attn;
+
+		if (cpu->fail[0]) {
+			leave(cpu, x, ENGINE_EXIT_ERROR, cpu->fail);
+			return;
+		}
+		if (cpu->shutdown) {
+			leave(cpu, x, ENGINE_EXIT_SHUTDOWN, "triple fault");
+			return;
+		}
+		if (cpu->exc.pending) {
+			except_deliver(cpu);
+			continue;
+		}
+		attn = atomic_exchange(&cpu->attention, 0);
+		if (attn & ATTN_KICK) {
+			leave(cpu, x, ENGINE_EXIT_INTR, "");
+			return;
+		}
+		if (attn & ATTN_CODE)
+			code_drop_noted(cpu);
+		if (!ready(cpu))
+			continue;
+		if (cpu->shadow || cpu->step_once || cpu->rflags & RFLAGS_TF)
+			run_one(cpu);
+		else
+			run_block(cpu, block_get(cpu, 0));
+	}
+}

@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Guest virtual memory: page walks, the TLB and its slow paths. */
+#include "runner/engine/soft/mmu.h"
+
+#include "runner/engine/soft/block.h"
+#include "runner/engine/soft/soft.h"
+#include "runner/vmm/gmem.h"
+
+/* Page table entries, SDM 3A table 4-15 ff. */
+#define PTE_P	  0x1ull
+#define PTE_W	  0x2ull
+#define PTE_U	  0x4ull
+#define PTE_A	  0x20ull
+#define PTE_D	  0x40ull
+#define PTE_PS	  0x80ull
+#define PTE_NX	  (1ull << 63)
+#define PTE_ADDR  0x000ffffffffff000ull
+
+/* #PF error code, SDM 3A 4.7. */
+#define PF_P	0x1u
+#define PF_W	0x2u
+#define PF_U	0x4u
+#define PF_RSVD 0x8u
+#define PF_I	0x10u
+
+enum access { ACC_READ, ACC_WRITE, ACC_FETCH };
+
+struct walk {
+	uint64_t gpa;	 /* of the byte */
+	uint64_t size;	 /* of the page mapped */
+	int writable;	 /* a write in this mode needs no further check */
+};
+
+static int canonical(uint64_t va)
+{
+	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
+}
+
+/* Is @user access (or supervisor access with @smap in force) allowed by the
+ * combined rights of the walk? */
+static int permitted(const struct cpu *cpu, uint64_t rights, uint64_t nx,
+		     enum access acc, int user, int smap)
+{
+	if (user) {
+		if (!(rights & PTE_U))
+			return 0;
+	} else if (rights & PTE_U) {
+		if (acc == ACC_FETCH && (cpu->cr4 & CR4_SMEP))
+			return 0;
+		if (acc != ACC_FETCH && smap)
+			return 0;
+	}
+	if (acc == ACC_FETCH)
+		return !nx;
+	if (acc == ACC_WRITE)
+		return (rights & PTE_W) || (!user && !(cpu->cr0 & CR0_WP));
+	return 1;
+}
+
+static uint64_t *entry_ptr(const struct cpu *cpu, uint64_t gpa)
+{
+	return gmem_ptr(cpu->vm->gm, gpa, 8);
+}
+
+/* Walk the tables. 0, or the #PF error code (never 0: bit 31 stands for an
+ * empty one). Sets accessed and dirty bits on success only. */
+static uint32_t walk(struct cpu *cpu, uint64_t va, enum access acc, int user,
+		     int smap, struct walk *w)
+{
+	uint32_t err = (acc == ACC_WRITE ? PF_W : 0) | (user ? PF_U : 0) |
+		       (acc == ACC_FETCH && (cpu->efer & EFER_NXE ||
+					     cpu->cr4 & CR4_SMEP) ? PF_I : 0);
+	uint64_t reserved = cpu->vm->pa_reserved |
+			    (cpu->efer & EFER_NXE ? 0 : PTE_NX);
+	uint64_t table = cpu->cr3 & PTE_ADDR, rights = PTE_W | PTE_U, nx = 0;
+	uint64_t *path[4];
+	uint64_t pte = 0;
+	int shift, level = 0;
+
+	if (!(cpu->cr0 & CR0_PG)) {
+		w->gpa = va & 0xffffffff;
+		w->size = PAGE_SIZE;
+		w->writable = 1;
+		return 0;
+	}
+	for (shift = 39; ; shift -= 9, level++) {
+		path[level] = entry_ptr(cpu, table + ((va >> shift) & 511) * 8);
+		pte = path[level] ? *path[level] : 0;
+		if (!(pte & PTE_P))
+			return err | 1u << 31;
+		if (pte & reserved || (shift == 39 && pte & PTE_PS))
+			return err | PF_P | PF_RSVD;
+		rights &= pte;
+		nx |= pte & PTE_NX;
+		if (shift == 12)
+			break;
+		if (shift <= 30 && pte & PTE_PS) {
+			/* bits below the page must be 0, but for PAT (12) */
+			if (pte & ((1ull << shift) - 1) & PTE_ADDR &
+			    ~0x1000ull)
+				return err | PF_P | PF_RSVD;
+			break;
+		}
+		table = pte & PTE_ADDR;
+	}
+	if (!permitted(cpu, rights, nx, acc, user, smap))
+		return err | PF_P;
+
+	for (int i = 0; i < level; i++)
+		if (!(*path[i] & PTE_A))
+			*path[i] |= PTE_A;
+	pte |= PTE_A | (acc == ACC_WRITE ? PTE_D : 0);
+	if (*path[level] != pte)
+		*path[level] = pte;
+	w->size = 1ull << shift;
+	w->gpa = (pte & PTE_ADDR & ~(w->size - 1)) | (va & (w->size - 1));
+	w->writable = (pte & PTE_D) &&
+		      permitted(cpu, rights, nx, ACC_WRITE, user, smap);
+	return 0;
+}
+
+static _Noreturn void raise_noncanonical(struct cpu *cpu, const struct uop *op)
+{
+	/* SDM 1 3.3.7.1: stack references raise #SS */
+	int stack = op && op->seg == SLOT_OFF(SLOT_ZERO) &&
+		    (op->base == SLOT_OFF(X86_RSP) ||
+		     op->base == SLOT_OFF(X86_RBP));
+
+	cpu_raise_err(cpu, op, stack ? EXC_SS : EXC_GP, 0);
+}
+
+static void note_large(struct cpu *cpu, uint64_t va, uint64_t size)
+{
+	uint64_t lo = va & ~(size - 1), hi = lo + (size - 1);
+
+	if (cpu->large_lo > cpu->large_hi) {
+		cpu->large_lo = lo;
+		cpu->large_hi = hi;
+		return;
+	}
+	if (lo < cpu->large_lo)
+		cpu->large_lo = lo;
+	if (hi > cpu->large_hi)
+		cpu->large_hi = hi;
+}
+
+static void tlb_fill(struct cpu *cpu, uint64_t va, const struct walk *w,
+		     uint8_t *page)
+{
+	struct tlb_entry *e = mmu_entry(cpu, va);
+	uint64_t tag = va & PAGE_MASK;
+
+	e->rd = tag;
+	e->wr = w->writable && !code_page_test(cpu->vm->code, w->gpa) ?
+		tag : TLB_NONE;
+	e->addend = (uint64_t)(uintptr_t)page - tag;
+	e->large = w->size > PAGE_SIZE;
+	cpu->tlb_used |= 1u << cpu->mode;
+	if (e->large)
+		note_large(cpu, va, w->size);
+}
+
+/*
+ * Translate one byte for the present mode, fill the TLB, return the host
+ * pointer or NULL where there is no RAM; *gpa always. Raises.
+ */
+static uint8_t *translate(struct cpu *cpu, const struct uop *op, uint64_t va,
+			  enum access acc, uint64_t *gpa)
+{
+	struct walk w;
+	uint32_t err;
+	uint8_t *page;
+
+	if (!canonical(va))
+		raise_noncanonical(cpu, op);
+	err = walk(cpu, va, acc, cpu->mode == TLB_USER,
+		   cpu->mode == TLB_KERNEL && cpu->cr4 & CR4_SMAP, &w);
+	if (err)
+		cpu_raise_pf(cpu, op, va, err & ~(1u << 31));
+	*gpa = w.gpa;
+	page = gmem_ptr(cpu->vm->gm, w.gpa & PAGE_MASK, PAGE_SIZE);
+	if (!page)
+		return NULL;
+	tlb_fill(cpu, va, &w, page);
+	return page + (w.gpa & ~PAGE_MASK);
+}
+
+/* About to store into this page: decoded code in it goes. When the running
+ * block is among it, start the instruction again as a block of its own. */
+static void before_store(struct cpu *cpu, const struct uop *op, uint64_t gpa)
+{
+	const struct block *b = cpu->cur;
+	int running;
+
+	if (!code_page_test(cpu->vm->code, gpa))
+		return;
+	running = op && b && !b->dead && block_in_page(b, gpa);
+	code_drop_page(cpu, gpa);
+	if (running) {
+		cpu->rip = uop_rip(cpu, op);
+		cpu->step_once = 1;
+		longjmp(cpu->jmp, 1);
+	}
+}
+
+static int crosses(uint64_t va, unsigned size)
+{
+	return (va & ~PAGE_MASK) + size > PAGE_SIZE;
+}
+
+uint64_t mmu_load_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
+		       unsigned size)
+{
+	uint64_t v = 0, gpa;
+	uint8_t *p;
+
+	if (crosses(va, size)) {
+		mmu_read(cpu, op, va, &v, size);
+		return v;
+	}
+	p = translate(cpu, op, va, ACC_READ, &gpa);
+	if (p)
+		memcpy(&v, p, size);
+	else
+		soft_mmio(cpu, gpa, &v, size, 0);
+	return v;
+}
+
+void mmu_store_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
+		    uint64_t v, unsigned size)
+{
+	uint64_t gpa;
+	uint8_t *p;
+
+	if (crosses(va, size)) {
+		mmu_write(cpu, op, va, &v, size);
+		return;
+	}
+	p = translate(cpu, op, va, ACC_WRITE, &gpa);
+	if (!p) {
+		soft_mmio(cpu, gpa, &v, size, 1);
+		return;
+	}
+	before_store(cpu, op, gpa);
+	memcpy(p, &v, size);
+}
+
+void *mmu_rmw_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
+		   unsigned size)
+{
+	uint64_t gpa;
+	uint8_t *p;
+
+	if (crosses(va, size)) {
+		mmu_probe_write(cpu, op, va, size);
+		return NULL;
+	}
+	p = translate(cpu, op, va, ACC_WRITE, &gpa);
+	if (p)
+		before_store(cpu, op, gpa);
+	return p;
+}
+
+const void *mmu_read_ptr(struct cpu *cpu, const struct uop *op, uint64_t va,
+			 unsigned len)
+{
+	const struct tlb_entry *e = mmu_entry(cpu, va);
+	uint64_t gpa;
+
+	if (e->rd == ((va + len - 1) & PAGE_MASK))
+		return (const void *)(uintptr_t)(va + e->addend);
+	if (crosses(va, len))
+		return NULL;
+	return translate(cpu, op, va, ACC_READ, &gpa);
+}
+
+void *mmu_write_ptr(struct cpu *cpu, const struct uop *op, uint64_t va,
+		    unsigned len)
+{
+	const struct tlb_entry *e = mmu_entry(cpu, va);
+	uint64_t gpa;
+	uint8_t *p;
+
+	if (e->wr == ((va + len - 1) & PAGE_MASK))
+		return (void *)(uintptr_t)(va + e->addend);
+	if (crosses(va, len))
+		return NULL;
+	p = translate(cpu, op, va, ACC_WRITE, &gpa);
+	return p && !code_page_test(cpu->vm->code, gpa) ? p : NULL;
+}
+
+/* MMIO takes naturally aligned pieces of at most 8 bytes. */
+static unsigned piece(uint64_t gpa, unsigned len)
+{
+	unsigned n = 8;
+
+	while (n > len || gpa & (n - 1))
+		n /= 2;
+	return n;
+}
+
+static void mmio_run(struct cpu *cpu, uint64_t gpa, uint8_t *buf, unsigned len,
+		     int write)
+{
+	while (len) {
+		unsigned n = piece(gpa, len);
+
+		soft_mmio(cpu, gpa, buf, n, write);
+		gpa += n;
+		buf += n;
+		len -= n;
+	}
+}
+
+static unsigned in_page(uint64_t va, unsigned len)
+{
+	unsigned room = PAGE_SIZE - (unsigned)(va & ~PAGE_MASK);
+
+	return len < room ? len : room;
+}
+
+void mmu_read(struct cpu *cpu, const struct uop *op, uint64_t va, void *buf,
+	      unsigned len)
+{
+	uint8_t *out = buf;
+	uint64_t gpa;
+
+	while (len) {
+		unsigned n = in_page(va, len);
+		uint8_t *p = translate(cpu, op, va, ACC_READ, &gpa);
+
+		if (p)
+			memcpy(out, p, n);
+		else
+			mmio_run(cpu, gpa, out, n, 0);
+		va += n;
+		out += n;
+		len -= n;
+	}
+}
+
+void mmu_probe_write(struct cpu *cpu, const struct uop *op, uint64_t va,
+		     unsigned len)
+{
+	uint64_t gpa;
+
+	while (len) {
+		unsigned n = in_page(va, len);
+
+		if (translate(cpu, op, va, ACC_WRITE, &gpa))
+			before_store(cpu, op, gpa);
+		va += n;
+		len -= n;
+	}
+}
+
+void mmu_write(struct cpu *cpu, const struct uop *op, uint64_t va,
+	       const void *buf, unsigned len)
+{
+	const uint8_t *in = buf;
+	uint64_t gpa;
+
+	/* every page faults, and drops its code, before the first byte */
+	mmu_probe_write(cpu, op, va, len);
+	while (len) {
+		unsigned n = in_page(va, len);
+		uint8_t *p = translate(cpu, op, va, ACC_WRITE, &gpa);
+
+		if (p)
+			memcpy(p, in, n);
+		else
+			mmio_run(cpu, gpa, (uint8_t *)(uintptr_t)in, n, 1);
+		va += n;
+		in += n;
+		len -= n;
+	}
+}
+
+/* Supervisor rights whatever the CPL: borrow the kernel's TLB. SMAP does not
+ * care for AC here (SDM 3A 4.6.1). */
+struct borrowed {
+	uint32_t mode;
+};
+
+static struct borrowed borrow_kernel(struct cpu *cpu)
+{
+	struct borrowed b = { cpu->mode };
+
+	cpu->mode = TLB_KERNEL;
+	cpu->tlb = cpu->tlbs[TLB_KERNEL];
+	return b;
+}
+
+static void give_back(struct cpu *cpu, struct borrowed b)
+{
+	cpu->mode = b.mode;
+	cpu->tlb = cpu->tlbs[b.mode];
+}
+
+/*
+ * A fault in here must not leave the borrowed mode behind: it is found by a
+ * walk first, raised in the CPU's own mode, and only then accessed.
+ */
+static void sys_check(struct cpu *cpu, const struct uop *op, uint64_t va,
+		      unsigned len, enum access acc)
+{
+	while (len) {
+		unsigned n = in_page(va, len);
+		struct walk w;
+		uint32_t err;
+
+		if (!canonical(va))
+			cpu_raise_err(cpu, op, EXC_GP, 0);
+		err = walk(cpu, va, acc, 0, !!(cpu->cr4 & CR4_SMAP), &w);
+		if (err)
+			cpu_raise_pf(cpu, op, va, err & ~(1u << 31));
+		va += n;
+		len -= n;
+	}
+}
+
+void mmu_sys_read(struct cpu *cpu, const struct uop *op, uint64_t va,
+		  void *buf, unsigned len)
+{
+	struct borrowed b;
+
+	sys_check(cpu, op, va, len, ACC_READ);
+	b = borrow_kernel(cpu);
+	mmu_read(cpu, NULL, va, buf, len);
+	give_back(cpu, b);
+}
+
+void mmu_sys_write(struct cpu *cpu, const struct uop *op, uint64_t va,
+		   const void *buf, unsigned len)
+{
+	struct borrowed b;
+
+	sys_check(cpu, op, va, len, ACC_WRITE);
+	b = borrow_kernel(cpu);
+	mmu_write(cpu, NULL, va, buf, len);
+	give_back(cpu, b);
+}
+
+uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t va, const uint8_t **host)
+{
+	struct fetch_entry *f = &cpu->itlb[(va >> 12) & (ITLB_SIZE - 1)];
+	struct walk w;
+	uint32_t err;
+
+	if (f->page == (va & PAGE_MASK) && f->tag == cpu->jc_tag) {
+		*host = f->host;
+		return f->gpa;
+	}
+	if (!canonical(va))
+		cpu_raise_err(cpu, NULL, EXC_GP, 0);
+	err = walk(cpu, va, ACC_FETCH, cpu->mode == TLB_USER, 0, &w);
+	if (err)
+		cpu_raise_pf(cpu, NULL, va, err & ~(1u << 31));
+	if (w.size > PAGE_SIZE)
+		note_large(cpu, va, w.size);
+	f->page = va & PAGE_MASK;
+	f->tag = cpu->jc_tag;
+	f->gpa = w.gpa & PAGE_MASK;
+	f->host = gmem_ptr(cpu->vm->gm, f->gpa, PAGE_SIZE);
+	*host = f->host;
+	return f->gpa;
+}
+
+void mmu_flush(struct cpu *cpu)
+{
+	for (int m = 0; m < TLB_MODES; m++)
+		if (cpu->tlb_used & 1u << m)
+			for (unsigned i = 0; i < TLB_SIZE; i++)
+				cpu->tlbs[m][i].rd = cpu->tlbs[m][i].wr =
+					TLB_NONE;
+	cpu->tlb_used = 0;
+	cpu->large_lo = 1;
+	cpu->large_hi = 0;
+	cpu->generation++;
+	cpu->jc_tag = cpu_make_tag(cpu);
+}
+
+void mmu_flush_page(struct cpu *cpu, uint64_t va)
+{
+	unsigned i = (va >> 12) & (TLB_SIZE - 1);
+
+	if (va >= cpu->large_lo && va <= cpu->large_hi) {
+		mmu_flush(cpu);
+		return;
+	}
+	for (int m = 0; m < TLB_MODES; m++)
+		cpu->tlbs[m][i].rd = cpu->tlbs[m][i].wr = TLB_NONE;
+	cpu->itlb[(va >> 12) & (ITLB_SIZE - 1)].tag = 0;
+	jump_drop_page(cpu, va);
+}
+
+void mmu_protect_code(struct cpu *cpu, uint64_t gpa)
+{
+	uint64_t host = (uint64_t)(uintptr_t)gmem_ptr(cpu->vm->gm,
+						      gpa & PAGE_MASK,
+						      PAGE_SIZE);
+
+	for (int m = 0; m < TLB_MODES; m++) {
+		if (!(cpu->tlb_used & 1u << m))
+			continue;
+		for (unsigned i = 0; i < TLB_SIZE; i++) {
+			struct tlb_entry *e = &cpu->tlbs[m][i];
+
+			if (e->wr != TLB_NONE && e->wr + e->addend == host)
+				e->wr = TLB_NONE;
+		}
+	}
+}

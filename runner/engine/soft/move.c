@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* MOV and its kin, exchanges, conditional moves, flag instructions, NOPs. */
+#include "runner/engine/soft/ops.h"
+
+#define MOVE(W)                                                              \
+HANDLER(mov_rr##W)                                                           \
+{                                                                            \
+	SET_REG(W, cpu, op->r0, GET_REG(W, cpu, op->r1));                    \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(mov_ri##W)                                                           \
+{                                                                            \
+	SET_REG(W, cpu, op->r0, (U(W))op->imm);                              \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(mov_rm##W)                                                           \
+{                                                                            \
+	SET_REG(W, cpu, op->r0, LOAD_MEM(W, cpu, op, uop_ea(cpu, op)));      \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(mov_mr##W)                                                           \
+{                                                                            \
+	STORE_MEM(W, cpu, op, uop_ea(cpu, op), GET_REG(W, cpu, op->r1));     \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(mov_mi##W)                                                           \
+{                                                                            \
+	STORE_MEM(W, cpu, op, uop_ea(cpu, op), (U(W))op->imm);               \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(xchg_rr##W)                                                          \
+{                                                                            \
+	U(W) a = GET_REG(W, cpu, op->r0), b = GET_REG(W, cpu, op->r1);       \
+                                                                             \
+	SET_REG(W, cpu, op->r0, b);                                          \
+	SET_REG(W, cpu, op->r1, a);                                          \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(xchg_mr##W)                                                          \
+{                                                                            \
+	uint64_t va = uop_ea(cpu, op);                                       \
+	void *p = mmu_rmw(cpu, op, va, sizeof(U(W)));                        \
+	U(W) d = RMW_LOAD(W, cpu, op, p, va);                                \
+                                                                             \
+	RMW_STORE(W, cpu, op, p, va, GET_REG(W, cpu, op->r1));               \
+	SET_REG(W, cpu, op->r1, d);                                          \
+	NEXT(cpu, op);                                                       \
+}
+MOVE(8)
+MOVE(16)
+MOVE(32)
+MOVE(64)
+
+#define LEA(W)                                                               \
+HANDLER(lea##W)                                                              \
+{                                                                            \
+	SET_REG(W, cpu, op->r0, (U(W))uop_ea(cpu, op));                      \
+	NEXT(cpu, op);                                                       \
+}
+LEA(16)
+LEA(32)
+LEA(64)
+
+/* XADD and CMPXCHG take their flags from an ADD and a CMP. */
+#define EXCHANGE(W)                                                          \
+static inline U(W) add_do##W(struct cpu *cpu, U(W) d, U(W) s)                \
+{                                                                            \
+	uint16_t f;                                                          \
+                                                                             \
+	__asm__("add" SFX(W) " %[s], %[d]" FLAGS                             \
+		: [d] "+r"(d), "=&a"(f) : [s] "r"(s) : "cc");                \
+	cpu->fl = f;                                                         \
+	return d;                                                            \
+}                                                                            \
+HANDLER(xadd_r##W)                                                           \
+{                                                                            \
+	U(W) d = GET_REG(W, cpu, op->r0);                                    \
+	U(W) sum = add_do##W(cpu, d, GET_REG(W, cpu, op->r1));               \
+                                                                             \
+	SET_REG(W, cpu, op->r1, d);                                          \
+	SET_REG(W, cpu, op->r0, sum);                                        \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(xadd_m##W)                                                           \
+{                                                                            \
+	uint64_t va = uop_ea(cpu, op);                                       \
+	void *p = mmu_rmw(cpu, op, va, sizeof(U(W)));                        \
+	U(W) d = RMW_LOAD(W, cpu, op, p, va);                                \
+	U(W) sum = add_do##W(cpu, d, GET_REG(W, cpu, op->r1));               \
+                                                                             \
+	RMW_STORE(W, cpu, op, p, va, sum);                                   \
+	SET_REG(W, cpu, op->r1, d);                                          \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+static inline int cmp_do##W(struct cpu *cpu, U(W) d)                         \
+{                                                                            \
+	U(W) a = GET_REG(W, cpu, SLOT_OFF(X86_RAX));                         \
+	uint16_t f;                                                          \
+                                                                             \
+	__asm__("cmp" SFX(W) " %[s], %[d]" FLAGS                             \
+		: "=&a"(f) : [d] "r"(a), [s] "r"(d) : "cc");                 \
+	cpu->fl = f;                                                         \
+	return a == d;                                                       \
+}                                                                            \
+HANDLER(cmpxchg_r##W)                                                        \
+{                                                                            \
+	U(W) d = GET_REG(W, cpu, op->r0);                                    \
+                                                                             \
+	if (cmp_do##W(cpu, d))                                               \
+		SET_REG(W, cpu, op->r0, GET_REG(W, cpu, op->r1));            \
+	else                                                                 \
+		SET_REG(W, cpu, SLOT_OFF(X86_RAX), d);                       \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+/* SDM 2A CMPXCHG: the destination is written either way. */                 \
+HANDLER(cmpxchg_m##W)                                                        \
+{                                                                            \
+	uint64_t va = uop_ea(cpu, op);                                       \
+	void *p = mmu_rmw(cpu, op, va, sizeof(U(W)));                        \
+	U(W) d = RMW_LOAD(W, cpu, op, p, va);                                \
+                                                                             \
+	if (cmp_do##W(cpu, d))                                               \
+		RMW_STORE(W, cpu, op, p, va, GET_REG(W, cpu, op->r1));       \
+	else                                                                 \
+		SET_REG(W, cpu, SLOT_OFF(X86_RAX), d);                       \
+	NEXT(cpu, op);                                                       \
+}
+EXCHANGE(8)
+EXCHANGE(16)
+EXCHANGE(32)
+EXCHANGE(64)
+
+/* CMPXCHG8B and 16B: eDX:eAX against memory, eCX:eBX into it; ZF only. */
+static const struct uop *cmpxchg_pair(struct cpu *cpu, const struct uop *op,
+				      unsigned half)
+{
+	uint64_t va = uop_ea(cpu, op), lo = 0, hi = 0;
+	uint64_t mask = half == 8 ? UINT64_MAX : UINT32_MAX;
+	int same;
+
+	if (half == 8 && va & 15)
+		cpu_raise_err(cpu, op, EXC_GP, 0);
+	mmu_probe_write(cpu, op, va, 2 * half);
+	mmu_read(cpu, op, va, &lo, half);
+	mmu_read(cpu, op, va + half, &hi, half);
+	same = lo == (cpu->r[X86_RAX] & mask) &&
+	       hi == (cpu->r[X86_RDX] & mask);
+	if (same) {
+		mmu_write(cpu, op, va, &cpu->r[X86_RBX], half);
+		mmu_write(cpu, op, va + half, &cpu->r[X86_RCX], half);
+		cpu->fl |= FL_ZF;
+	} else {
+		cpu->r[X86_RAX] = lo;
+		cpu->r[X86_RDX] = hi;
+		cpu->fl &= ~FL_ZF;
+	}
+	NEXT(cpu, op);
+}
+
+HANDLER(cmpxchg8b)
+{
+	return cmpxchg_pair(cpu, op, 4);
+}
+
+HANDLER(cmpxchg16b)
+{
+	return cmpxchg_pair(cpu, op, 8);
+}
+
+/* MOVZX, MOVSX, MOVSXD: source width S, signedness by type, to width W. */
+#define EXTEND(name, TYPE, S, W)                                             \
+HANDLER(name##_r##S##_##W)                                                   \
+{                                                                            \
+	SET_REG(W, cpu, op->r0, (U(W))(TYPE)GET_REG(S, cpu, op->r1));        \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(name##_m##S##_##W)                                                   \
+{                                                                            \
+	SET_REG(W, cpu, op->r0,                                              \
+		(U(W))(TYPE)LOAD_MEM(S, cpu, op, uop_ea(cpu, op)));          \
+	NEXT(cpu, op);                                                       \
+}
+#define EXTENDS(S, W)                                                        \
+	EXTEND(movzx, uint##S##_t, S, W) EXTEND(movsx, int##S##_t, S, W)
+EXTENDS(8, 16)
+EXTENDS(8, 32)
+EXTENDS(8, 64)
+EXTENDS(16, 16)
+EXTENDS(16, 32)
+EXTENDS(16, 64)
+EXTENDS(32, 32)
+EXTENDS(32, 64)
+
+HANDLER(setcc_r)
+{
+	R8(cpu, op->r0) = (uint8_t)cond(cpu->fl, op->aux);
+	NEXT(cpu, op);
+}
+
+HANDLER(setcc_m)
+{
+	mmu_store8(cpu, op, uop_ea(cpu, op),
+		   (uint8_t)cond(cpu->fl, op->aux));
+	NEXT(cpu, op);
+}
+
+/* The source is read, and a 32-bit destination cleared above, either way. */
+#define CMOV(W)                                                              \
+HANDLER(cmov##W)                                                             \
+{                                                                            \
+	U(W) d = GET_REG(W, cpu, op->r0), s = GET_REG(W, cpu, op->r1);       \
+                                                                             \
+	SET_REG(W, cpu, op->r0, cond(cpu->fl, op->aux) ? s : d);             \
+	NEXT(cpu, op);                                                       \
+}
+CMOV(16)
+CMOV(32)
+CMOV(64)
+
+HANDLER(xlat)
+{
+	R8(cpu, 0) = mmu_load8(cpu, op, uop_ea(cpu, op) + R8(cpu, 0));
+	NEXT(cpu, op);
+}
+
+HANDLER(op_nop)
+{
+	NEXT(cpu, op);
+}
+
+HANDLER(sahf)
+{
+	cpu->fl = (cpu->fl & FL_OF) | ((uint32_t)R8(cpu, 1) & 0xd5) << 8;
+	NEXT(cpu, op);
+}
+
+HANDLER(lahf)
+{
+	R8(cpu, 1) = (uint8_t)((cpu->fl >> 8 & 0xd5) | 2);
+	NEXT(cpu, op);
+}
+
+/* CMC, CLC, STC: clear the flags in disp, then flip those in imm. */
+HANDLER(carry)
+{
+	cpu->fl = (cpu->fl & ~(uint32_t)op->disp) ^ (uint32_t)op->imm;
+	NEXT(cpu, op);
+}
+
+HANDLER(cld)
+{
+	cpu->rflags &= ~(uint64_t)RFLAGS_DF;
+	NEXT(cpu, op);
+}
+
+HANDLER(std)
+{
+	cpu->rflags |= RFLAGS_DF;
+	NEXT(cpu, op);
+}
+
+/* Spinning: let the host have the core for a moment. */
+HANDLER(op_pause)
+{
+	__builtin_ia32_pause();
+	NEXT(cpu, op);
+}
+
+static void emit_mov(struct emitter *e, const struct insn *in)
+{
+	static const uop_fn rr[] = BY_SIZE(mov_rr), ri[] = BY_SIZE(mov_ri);
+	static const uop_fn rm[] = BY_SIZE(mov_rm), mr[] = BY_SIZE(mov_mr);
+	static const uop_fn mi[] = BY_SIZE(mov_mi);
+	const struct opnd *d = &in->o[0], *s = &in->o[1];
+	int dmem = d->kind == OPND_MEM, smem = s->kind == OPND_MEM;
+	unsigned i = size_index(d->size);
+	struct emit_ea a;
+	struct uop *u;
+
+	if (dmem || smem)
+		a = emit_address(e, in);
+	if (dmem)
+		u = emit_uop(e, s->kind == OPND_IMM ? mi[i] : mr[i]);
+	else
+		u = emit_uop(e, smem ? rm[i] :
+				s->kind == OPND_IMM ? ri[i] : rr[i]);
+	if (dmem || smem)
+		emit_set_ea(u, a);
+	if (!dmem)
+		u->r0 = emit_reg(d);
+	if (s->kind == OPND_IMM)
+		u->imm = in->imm;
+	else if (!smem)
+		u->r1 = emit_reg(s);
+}
+
+static void emit_lea(struct emitter *e, const struct insn *in)
+{
+	static const uop_fn lea[] = BY_SIZE3(lea);
+	struct insn bare = *in;
+	struct emit_ea a;
+	struct uop *u;
+
+	bare.seg = REG_NONE; /* an address, not an access */
+	a = emit_address(e, &bare);
+	u = emit_uop(e, lea[size_index(in->o[0].size)]);
+	emit_set_ea(u, a);
+	u->r0 = emit_reg(&in->o[0]);
+}
+
+static void emit_extend(struct emitter *e, const struct insn *in)
+{
+#define EXTEND_ROW(n, k) {                                                   \
+	{ NULL, n##_##k##8_16, n##_##k##8_32, n##_##k##8_64 },               \
+	{ NULL, n##_##k##16_16, n##_##k##16_32, n##_##k##16_64 },            \
+	{ NULL, n##_##k##16_16, n##_##k##32_32, n##_##k##32_64 } }
+	static const uop_fn fn[2][2][3][4] = {
+		{ EXTEND_ROW(movzx, r), EXTEND_ROW(movzx, m) },
+		{ EXTEND_ROW(movsx, r), EXTEND_ROW(movsx, m) },
+	};
+	const struct opnd *d = &in->o[0], *s = &in->o[1];
+	int mem = s->kind == OPND_MEM;
+	uop_fn f = fn[in->op == OP_MOVSX][mem][size_index(s->size)]
+		     [size_index(d->size)];
+	struct emit_ea a;
+	struct uop *u;
+
+	if (mem)
+		a = emit_address(e, in);
+	u = emit_uop(e, f);
+	if (mem)
+		emit_set_ea(u, a);
+	else
+		u->r1 = emit_reg(s);
+	u->r0 = emit_reg(d);
+}
+
+/* A destination in memory or a register, and a register source: r1. */
+static void emit_exchange(struct emitter *e, const struct insn *in,
+			  const uop_fn reg[4], const uop_fn mem[4])
+{
+	int d = in->o[1].kind == OPND_MEM; /* XCHG reads either way round */
+	unsigned i = size_index(in->o[d].size);
+	struct emit_ea a;
+	struct uop *u;
+
+	if (in->o[d].kind == OPND_MEM) {
+		a = emit_address(e, in);
+		u = emit_uop(e, mem[i]);
+		emit_set_ea(u, a);
+	} else {
+		u = emit_uop(e, reg[i]);
+		u->r0 = emit_reg(&in->o[d]);
+	}
+	u->r1 = emit_reg(&in->o[!d]);
+}
+
+static void emit_memory(struct emitter *e, const struct insn *in, uop_fn fn)
+{
+	struct emit_ea a = emit_address(e, in);
+
+	emit_set_ea(emit_uop(e, fn), a);
+}
+
+static void emit_setcc(struct emitter *e, const struct insn *in)
+{
+	if (in->o[0].kind == OPND_MEM)
+		emit_memory(e, in, setcc_m);
+	else
+		emit_uop(e, setcc_r)->r0 = emit_reg(&in->o[0]);
+	e->uops[e->n - 1].aux = in->cc;
+}
+
+static void emit_cmov(struct emitter *e, const struct insn *in)
+{
+	static const uop_fn fn[] = BY_SIZE3(cmov);
+	uint8_t src = emit_source(e, in, &in->o[1]);
+	struct uop *u = emit_uop(e, fn[size_index(in->o[0].size)]);
+
+	u->r0 = emit_reg(&in->o[0]);
+	u->r1 = src;
+	u->aux = in->cc;
+}
+
+static void emit_carry(struct emitter *e, uint32_t clear, uint32_t flip)
+{
+	struct uop *u = emit_uop(e, carry);
+
+	u->disp = (int32_t)clear;
+	u->imm = flip;
+}
+
+int emit_move(struct emitter *e, const struct insn *in)
+{
+	static const uop_fn xchg_r[] = BY_SIZE(xchg_rr), xchg_m[] =
+		BY_SIZE(xchg_mr);
+	static const uop_fn xadd_rs[] = BY_SIZE(xadd_r), xadd_ms[] =
+		BY_SIZE(xadd_m);
+	static const uop_fn cmpxchg_rs[] = BY_SIZE(cmpxchg_r), cmpxchg_ms[] =
+		BY_SIZE(cmpxchg_m);
+
+	switch (in->op) {
+	case OP_MOV:
+	case OP_MOVNTI:
+		emit_mov(e, in);
+		return 1;
+	case OP_LEA:
+		emit_lea(e, in);
+		return 1;
+	case OP_MOVZX:
+	case OP_MOVSX:
+		emit_extend(e, in);
+		return 1;
+	case OP_XCHG:
+		emit_exchange(e, in, xchg_r, xchg_m);
+		if (in->o[0].kind == OPND_MEM || in->o[1].kind == OPND_MEM)
+			emit_fence(e); /* LOCK is implied */
+		return 1;
+	case OP_XADD:
+		emit_exchange(e, in, xadd_rs, xadd_ms);
+		break;
+	case OP_CMPXCHG:
+		emit_exchange(e, in, cmpxchg_rs, cmpxchg_ms);
+		break;
+	case OP_CMPXCHG8B:
+		emit_memory(e, in, cmpxchg8b);
+		break;
+	case OP_CMPXCHG16B:
+		emit_memory(e, in, cmpxchg16b);
+		break;
+	case OP_SETCC:
+		emit_setcc(e, in);
+		return 1;
+	case OP_CMOVCC:
+		emit_cmov(e, in);
+		return 1;
+	case OP_XLAT:
+		emit_memory(e, in, xlat);
+		return 1;
+	case OP_SAHF:
+		emit_uop(e, sahf);
+		return 1;
+	case OP_LAHF:
+		emit_uop(e, lahf);
+		return 1;
+	case OP_CMC:
+		emit_carry(e, 0, FL_CF);
+		return 1;
+	case OP_CLC:
+		emit_carry(e, FL_CF, 0);
+		return 1;
+	case OP_STC:
+		emit_carry(e, FL_CF, FL_CF);
+		return 1;
+	case OP_CLD:
+		emit_uop(e, cld);
+		return 1;
+	case OP_STD:
+		emit_uop(e, std);
+		return 1;
+	case OP_NOP:
+		emit_uop(e, op_nop);
+		return 1;
+	case OP_PAUSE:
+		emit_uop(e, op_pause);
+		return 1;
+	case OP_LFENCE:
+	case OP_MFENCE:
+	case OP_SFENCE:
+		emit_fence(e);
+		return 1;
+	default:
+		return 0;
+	}
+	emit_fence_if_locked(e, in);
+	return 1;
+}

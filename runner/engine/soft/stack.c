@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* PUSH, POP, ENTER, LEAVE of general registers, memory and immediates. */
+#include "runner/engine/soft/ops.h"
+
+#define RSP cpu->r[X86_RSP]
+#define RBP cpu->r[X86_RBP]
+
+/*
+ * Two worlds: 64-bit code, where SS has no base and RSP all its bits, and the
+ * rest, where ESP wraps at 4 GiB and SS.base counts. 16-bit stacks are not
+ * there (SS.B = 0 outside 64-bit code: no Linux start-up path uses one).
+ */
+#define AT64(sp) (sp)
+#define AT32(sp) ((uint32_t)(cpu->r[SLOT_SEG + X86_SS] + (uint32_t)(sp)))
+#define SP64(sp) (sp)
+#define SP32(sp) ((uint32_t)(sp))
+
+#define STACK(W, A)                                                          \
+HANDLER(push_r##W##_##A)                                                     \
+{                                                                            \
+	uint64_t sp = RSP - sizeof(U(W));                                    \
+                                                                             \
+	STORE_MEM(W, cpu, op, AT##A(sp), GET_REG(W, cpu, op->r1));           \
+	RSP = SP##A(sp);                                                     \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(push_i##W##_##A)                                                     \
+{                                                                            \
+	uint64_t sp = RSP - sizeof(U(W));                                    \
+                                                                             \
+	STORE_MEM(W, cpu, op, AT##A(sp), (U(W))op->imm);                     \
+	RSP = SP##A(sp);                                                     \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(pop_r##W##_##A)                                                      \
+{                                                                            \
+	U(W) v = LOAD_MEM(W, cpu, op, AT##A(RSP));                           \
+                                                                             \
+	/* POP RSP: the value popped wins */                                 \
+	RSP = SP##A(RSP + sizeof(U(W)));                                     \
+	SET_REG(W, cpu, op->r0, v);                                          \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+/* SDM 2B POP: an address with RSP uses RSP as it is after the pop. */       \
+HANDLER(pop_m##W##_##A)                                                      \
+{                                                                            \
+	uint64_t sp = RSP, next = SP##A(sp + sizeof(U(W))), va;              \
+	U(W) v = LOAD_MEM(W, cpu, op, AT##A(sp));                            \
+                                                                             \
+	RSP = next;                                                          \
+	va = uop_ea(cpu, op);                                                \
+	RSP = sp;                                                            \
+	STORE_MEM(W, cpu, op, va, v);                                        \
+	RSP = next;                                                          \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(leave##W##_##A)                                                      \
+{                                                                            \
+	uint64_t bp = RBP;                                                   \
+	U(W) v = LOAD_MEM(W, cpu, op, AT##A(bp));                            \
+                                                                             \
+	RSP = SP##A(bp + sizeof(U(W)));                                      \
+	SET_REG(W, cpu, SLOT_OFF(X86_RBP), v);                               \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+/* ENTER size (imm), nesting level (aux): SDM 2A ENTER. */                   \
+HANDLER(enter##W##_##A)                                                      \
+{                                                                            \
+	uint64_t sp = RSP - sizeof(U(W)), bp = RBP, frame = sp;              \
+                                                                             \
+	STORE_MEM(W, cpu, op, AT##A(sp), (U(W))bp);                          \
+	for (unsigned i = 1; i < op->aux; i++) {                             \
+		bp -= sizeof(U(W));                                          \
+		sp -= sizeof(U(W));                                          \
+		STORE_MEM(W, cpu, op, AT##A(sp),                             \
+			  LOAD_MEM(W, cpu, op, AT##A(bp)));                  \
+	}                                                                    \
+	if (op->aux) {                                                       \
+		sp -= sizeof(U(W));                                          \
+		STORE_MEM(W, cpu, op, AT##A(sp), (U(W))frame);               \
+	}                                                                    \
+	sp -= op->imm;                                                       \
+	mmu_probe_write(cpu, op, AT##A(sp), sizeof(U(W)));                   \
+	RSP = SP##A(sp);                                                     \
+	SET_REG(W, cpu, SLOT_OFF(X86_RBP), (U(W))frame);                     \
+	NEXT(cpu, op);                                                       \
+}
+STACK(16, 64)
+STACK(64, 64)
+STACK(16, 32)
+STACK(32, 32)
+
+struct stack_ops {
+	uop_fn push_r, push_i, pop_r, pop_m, leave, enter;
+};
+#define STACK_ROW(W, A) { push_r##W##_##A, push_i##W##_##A, pop_r##W##_##A,  \
+			  pop_m##W##_##A, leave##W##_##A, enter##W##_##A }
+static const struct stack_ops ops[2][2] = { /* [64-bit code][full width] */
+	{ STACK_ROW(16, 32), STACK_ROW(32, 32) },
+	{ STACK_ROW(16, 64), STACK_ROW(64, 64) },
+};
+
+static int emit_push(struct emitter *e, const struct insn *in,
+		     const struct stack_ops *s)
+{
+	const struct opnd *o = &in->o[0];
+	uint8_t src;
+
+	switch (o->kind) {
+	case OPND_IMM:
+		emit_uop(e, s->push_i)->imm = in->imm;
+		return 1;
+	case OPND_GPR:
+	case OPND_MEM:
+		src = emit_source(e, in, o);
+		emit_uop(e, s->push_r)->r1 = src;
+		/* a fault is #SS on a bad stack address: say whose it is */
+		e->uops[e->n - 1].base = SLOT_OFF(X86_RSP);
+		return 1;
+	default:
+		return 0; /* segment registers: seg.c */
+	}
+}
+
+static int emit_pop(struct emitter *e, const struct insn *in,
+		    const struct stack_ops *s)
+{
+	const struct opnd *o = &in->o[0];
+	struct emit_ea a;
+	struct uop *u;
+
+	if (o->kind == OPND_MEM) {
+		a = emit_address(e, in);
+		emit_set_ea(emit_uop(e, s->pop_m), a);
+		return 1;
+	}
+	if (o->kind != OPND_GPR)
+		return 0;
+	u = emit_uop(e, s->pop_r);
+	u->r0 = emit_reg(o);
+	u->base = SLOT_OFF(X86_RSP);
+	return 1;
+}
+
+int emit_stack(struct emitter *e, const struct insn *in)
+{
+	const struct stack_ops *s = &ops[e->cpu->code64][in->osize != 2];
+	struct uop *u;
+
+	switch (in->op) {
+	case OP_PUSH:
+		return emit_push(e, in, s);
+	case OP_POP:
+		return emit_pop(e, in, s);
+	case OP_LEAVE:
+		emit_uop(e, s->leave);
+		return 1;
+	case OP_ENTER:
+		u = emit_uop(e, s->enter);
+		u->imm = in->imm & 0xffff;
+		u->aux = in->imm2 & 31;
+		return 1;
+	default:
+		return 0;
+	}
+}
