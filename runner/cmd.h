@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cmd: the subcommands.
+ *
+ * Each takes its own argv (argv[0] is its name) and gives the exit code, or
+ * -errno with words; main() prints them and exits 125. Words with an exit
+ * code are printed as well: the command in the guest could not be started.
+ */
+#ifndef MAYFLY_CMD_H
+#define MAYFLY_CMD_H
+
+#include <stdint.h>
+
+struct err;
+struct opt_table;
+
+struct cmd {
+	const char *name;
+	const char *about; /* one line */
+	int (*run)(int argc, char **argv, struct err *err);
+	const struct opt_table *table; /* for `mayfly help NAME` */
+};
+
+int cmd_run(int argc, char **argv, struct err *err);
+int cmd_boot(int argc, char **argv, struct err *err);
+int cmd_doctor(int argc, char **argv, struct err *err);
+
+extern const struct opt_table cmd_run_table;
+extern const struct opt_table cmd_boot_table;
+extern const struct opt_table cmd_doctor_table;
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config: what the user asked for.
+ *
+ * A `struct config` is filled by the option tables of the subcommands and
+ * read-only from then on. Strings are borrowed from argv and the environment,
+ * which live as long as the program; config_free() frees the lists.
+ */
+#ifndef MAYFLY_CONFIG_H
+#define MAYFLY_CONFIG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+
+enum config_engine { CONFIG_ENGINE_AUTO, CONFIG_ENGINE_KVM, CONFIG_ENGINE_SOFT };
+
+#define CONFIG_MIB	  (1ull << 20)
+#define CONFIG_MEMORY_MIN (32 * CONFIG_MIB)
+
+struct strings {
+	const char **v;
+	size_t n;
+};
+
+struct config {
+	enum config_engine engine;
+	unsigned cpus;
+	uint64_t memory;     /* bytes, a multiple of 4 KiB */
+	const char *kernel;  /* NULL: ours */
+	const char *initrd;  /* boot */
+	const char *disk;    /* boot */
+	const char *append;  /* more kernel command line, or NULL */
+	const char *rootfs;  /* root image, NULL: the built-in one */
+	struct strings env;  /* NAME=value */
+	const char *workdir; /* absolute, NULL: / */
+	int interactive;
+	uint64_t timeout_ns; /* 0: none */
+	const char *console; /* file that gets the guest's console, or NULL */
+	const char *meta;    /* file that gets the report, or NULL */
+	int verbose;
+	char **argv; /* the command, NULL-terminated; empty: the image's own */
+};
+
+void config_init(struct config *c);
+void config_free(struct config *c);
+
+/* Option setters (struct opt.set). */
+int config_set_engine(void *field, const char *arg, struct err *err);
+int config_set_cpus(void *field, const char *arg, struct err *err);
+int config_set_memory(void *field, const char *arg, struct err *err);
+int config_set_duration(void *field, const char *arg, struct err *err);
+int config_set_workdir(void *field, const char *arg, struct err *err);
+/* NAME=value, or NAME to hand on the caller's own. */
+int config_add_env(void *field, const char *arg, struct err *err);
+
+/* What needs a look at the host: is there as much memory as was asked for? */
+int config_check_host(const struct config *c, struct err *err);
+
+/* "512m", "1g"; a bare number is MiB. 0 or -EINVAL, -ERANGE. */
+int config_parse_size(const char *s, uint64_t *bytes);
+/* "1.5", "90s", "500ms", "1h30m"; a bare number is seconds. The same. */
+int config_parse_duration(const char *s, uint64_t *ns);
+
+#endif

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One mayfly-vmm process and what it is given. */
+#include "runner/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "jail/jail.h"
+#include "runner/base/err.h"
+#include "runner/base/log.h"
+#include "runner/base/mem.h"
+#include "runner/engine/probe.h"
+
+static_assert(JAIL_CONTROL_FD == CTL_FD, "jail and VMM mean the same");
+
+void machine_init(struct machine *m, const struct config *c)
+{
+	*m = (struct machine){
+		.boot = { .type = CTL_BOOT,
+			  .version = CTL_VERSION,
+			  .engine = CTL_ENGINE_SOFT,
+			  .ncpus = c->cpus,
+			  .ram = c->memory,
+			  .verbose = (uint32_t)log_get_level(),
+			  .kvm_fd = CTL_NO_FD,
+			  .kernel_fd = CTL_NO_FD,
+			  .initrd_fd = CTL_NO_FD,
+			  .console_out_fd = CTL_NO_FD,
+			  .console_in_fd = CTL_NO_FD,
+			  .vsock_listen_fd = CTL_NO_FD },
+		.pid = -1,
+		.pidfd = -1,
+		.control = -1,
+	};
+}
+
+static void close_given(struct machine *m)
+{
+	while (m->nfds)
+		close_fd(&m->fd[--m->nfds]);
+}
+
+void machine_free(struct machine *m)
+{
+	machine_kill(m);
+	close_given(m);
+	close_fd(&m->control);
+}
+
+/* -errno with the remedy, for --engine kvm. */
+static int kvm_missing(int code, struct err *err)
+{
+	int r = err_set(err, code, "engine kvm: open /dev/kvm");
+
+	if (code == -EACCES || code == -EPERM)
+		err_hint(err, "join the group kvm, or use --engine soft");
+	else if (code == -ENOENT || code == -ENODEV || code == -ENXIO)
+		err_hint(err, "load kvm_intel or kvm_amd and switch "
+			      "virtualization on, or use --engine soft");
+	else
+		err_hint(err, "use --engine soft");
+	return r;
+}
+
+static int kvm_refused(const struct probe_result *p, struct err *err)
+{
+	int r = err_say(err, -ENOTSUP, "engine kvm: /dev/kvm does not run "
+			"guests right: %s", p->why);
+
+	err_hint(err, "use --engine soft, or auto, which takes it by itself");
+	return r;
+}
+
+int machine_pick_engine(struct machine *m, enum config_engine want,
+			struct err *err)
+{
+	_cleanup_fd_ int fd = -1;
+	struct probe_result probe;
+	struct err why = { 0 };
+
+	if (want == CONFIG_ENGINE_SOFT)
+		return 0;
+	fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		kvm_missing(-errno, &why);
+	} else if (probe_kvm_cached(fd, &probe) < 0 || !probe.ok) {
+		kvm_refused(&probe, &why);
+	} else {
+		m->boot.engine = CTL_ENGINE_KVM;
+		m->boot.kvm_fd = machine_give(m, steal_fd(&fd));
+		return 0;
+	}
+	if (want == CONFIG_ENGINE_KVM) {
+		if (err)
+			*err = why;
+		return why.code;
+	}
+	snprintf(m->engine_why, sizeof(m->engine_why), "%s", why.msg);
+	log_info("%s; taking engine soft", why.msg);
+	return 0;
+}
+
+const char *machine_engine_name(const struct machine *m)
+{
+	return m->boot.engine == CTL_ENGINE_KVM ? "kvm" : "soft";
+}
+
+int32_t machine_give(struct machine *m, int fd)
+{
+	assert(fd >= 0 && m->nfds < IO_FDS_MAX);
+	m->fd[m->nfds] = fd;
+	return (int32_t)m->nfds++;
+}
+
+void machine_disk(struct machine *m, int fd, int readonly)
+{
+	assert(m->boot.ndisks < CTL_DISKS);
+	m->boot.disk[m->boot.ndisks++] = (struct ctl_disk){
+		.fd = machine_give(m, fd),
+		.readonly = readonly != 0,
+	};
+}
+
+void machine_stream(struct machine *m, uint32_t port, int fd)
+{
+	assert(m->boot.nstreams < CTL_STREAMS);
+	m->boot.stream[m->boot.nstreams++] = (struct ctl_stream){
+		.port = port,
+		.fd = machine_give(m, fd),
+	};
+}
+
+int machine_cmdline(struct machine *m, const char *words, struct err *err)
+{
+	char *line = m->boot.cmdline;
+	size_t n = strlen(line), room = sizeof(m->boot.cmdline) - n;
+	int k = snprintf(line + n, room, "%s%s", n ? " " : "", words);
+
+	if (k >= 0 && (size_t)k < room)
+		return 0;
+	line[n] = '\0';
+	return err_say(err, -E2BIG,
+		       "kernel command line: longer than %d bytes",
+		       CTL_CMDLINE - 1);
+}
+
+int machine_open_file(const char *what, const char *path, struct err *err)
+{
+	/* O_NONBLOCK: a FIFO must not hold us up before it is refused. */
+	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0)
+		return err_set(err, -errno, "%s: open %s", what, path);
+	if (fstat(fd, &st) < 0)
+		return err_set(err, -errno, "%s: %s", what, path);
+	if (S_ISDIR(st.st_mode))
+		return err_set(err, -EISDIR, "%s: %s", what, path);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return err_say(err, -EINVAL, "%s: %s: not a regular file",
+			       what, path);
+	if (S_ISREG(st.st_mode) && st.st_size == 0)
+		return err_say(err, -EINVAL, "%s: %s: the file is empty", what,
+			       path);
+	return steal_fd(&fd);
+}
+
+/* Between fork and execve; what goes wrong is told as the VMM would. */
+static _Noreturn void child(int program_fd, int control_fd, pid_t parent)
+{
+	char name[] = "mayfly-vmm";
+	char *argv[] = { name, NULL };
+	struct jail j = {
+		.program_fd = program_fd,
+		.control_fd = control_fd,
+		.keep_stderr = log_get_level() > LOG_QUIET,
+		.parent = parent,
+		.argv = argv,
+	};
+	struct ctl_event e = { .type = CTL_FAILED };
+	struct err err = { 0 };
+
+	e.code = jail_enter(&j, &err);
+	memcpy(e.msg, err.msg, sizeof(e.msg));
+	memcpy(e.hint, err.hint, sizeof(e.hint));
+	ctl_send_event(j.control_fd, &e);
+	_exit(125);
+}
+
+int machine_start(struct machine *m, int program_fd, struct err *err)
+{
+	pid_t self = getpid();
+	int pair[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_set(err, -errno, "control socket");
+	m->control = pair[0];
+	m->pid = fork();
+	if (m->pid == 0)
+		child(program_fd, pair[1], self);
+	r = m->pid < 0 ? -errno : 0;
+	close(pair[1]);
+	if (r < 0)
+		return err_set(err, r, "fork");
+	/* Not reaped yet, so the number is still this child's. */
+	m->pidfd = pidfd_open(m->pid, 0);
+	if (m->pidfd < 0)
+		return err_set(err, -errno, "pidfd_open");
+	r = ctl_send_boot(m->control, &m->boot, m->fd, m->nfds);
+	close_given(m);
+	/* A child that failed has left its reason in the socket. */
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+		return err_set(err, r, "send the boot message");
+	return 0;
+}
+
+int machine_event(struct machine *m, struct ctl_event *e)
+{
+	int r = ctl_recv_event(m->control, e);
+
+	return r == -ECONNRESET ? 0 : r;
+}
+
+void machine_kill(struct machine *m)
+{
+	int r;
+
+	if (m->pid < 0)
+		return;
+	if (m->pidfd >= 0)
+		pidfd_send_signal(m->pidfd, SIGKILL, NULL, 0);
+	else
+		kill(m->pid, SIGKILL);
+	do
+		r = waitpid(m->pid, &m->wait_status, 0);
+	while (r < 0 && errno == EINTR);
+	m->pid = -1;
+	close_fd(&m->pidfd);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * machine: one mayfly-vmm process and what it is given.
+ *
+ *	machine_init()
+ *	machine_pick_engine(), machine_give(), machine_disk(), ...: describe it
+ *	machine_start()	 jailed child, one boot message
+ *	machine_event()	 whenever .control is readable
+ *	machine_kill()	 SIGKILL and reap; safe at any point, and twice
+ *	machine_free()	 the same, and closes all
+ *
+ * Descriptors given to the machine are owned by it and closed here once they
+ * are sent: when the VMM dies, its disks and pipes are closed for good. The
+ * process is owned by pidfd and dies with the launcher (jail/jail.h). One
+ * thread.
+ */
+#ifndef MAYFLY_MACHINE_H
+#define MAYFLY_MACHINE_H
+
+#include <sys/types.h>
+
+#include "runner/base/io.h"
+#include "runner/config.h"
+#include "runner/vmm/ctl.h"
+
+struct machine {
+	struct ctl_boot boot;
+	int fd[IO_FDS_MAX];
+	unsigned nfds;
+	char engine_why[ERR_MSG_MAX]; /* auto: why not kvm, or empty */
+	pid_t pid;
+	int pidfd;
+	int control;	 /* -1 before start */
+	int wait_status; /* as waitpid() gives it, after machine_kill() */
+};
+
+void machine_init(struct machine *m, const struct config *c);
+void machine_free(struct machine *m);
+
+/* Settle which engine: opens and probes /dev/kvm where that is asked for. */
+int machine_pick_engine(struct machine *m, enum config_engine want,
+			struct err *err);
+const char *machine_engine_name(const struct machine *m);
+
+/* Take ownership of @fd; its index in the boot message. */
+int32_t machine_give(struct machine *m, int fd);
+void machine_disk(struct machine *m, int fd, int readonly);
+/* A guest's connection to @port becomes this stream. */
+void machine_stream(struct machine *m, uint32_t port, int fd);
+
+/* Append to the kernel command line, with a blank between. */
+int machine_cmdline(struct machine *m, const char *words, struct err *err);
+
+/* Open what the user named: a regular file or a block device, read-only. */
+int machine_open_file(const char *what, const char *path, struct err *err);
+
+int machine_start(struct machine *m, int program_fd, struct err *err);
+
+/* 1 and an event, 0 when mayfly-vmm is gone, or -errno. */
+int machine_event(struct machine *m, struct ctl_event *e);
+
+void machine_kill(struct machine *m);
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The report of a run as JSON. */
+#include "runner/meta.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runner/base/err.h"
+#include "runner/base/io.h"
+#include "runner/base/mem.h"
+
+#define META_FORMAT 1 /* of this document; grows when a field changes */
+
+/* The directory part, with its slash, into @dir; "" for the current one. */
+static int directory_of(const char *path, char dir[PATH_MAX])
+{
+	const char *slash = strrchr(path, '/');
+	size_t n = slash ? (size_t)(slash + 1 - path) : 0;
+
+	if (n >= PATH_MAX - sizeof(".mayfly-meta-XXXXXX"))
+		return -ENAMETOOLONG;
+	memcpy(dir, path, n);
+	dir[n] = '\0';
+	return 0;
+}
+
+int meta_check(const char *path, struct err *err)
+{
+	char dir[PATH_MAX];
+	struct stat st;
+	int r = directory_of(path, dir);
+
+	if (r == 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		r = -EISDIR;
+	if (r == 0 && access(*dir ? dir : ".", W_OK | X_OK) < 0)
+		r = -errno;
+	return r < 0 ? err_set(err, r, "meta: write %s", path) : 0;
+}
+
+/* jansson takes NULL for a value that could not be made: it then fails the
+ * whole, which meta_format() sees at the end. */
+static void add(json_t *o, const char *key, json_t *value, int *bad)
+{
+	*bad |= json_object_set_new(o, key, value) < 0;
+}
+
+static json_t *number(uint64_t v)
+{
+	return json_integer((json_int_t)MIN(v, (uint64_t)INT64_MAX));
+}
+
+/* Milliseconds with three digits from @from to @to; null: did not happen. */
+static json_t *span(uint64_t from, uint64_t to)
+{
+	if (!from || to < from)
+		return json_null();
+	return json_real((double)((to - from) / 1000) / 1000.0);
+}
+
+/* A number that the guest may not know. */
+static json_t *known(uint64_t v)
+{
+	return v == WIRE_UNKNOWN ? json_null() : number(v);
+}
+
+static json_t *host_part(const struct meta *m, int *bad)
+{
+	const struct run_result *r = m->result;
+	json_t *o = json_object();
+
+	add(o, "engine", m->engine ? json_string(m->engine) : json_null(), bad);
+	if (m->engine_why && *m->engine_why)
+		add(o, "engine_reason", json_string(m->engine_why), bad);
+	add(o, "cpus_asked", number(m->config->cpus), bad);
+	add(o, "cpus", r->ncpus ? number(r->ncpus) : json_null(), bad);
+	add(o, "memory_bytes", number(m->config->memory), bad);
+	add(o, "boot_ms", span(r->begin_ns, r->ready_ns), bad);
+	add(o, "first_output_ms", span(r->begin_ns, r->output_ns), bad);
+	add(o, "command_ms", span(r->ready_ns, r->exit_ns), bad);
+	add(o, "total_ms", span(r->begin_ns, r->exit_ns), bad);
+	add(o, "vcpu_ms",
+	    r->vcpu_ns ? json_real((double)(r->vcpu_ns / 1000) / 1000.0) :
+			 json_null(), bad);
+	add(o, "instructions",
+	    r->instructions ? number(r->instructions) : json_null(), bad);
+	if (r->verdict == VERDICT_STOPPED)
+		add(o, "stop_signal", number((uint64_t)r->signal), bad);
+	return o;
+}
+
+static json_t *guest_part(const struct meta *m, int *bad)
+{
+	const struct run_result *r = m->result;
+	const struct wire_exit *x = &r->exit;
+	json_t *o = json_object();
+
+	if (r->ready_ns)
+		add(o, "boot_ms",
+		    json_real((double)(r->ready.boot_ns / 1000) / 1000.0), bad);
+	if (!r->have_exit)
+		return o;
+	add(o, "code", number(x->code), bad);
+	add(o, "signal", number(x->signal), bad);
+	add(o, "errno", number(x->error), bad);
+	add(o, "user_us", known(x->user_us), bad);
+	add(o, "system_us", known(x->system_us), bad);
+	add(o, "memory_peak_bytes", known(x->memory_peak), bad);
+	add(o, "oom_kills", known(x->oom_kills), bad);
+	add(o, "pids_refused", known(x->pids_refused), bad);
+	add(o, "disk_avail_bytes", known(x->disk_avail), bad);
+	return o;
+}
+
+char *meta_format(const struct meta *m)
+{
+	const struct run_result *r = m->result;
+	json_t *doc = json_object();
+	char *text = NULL;
+	int bad = !doc;
+
+	add(doc, "format", number(META_FORMAT), &bad);
+	add(doc, "mayfly", json_string(MAYFLY_VERSION), &bad);
+	add(doc, "verdict", json_string(verdict_name(r->verdict)), &bad);
+	add(doc, "exit_code", number((uint64_t)r->exit_code), &bad);
+	add(doc, "decided_by",
+	    json_string(verdict_by_guest(r->verdict) ? "guest" : "host"), &bad);
+	/* json_string() refuses what is not UTF-8: a path may be anything. */
+	if (m->error && m->error->code) {
+		json_t *words = json_string(m->error->msg);
+
+		add(doc, "error", words ? words : json_string("not UTF-8"),
+		    &bad);
+	}
+	add(doc, "host", host_part(m, &bad), &bad);
+	add(doc, "guest", guest_part(m, &bad), &bad);
+	if (!bad)
+		text = json_dumps(doc, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+	json_decref(doc);
+	return text;
+}
+
+int meta_write(const struct meta *m, const char *path, struct err *err)
+{
+	_cleanup_free_ char *text = meta_format(m);
+	_cleanup_fd_ int fd = -1;
+	char tmp[PATH_MAX];
+	mode_t mask;
+	int r;
+
+	if (!text)
+		return err_set(err, -ENOMEM, "meta: %s", path);
+	r = directory_of(path, tmp);
+	if (r < 0)
+		return err_set(err, r, "meta: write %s", path);
+	strcat(tmp, ".mayfly-meta-XXXXXX");
+	fd = mkostemp(tmp, O_CLOEXEC);
+	if (fd < 0)
+		return err_set(err, -errno, "meta: write %s", path);
+	mask = umask(0);
+	umask(mask);
+	r = io_write_all(fd, text, strlen(text));
+	if (r == 0)
+		r = io_write_all(fd, "\n", 1);
+	if (r == 0 && (fchmod(fd, 0666 & ~mask) < 0 || rename(tmp, path) < 0))
+		r = -errno;
+	if (r == 0)
+		return 0;
+	unlink(tmp);
+	return err_set(err, r, "meta: write %s", path);
+}

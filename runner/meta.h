@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * meta: the report of a run as JSON, for --meta.
+ *
+ * Three objects keep apart who says what: the top level is the verdict,
+ * "host" is measured here, "guest" is reported by the guest and no more than
+ * its word. The file appears whole or not at all: written beside its final
+ * name and renamed. One thread.
+ */
+#ifndef MAYFLY_META_H
+#define MAYFLY_META_H
+
+#include "runner/config.h"
+#include "runner/verdict.h"
+
+struct err;
+
+struct meta {
+	const struct config *config;
+	const struct run_result *result;
+	const char *engine;	/* NULL: none was chosen */
+	const char *engine_why; /* auto: why not kvm; NULL or empty */
+	const struct err *error; /* NULL or no code: nothing to say */
+};
+
+/* Before the run: can a file be put there? */
+int meta_check(const char *path, struct err *err);
+
+int meta_write(const struct meta *m, const char *path, struct err *err);
+
+/* The document as a string that the caller frees, or NULL. */
+char *meta_format(const struct meta *m);
+
+#endif

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Command lines by table. */
+#include "runner/opts.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runner/base/err.h"
+#include "runner/base/mem.h"
+
+#define WORD_MAX 64 /* longer words are not typing errors */
+#define NEAR_MAX 3  /* more typing errors than this make another word */
+#define NAMES_MAX 48
+
+int opt_flag(void *field, const char *arg, struct err *err)
+{
+	(void)arg;
+	(void)err;
+	*(int *)field = 1;
+	return 0;
+}
+
+int opt_string(void *field, const char *arg, struct err *err)
+{
+	if (!*arg)
+		return err_say(err, -EINVAL, "the argument is empty");
+	*(const char **)field = arg;
+	return 0;
+}
+
+/* Levenshtein distance, with a swap of neighbours counted once. */
+static size_t distance(const char *a, const char *b)
+{
+	size_t row[3][WORD_MAX + 1], n = strlen(a), m = strlen(b);
+	size_t *two = row[0], *one = row[1], *cur = row[2];
+
+	if (n > WORD_MAX || m > WORD_MAX)
+		return SIZE_MAX;
+	for (size_t j = 0; j <= m; j++)
+		two[j] = one[j] = j;
+	for (size_t i = 1; i <= n; i++) {
+		size_t *spare = two;
+
+		cur[0] = i;
+		for (size_t j = 1; j <= m; j++) {
+			size_t d = one[j - 1] + (a[i - 1] != b[j - 1]);
+
+			d = MIN(d, one[j] + 1);
+			d = MIN(d, cur[j - 1] + 1);
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] &&
+			    a[i - 2] == b[j - 1])
+				d = MIN(d, two[j - 2] + 1);
+			cur[j] = d;
+		}
+		two = one;
+		one = cur;
+		cur = spare;
+	}
+	return one[m];
+}
+
+const char *opts_nearest(const char *word, const char *const *candidates,
+			 size_t n)
+{
+	size_t best = SIZE_MAX, len = strlen(word);
+	const char *near = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *c = candidates[i];
+		size_t d = distance(word, c);
+
+		/* A beginning is as good as one typing error. */
+		if (len >= 3 && !strncmp(word, c, len))
+			d = MIN(d, 1);
+		if (d < best) {
+			best = d;
+			near = c;
+		}
+	}
+	return best <= MIN(NEAR_MAX, (len + 1) / 2) ? near : NULL;
+}
+
+static int unknown(const struct opt_table *t, const char *word, size_t len,
+		   struct err *err)
+{
+	const char *names[NAMES_MAX] = { "help" }, *near;
+	char name[WORD_MAX + 1];
+	size_t n = 1;
+	int r;
+
+	r = err_say(err, -EINVAL, "%s: %.*s: unknown option", t->command,
+		    (int)len + 2, word - 2);
+	snprintf(name, sizeof(name), "%.*s", (int)len, word);
+	for (size_t i = 0; i < t->nopts && n < NAMES_MAX; i++)
+		names[n++] = t->opt[i].name;
+	near = opts_nearest(name, names, n);
+	if (near)
+		err_hint(err, "did you mean --%s?", near);
+	else
+		err_hint(err, "`mayfly help %s` lists the options", t->command);
+	return r;
+}
+
+static int apply(const struct opt_table *t, const struct opt *o, void *config,
+		 const char *arg, const char *shown, struct err *err)
+{
+	int r = o->set((char *)config + o->offset, arg, err);
+
+	if (r < 0) {
+		err_wrap(err, "%s: %s%s%s", t->command, shown, arg ? " " : "",
+			 arg ? arg : "");
+		if (err && !err->hint[0])
+			err_hint(err, "`mayfly help %s` lists the options",
+				 t->command);
+	}
+	return r;
+}
+
+static int from_environment(const struct opt_table *t, void *config,
+			    struct err *err)
+{
+	for (size_t i = 0; i < t->nopts; i++) {
+		const struct opt *o = &t->opt[i];
+		const char *v = o->env ? getenv(o->env) : NULL;
+		int r;
+
+		if (!v || !*v)
+			continue;
+		r = apply(t, o, config, v, o->env, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* --name, --name=ARG, --name ARG. Returns the words used, 0 for --help. */
+static int long_option(const struct opt_table *t, void *config, char **argv,
+		       struct err *err)
+{
+	const char *word = argv[0] + 2, *eq = strchr(word, '=');
+	size_t len = eq ? (size_t)(eq - word) : strlen(word);
+	const char *arg = eq ? eq + 1 : NULL;
+	const struct opt *o = NULL;
+	char shown[WORD_MAX];
+	int used = 1, r;
+
+	if (!strcmp(word, "help"))
+		return 0;
+	for (size_t i = 0; i < t->nopts && !o; i++)
+		if (strlen(t->opt[i].name) == len &&
+		    !memcmp(t->opt[i].name, word, len))
+			o = &t->opt[i];
+	if (!o)
+		return unknown(t, word, len, err);
+	snprintf(shown, sizeof(shown), "--%s", o->name);
+	if (!o->arg && arg)
+		return err_say(err, -EINVAL, "%s: %s: takes no argument",
+			       t->command, shown);
+	if (o->arg && !arg) {
+		arg = argv[1];
+		used = 2;
+		if (!arg)
+			return err_say(err, -EINVAL, "%s: %s: needs %s",
+				       t->command, shown, o->arg);
+	}
+	r = apply(t, o, config, arg, shown, err);
+	return r < 0 ? r : used;
+}
+
+/* -x, -xy (flags), -mARG, -m ARG. Returns the words used, 0 for -h. */
+static int short_options(const struct opt_table *t, void *config, char **argv,
+			 struct err *err)
+{
+	for (const char *p = argv[0] + 1; *p; p++) {
+		const char shown[] = { '-', *p, '\0' };
+		const struct opt *o = NULL;
+		const char *arg = NULL;
+		int used = 1, r;
+
+		for (size_t i = 0; i < t->nopts && !o; i++)
+			if (t->opt[i].letter == *p)
+				o = &t->opt[i];
+		if (!o && *p == 'h')
+			return 0;
+		if (!o) {
+			r = err_say(err, -EINVAL, "%s: %s: unknown option",
+				    t->command, shown);
+			err_hint(err, "`mayfly help %s` lists the options",
+				 t->command);
+			return r;
+		}
+		if (o->arg) {
+			arg = p[1] ? p + 1 : argv[1];
+			used = p[1] ? 1 : 2;
+			if (!arg)
+				return err_say(err, -EINVAL, "%s: %s: needs %s",
+					       t->command, shown, o->arg);
+		}
+		r = apply(t, o, config, arg, shown, err);
+		if (r < 0)
+			return r;
+		if (o->arg)
+			return used;
+	}
+	return 1;
+}
+
+int opts_parse(const struct opt_table *t, void *config, int argc, char **argv,
+	       struct opt_rest *rest, struct err *err)
+{
+	int i = 1, r;
+
+	*rest = (struct opt_rest){ 0 };
+	r = from_environment(t, config, err);
+	if (r < 0)
+		return r;
+	while (i < argc && argv[i][0] == '-' && argv[i][1]) {
+		if (!strcmp(argv[i], "--")) {
+			rest->dashes = 1;
+			i++;
+			break;
+		}
+		r = argv[i][1] == '-' ?
+			    long_option(t, config, argv + i, err) :
+			    short_options(t, config, argv + i, err);
+		if (r < 0)
+			return r;
+		if (r == 0) {
+			rest->help = 1;
+			return 0;
+		}
+		i += r;
+	}
+	rest->first = i;
+	return 0;
+}
+
+static void help_option(const struct opt *o)
+{
+	char left[WORD_MAX];
+
+	snprintf(left, sizeof(left), "%s%c%s--%s%s%s", o->letter ? "-" : " ",
+		 o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name,
+		 o->arg ? " " : "", o->arg ? o->arg : "");
+	printf("  %-22s %s", left, o->help);
+	if (o->env)
+		printf(" [%s]", o->env);
+	putchar('\n');
+}
+
+int opts_help(const struct opt_table *t)
+{
+	const char *line = t->usage;
+
+	for (const char *lead = "usage:"; line; lead = "      ") {
+		const char *end = strchr(line, '\n');
+
+		printf("%s mayfly %s %.*s\n", lead, t->command,
+		       end ? (int)(end - line) : (int)strlen(line), line);
+		line = end ? end + 1 : NULL;
+	}
+	printf("\n%s\n", t->about);
+	if (t->nopts)
+		printf("\noptions:\n");
+	for (size_t i = 0; i < t->nopts; i++)
+		help_option(&t->opt[i]);
+	return fflush(stdout) ? -errno : 0;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * run: one command in one guest, from the boot message to the verdict.
+ *
+ * The session joins four parties in one loop: mayfly-vmm (control socket,
+ * console), the guest's agent (a stream of rootfs/wire.h frames), the user
+ * (standard streams, signals) and the clock. run_session() blocks until the
+ * verdict is there and all output is out; the VM is gone then, and the
+ * standard streams are as they were.
+ */
+#ifndef MAYFLY_RUN_H
+#define MAYFLY_RUN_H
+
+#include <stdint.h>
+
+#include "runner/config.h"
+#include "runner/console.h"
+#include "runner/machine.h"
+#include "runner/verdict.h"
+
+struct err;
+
+/* In nanoseconds. */
+struct run_limits {
+	uint64_t boot;	/* from the start to READY */
+	uint64_t stop;	/* from a forwarded signal to the VM's end */
+	uint64_t kill;	/* from --timeout's end to the VM's end */
+	uint64_t flush; /* for output after a timeout or a signal */
+	uint64_t words; /* for a dying guest to say why */
+	uint64_t stats; /* for mayfly-vmm to answer CTL_QUERY */
+};
+extern const struct run_limits run_limits;
+
+struct run_params {
+	const struct config *config;
+	const struct run_limits *limits;
+	struct ev_loop *loop;
+	struct console *console; /* on that loop */
+	struct machine *machine; /* started; killed when the run is over */
+	int agent_fd; /* our end of the agent's stream; taken over */
+};
+
+/*
+ * Returns 0 with a verdict in @r or -errno (verdict internal). @err has words
+ * for the verdicts vm_crash and internal, and where the program could not be
+ * started.
+ */
+int run_session(const struct run_params *p, struct run_result *r,
+		struct err *err);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a run ended, who says so, and the exit code that follows. */
+#include "runner/verdict.h"
+
+#include <signal.h>
+
+#include "runner/base/err.h"
+
+static const struct {
+	const char *name;
+	int by_guest;
+} table[VERDICT_COUNT] = {
+	[VERDICT_NONE] = { "none", 0 },
+	[VERDICT_OK] = { "ok", 1 },
+	[VERDICT_RUNTIME_ERROR] = { "runtime_error", 1 },
+	[VERDICT_SIGNAL] = { "signal", 1 },
+	[VERDICT_OOM] = { "oom", 1 },
+	[VERDICT_TIMEOUT] = { "timeout", 0 },
+	[VERDICT_STOPPED] = { "stopped", 0 },
+	[VERDICT_VM_CRASH] = { "vm_crash", 0 },
+	[VERDICT_INTERNAL] = { "internal", 0 },
+};
+
+const char *verdict_name(enum verdict v)
+{
+	return table[v].name;
+}
+
+int verdict_by_guest(enum verdict v)
+{
+	return table[v].by_guest;
+}
+
+void verdict_set(struct run_result *r, enum verdict v, int exit_code)
+{
+	if (r->verdict != VERDICT_NONE)
+		return;
+	r->verdict = v;
+	r->exit_code = exit_code;
+}
+
+void verdict_stopped(struct run_result *r, int signo)
+{
+	if (r->verdict == VERDICT_NONE)
+		r->signal = signo;
+	verdict_set(r, VERDICT_STOPPED, 128 + signo);
+}
+
+/* Each field is the guest's word: brought into range before it is used. */
+void verdict_from_exit(struct run_result *r, const char *name, struct err *err)
+{
+	const struct wire_exit *x = &r->exit;
+	int code = (int)(x->code & 0xff), signo = (int)(x->signal & 0x7f);
+	int error = (int)(x->error & 0xfff);
+
+	switch (x->stage) {
+	case WIRE_STAGE_RUN:
+		break;
+	case WIRE_STAGE_FORK:
+		err_set(err, -error, "%s: start a process in the guest", name);
+		break;
+	case WIRE_STAGE_USER:
+		err_set(err, -error, "%s: switch user in the guest", name);
+		break;
+	case WIRE_STAGE_CWD:
+		err_set(err, -error, "%s: enter the working directory", name);
+		break;
+	default:
+		err_set(err, -error, "%s: execute in the guest", name);
+		break;
+	}
+	if (signo == SIGKILL && x->oom_kills && x->oom_kills != WIRE_UNKNOWN)
+		verdict_set(r, VERDICT_OOM, 128 + signo);
+	else if (signo)
+		verdict_set(r, VERDICT_SIGNAL, 128 + signo);
+	else if (code)
+		verdict_set(r, VERDICT_RUNTIME_ERROR, code);
+	else if (x->stage != WIRE_STAGE_RUN)
+		verdict_set(r, VERDICT_RUNTIME_ERROR, 126);
+	else
+		verdict_set(r, VERDICT_OK, 0);
+}
