@@ -33,7 +33,7 @@ void quit(void) __attribute__((noreturn));
 int have_testdev(void);
 /* A KVM that emulates kernel mode and loses system calls: HOSTS. */
 int cpu_is_limited(void);
-/* QEMU's TCG. */
+/* QEMU's TCG, by itself or below a KVM. */
 int cpu_is_tcg(void);
 
 int main(void);
@@ -96,7 +96,7 @@ static inline uint64_t pa_of(const void *p)
 #define VEC_PF 14
 #define VEC_AC 17
 #define VEC_XM 19
-#define VEC_USER_EXIT 0x80 /* `int $0x80` ends run_user() */
+#define VEC_USER_EXIT VEC_BP /* `int3` ends run_user() */
 #define VEC_NONE 0x100
 
 #define PF_P	1
@@ -127,6 +127,8 @@ void trap_clear(void);
 /* A check that the last TRY() raised @vector with @error at its first byte,
  * or (VEC_NONE) nothing. */
 void check_trap(uint64_t vector, uint64_t error, const char *name);
+/* TCG reports a reserved bit without P, which SDM 3A 4.7 rules out: there,
+ * and only there, that is let pass. */
 void check_pf(uint64_t error, uint64_t cr2, const char *name);
 
 /*
@@ -165,7 +167,7 @@ struct table {
 
 /*
  * Enter user mode at @rip with @rsp, @arg in RDI and @rflags, until an
- * exception, or `int $0x80`: what it was is in `trap`, RAX is returned.
+ * exception, `int3` among them: what it was is in `trap`, RAX is returned.
  */
 uint64_t run_user(uint64_t rip, uint64_t rsp, uint64_t arg, uint64_t rflags);
 /* The same at @cs (a compatibility-mode segment, for one). */

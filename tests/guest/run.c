@@ -8,6 +8,7 @@
  * a deadline. Prints a line per payload, its FAIL and SKIP lines (with -v
  * every line), and ends with 1 when something failed.
  */
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -23,6 +24,7 @@
 #include "runner/base/mem.h"
 #include "runner/engine/engine.h"
 #include "runner/engine/probe.h"
+#include "tests/guest/testdev.h"
 #include "tests/guest/vm.h"
 
 #define GUEST_RAM   (64ull << 20)
@@ -160,6 +162,15 @@ static int run_payload(const struct options *o, const char *payload)
 	return 0;
 }
 
+/* CPUID leaf 0x40000000 names the hypervisor that this host runs on. */
+static int host_is_tcg(void)
+{
+	uint32_t a, b, c, d;
+
+	__cpuid(0x40000000, a, b, c, d);
+	return b == 0x54474354; /* "TCGT" of "TCGTCGTCGTCG" */
+}
+
 static int pick_engine(struct options *o)
 {
 	struct probe_result probe;
@@ -181,9 +192,12 @@ static int pick_engine(struct options *o)
 		return -1;
 	}
 	probe_kvm(o->vm.kvm_fd, &probe);
-	o->vm.limited = !probe.ok;
-	if (o->vm.limited)
+	if (host_is_tcg())
+		o->vm.flags |= TD_FLAG_TCG;
+	if (!probe.ok) {
+		o->vm.flags |= TD_FLAG_LIMITED;
 		printf("note: this KVM is limited: %s\n", probe.why);
+	}
 	return 0;
 }
 

@@ -53,13 +53,14 @@ struct vm {
 	struct text text;
 	struct pio_dev pio;
 	struct mmio_dev mmio;
-	int limited;
+	uint32_t flags;
 	int done, code;
 	/* interrupts that come later, from a thread of their own */
 	int timer_fd;
 	_Atomic uint32_t later_gsi;
 	pthread_t later;
 	int have_later;
+	_Atomic int stopping;
 };
 
 static void text_flush(struct text *t)
@@ -77,16 +78,15 @@ static void text_put(struct text *t, char c)
 
 /* --- ports ------------------------------------------------------------- */
 
-static void irq_later(struct vm *vm, uint32_t v)
+/* Zero would disarm it: at once is a microsecond from now. */
+static void arm(int timer_fd, uint32_t us)
 {
-	const uint64_t us = (v >> 8) + 1;
 	const struct itimerspec t = {
-		.it_value.tv_sec = (time_t)(us / 1000000),
-		.it_value.tv_nsec = (long)(us % 1000000 * 1000),
+		.it_value.tv_sec = us / 1000000,
+		.it_value.tv_nsec = (us % 1000000 + 1) * 1000l - 1,
 	};
 
-	vm->later_gsi = v & 0xff;
-	timerfd_settime(vm->timer_fd, 0, &t, NULL);
+	timerfd_settime(timer_fd, 0, &t, NULL);
 }
 
 static void irq_ports(void *dev, uint64_t off, void *data, unsigned len,
@@ -111,7 +111,8 @@ static void irq_ports(void *dev, uint64_t off, void *data, unsigned len,
 		text_put(&vm->text, (char)v);
 		break;
 	case TD_IRQ_LATER:
-		irq_later(vm, v);
+		vm->later_gsi = v & 0xff;
+		arm(vm->timer_fd, v >> 8);
 		break;
 	}
 }
@@ -133,7 +134,7 @@ static void id_ports(void *dev, uint64_t off, void *data, unsigned len,
 	if (off + TD_ID == TD_ID)
 		v = TD_ID_VALUE;
 	else if (off + TD_ID == TD_FLAGS)
-		v = vm->limited ? TD_FLAG_LIMITED : 0;
+		v = vm->flags;
 	memcpy(data, &v, MIN(len, sizeof(v)));
 }
 
@@ -251,7 +252,7 @@ static void *later_thread(void *arg)
 	struct vm *vm = arg;
 	uint64_t n;
 
-	while (read(vm->timer_fd, &n, sizeof(n)) > 0)
+	while (read(vm->timer_fd, &n, sizeof(n)) > 0 && !vm->stopping)
 		vm->ops->irq_pulse(vm->engine, vm->later_gsi);
 	return NULL;
 }
@@ -259,7 +260,8 @@ static void *later_thread(void *arg)
 static void vm_free(struct vm *vm)
 {
 	if (vm->have_later) {
-		pthread_cancel(vm->later);
+		vm->stopping = 1;
+		arm(vm->timer_fd, 0);
 		pthread_join(vm->later, NULL);
 	}
 	vm->ops->free(vm->engine);
@@ -375,7 +377,7 @@ static int run_loop(struct vm *vm, struct err *err)
 int vm_run(const struct vm_options *o, const char *payload, struct err *err)
 {
 	struct vm vm = {
-		.ops = o->ops, .limited = o->limited, .timer_fd = -1,
+		.ops = o->ops, .flags = o->flags, .timer_fd = -1,
 		.mmio.event_fd = -1,
 	};
 	int rc = vm_init(&vm, o, payload, err);

@@ -16,7 +16,7 @@ struct err;
 struct vm_options {
 	const struct engine_ops *ops;
 	int kvm_fd;	  /* -1 for soft */
-	int limited;	  /* the probe refuses this KVM */
+	uint32_t flags;	  /* TD_FLAG_* */
 	uint64_t ram;	  /* bytes */
 };
 
