@@ -124,7 +124,7 @@ int raw_discard(const struct raw *r, uint64_t off, uint64_t len)
 
 static int write_zeros(const struct raw *r, uint64_t off, uint64_t len)
 {
-	static const uint8_t zeros[64 << 10];
+	static const uint8_t zeros[16 << 10];
 
 	while (len) {
 		struct iovec iov = { .iov_base = (void *)zeros,
