@@ -152,22 +152,22 @@ uninstall:
 # The agent and its initramfs; the disk images, which live in the cache. Few
 # and dense pages: each one costs the guest a fault on its way to the command.
 
-GUEST_CFLAGS := $(STD) -Os -ffunction-sections -fno-pie $(WARN) \
+AGENT_CFLAGS := $(STD) -Os -ffunction-sections -fno-pie $(WARN) \
 	-fno-asynchronous-unwind-tables \
 	-idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu
-GUEST_LDFLAGS := -static -no-pie -s -Wl,--gc-sections,--build-id=none \
+AGENT_LDFLAGS := -static -no-pie -s -Wl,--gc-sections,--build-id=none \
 	-Wl,-z,noseparate-code,-z,norelro,-z,noexecstack
-GUEST_OBJ := $(patsubst %.c,$(B)/guest/obj/%.o,rootfs/agent/main.c \
+AGENT_OBJ := $(patsubst %.c,$(B)/guest/obj/%.o,rootfs/agent/main.c \
 	$(AGENT_SRC) $(WIRE_SRC))
 
 $(B)/guest/obj/%.o: %.c
 	$(say) MUSL $<
 	@mkdir -p $(@D)
-	$(Q)$(MUSLCC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(MUSLCC) $(AGENT_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/guest/mayfly-agent: $(GUEST_OBJ)
+$(B)/guest/mayfly-agent: $(AGENT_OBJ)
 	$(say) LD $@
-	$(Q)$(MUSLCC) $(GUEST_LDFLAGS) -o $@ $^
+	$(Q)$(MUSLCC) $(AGENT_LDFLAGS) -o $@ $^
 
 $(B)/mkinitramfs: $(B)/obj/rootfs/mkinitramfs.o $(B)/libbase.a
 	$(say) LD $@
@@ -184,8 +184,6 @@ $(B)/guest/base.img $(B)/guest/scratch.img: $(B)/guest/%.img: \
 
 .PHONY: guest
 guest: $(addprefix $(B)/guest/,agent.cpio base.img scratch.img)
-
--include $(GUEST_OBJ:.o=.d)
 
 # --- unit tests --------------------------------------------------------
 # tests/unit/NAME.c is one Criterion program; NAME_LIBS says what it links.
@@ -204,6 +202,15 @@ LAUNCHER_UNIT := opts config jail console sink verdict_meta run_session
 UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))
+
+UNIT += wire agent_parts agent_session
+UNIT_LIBS_wire := wire
+UNIT_LIBS_agent_parts := agent wire
+UNIT_LIBS_agent_session := agent wire
+
+UNIT += decode
+UNIT_LIBS_decode := soft
+UNIT_LD_decode := -lZydis
 
 unit_bin = $(B)/tests/unit/$(1)
 define unit_rule

@@ -372,9 +372,6 @@ static int implied_operand(struct opnd *o, struct insn *in, struct cursor *c,
 	case M_SEG:
 		set_reg(o, OPND_SREG, in->opcode >> 3 & 7, 2);
 		break;
-	case M_ST0:
-		set_reg(o, OPND_X87, 0, 10);
-		break;
 	default:
 		return 0;
 	}
@@ -595,7 +592,8 @@ static void make_undefined(struct insn *in)
 /* NOP and its relatives among the exchanges (SDM 2B NOP, PAUSE). */
 static void fix_nop(struct insn *in)
 {
-	if (in->map || in->opcode != 0x90 || in->rex & REX_B)
+	if (in->map || in->opcode != 0x90 ||
+	    (in->rex & REX_B && !(in->pfx & PFX_REP)))
 		return;
 	in->op = in->pfx & PFX_REP ? OP_PAUSE : OP_NOP;
 	in->nopnd = 0;
@@ -627,6 +625,8 @@ static void decode_form(struct insn *in, const struct form *f, struct cursor *c)
 		make_undefined(in);
 		return;
 	}
+	if (in->op == OP_LEA) /* SDM 2A LEA: no segment is added */
+		in->seg = X86_DS;
 	set_attr(in, f);
 	fix_nop(in);
 }

@@ -80,103 +80,86 @@ static const struct form op_c4[2] = {
 	{ .op = OP_UD }, F(LSEG, W(Gv), Mp),
 };
 
-static const struct form x87_d8_mem[8] = {
-	F(X87, RW(ST0), Md), F(X87, RW(ST0), Md), F(X87, ST0, Md),
-	F(X87, ST0, Md), F(X87, RW(ST0), Md), F(X87, RW(ST0), Md),
-	F(X87, RW(ST0), Md), F(X87, RW(ST0), Md),
-};
-static const struct form x87_d8_reg[8] = {
-	F(X87, RW(ST0), STi), F(X87, RW(ST0), STi), F(X87, ST0, STi),
-	F(X87, ST0, STi), F(X87, RW(ST0), STi), F(X87, RW(ST0), STi),
-	F(X87, RW(ST0), STi), F(X87, RW(ST0), STi),
-};
+/*
+ * x87: the host's own processor runs these (x87.c), so that only what leaves
+ * the register stack is an operand: memory, or AX.
+ */
+#define REGS { .op = OP_X87, .o = { NA(STi) } }
+#define REGS_RM(mask) { .op = OP_X87, .rm = (mask), .o = { NA(STi) } }
+#define X87_ALU(name, m)                                                  \
+static const struct form name[8] = {                                      \
+	F(X87, m), F(X87, m), F(X87, m), F(X87, m), F(X87, m), F(X87, m), \
+	F(X87, m), F(X87, m),                                             \
+}
+X87_ALU(x87_d8_mem, Md);
+X87_ALU(x87_da_mem, Md);
+X87_ALU(x87_dc_mem, Mq);
+X87_ALU(x87_de_mem, Mw);
 /* FLD, FST, FSTP, FLDENV, FLDCW, FNSTENV, FNSTCW */
 static const struct form x87_d9_mem[8] = {
-	F(X87, W(ST0), Md), { .op = OP_UD }, F(X87, W(Md), ST0),
-	F(X87, W(Md), ST0), F(X87_ENV, Menv), F(X87, Mw),
-	F(X87_ENV, W(Menv)), F(X87, W(Mw)),
-};
-/* What acts on the top of the stack names no operand. */
-#define X87_RM(mask) { .op = OP_X87, .rm = (mask), .o = { NA(STi) } }
-static const struct form x87_d9_reg[8] = {
-	F(X87, W(ST0), STi), F(X87, RW(ST0), RW(STi)), X87_RM(0x01),
-	F(X87, W(STi), ST0), X87_RM(0x33), X87_RM(0x7f), X87_RM(0xff),
-	X87_RM(0xff),
-};
-static const struct form x87_da_reg[8] = {
-	F(X87, RW(ST0), STi), F(X87, RW(ST0), STi), F(X87, RW(ST0), STi),
-	F(X87, RW(ST0), STi), { .op = OP_UD }, X87_RM(0x02),
+	F(X87, Md), { .op = OP_UD }, F(X87, W(Md)), F(X87, W(Md)),
+	F(X87_ENV, Menv), F(X87, Mw), F(X87_ENV, W(Menv)), F(X87, W(Mw)),
 };
 /* FILD, FISTTP, FIST, FISTP, FLD m80, FSTP m80 */
 static const struct form x87_db_mem[8] = {
-	F(X87, W(ST0), Md), F(X87, W(Md), ST0), F(X87, W(Md), ST0),
-	F(X87, W(Md), ST0), { .op = OP_UD }, F(X87, W(ST0), Mt),
-	{ .op = OP_UD }, F(X87, W(Mt), ST0),
+	F(X87, Md), F(X87, W(Md)), F(X87, W(Md)), F(X87, W(Md)),
+	{ .op = OP_UD }, F(X87, Mt), { .op = OP_UD }, F(X87, W(Mt)),
 };
-/* 4: FNENI, FNDISI, FNCLEX, FNINIT, FNSETPM */
-static const struct form x87_db_reg[8] = {
-	F(X87, RW(ST0), STi), F(X87, RW(ST0), STi), F(X87, RW(ST0), STi),
-	F(X87, RW(ST0), STi), X87_RM(0x1f), F(X87, ST0, STi),
-	F(X87, ST0, STi),
-};
-static const struct form x87_dc_mem[8] = {
-	F(X87, RW(ST0), Mq), F(X87, RW(ST0), Mq), F(X87, ST0, Mq),
-	F(X87, ST0, Mq), F(X87, RW(ST0), Mq), F(X87, RW(ST0), Mq),
-	F(X87, RW(ST0), Mq), F(X87, RW(ST0), Mq),
-};
-/* 2 and 3 are D8's FCOM and FCOMP again. */
-static const struct form x87_dc_reg[8] = {
-	F(X87, RW(STi), ST0), F(X87, RW(STi), ST0), F(X87, ST0, STi),
-	F(X87, ST0, STi), F(X87, RW(STi), ST0), F(X87, RW(STi), ST0),
-	F(X87, RW(STi), ST0), F(X87, RW(STi), ST0),
-};
+/* FLD, FISTTP, FST, FSTP, FRSTOR, FNSAVE, FNSTSW */
 static const struct form x87_dd_mem[8] = {
-	F(X87, W(ST0), Mq), F(X87, W(Mq), ST0), F(X87, W(Mq), ST0),
-	F(X87, W(Mq), ST0), F(X87_ENV, Msave), { .op = OP_UD },
-	F(X87_ENV, W(Msave)), F(X87, W(Mw)),
-};
-/* FFREE, FXCH again, FST, FSTP, FUCOM, FUCOMP */
-static const struct form x87_dd_reg[8] = {
-	F(X87, NA(STi)), F(X87, RW(ST0), RW(STi)), F(X87, W(STi), ST0),
-	F(X87, W(STi), ST0), F(X87, ST0, STi), F(X87, ST0, STi),
-};
-static const struct form x87_de_mem[8] = {
-	F(X87, RW(ST0), Mw), F(X87, RW(ST0), Mw), F(X87, ST0, Mw),
-	F(X87, ST0, Mw), F(X87, RW(ST0), Mw), F(X87, RW(ST0), Mw),
-	F(X87, RW(ST0), Mw), F(X87, RW(ST0), Mw),
-};
-/* 2 is FCOMP again; 3 is FCOMPP. */
-static const struct form x87_de_reg[8] = {
-	F(X87, RW(STi), ST0), F(X87, RW(STi), ST0), F(X87, ST0, STi),
-	X87_RM(0x02), F(X87, RW(STi), ST0), F(X87, RW(STi), ST0),
-	F(X87, RW(STi), ST0), F(X87, RW(STi), ST0),
+	F(X87, Mq), F(X87, W(Mq)), F(X87, W(Mq)), F(X87, W(Mq)),
+	F(X87_ENV, Msave), { .op = OP_UD }, F(X87_ENV, W(Msave)),
+	F(X87, W(Mw)),
 };
 /* FILD, FISTTP, FIST, FISTP, FBLD, FILD m64, FBSTP, FISTP m64 */
 static const struct form x87_df_mem[8] = {
-	F(X87, W(ST0), Mw), F(X87, W(Mw), ST0), F(X87, W(Mw), ST0),
-	F(X87, W(Mw), ST0), F(X87, W(ST0), Mt), F(X87, W(ST0), Mq),
-	F(X87, W(Mt), ST0), F(X87, W(Mq), ST0),
-};
-/* FFREEP, FXCH and FSTP again (twice), FNSTSW AX, FUCOMIP, FCOMIP */
-static const struct form x87_df_reg[8] = {
-	F(X87, NA(STi)), F(X87, RW(ST0), RW(STi)), F(X87, W(STi), ST0),
-	F(X87, W(STi), ST0),
-	{ .op = OP_X87, .rm = 0x01, .o = { W(Rw) } },
-	F(X87, ST0, STi), F(X87, ST0, STi),
+	F(X87, Mw), F(X87, W(Mw)), F(X87, W(Mw)), F(X87, W(Mw)), F(X87, Mt),
+	F(X87, Mq), F(X87, W(Mt)), F(X87, W(Mq)),
 };
 
-#define X87(n, mem)                                          \
-static const struct form x87_##n[2] = {                      \
-	SUB(REG, x87_##mem##_mem), SUB(REG, x87_##n##_reg),  \
+static const struct form x87_d8_reg[8] = {
+	REGS, REGS, REGS, REGS, REGS, REGS, REGS, REGS,
+};
+/* FLD, FXCH, FNOP, FSTP, then the unary ones and constants */
+static const struct form x87_d9_reg[8] = {
+	REGS, REGS, REGS_RM(0x01), REGS, REGS_RM(0x33), REGS_RM(0x7f), REGS,
+	REGS,
+};
+/* FCMOVcc, FUCOMPP */
+static const struct form x87_da_reg[8] = {
+	REGS, REGS, REGS, REGS, { .op = OP_UD }, REGS_RM(0x02),
+};
+/* FCMOVcc; FNENI, FNDISI, FNCLEX, FNINIT, FNSETPM; FUCOMI, FCOMI */
+static const struct form x87_db_reg[8] = {
+	REGS, REGS, REGS, REGS, REGS_RM(0x1f), REGS, REGS,
+};
+#define x87_dc_reg x87_d8_reg
+/* FFREE, FXCH, FST, FSTP, FUCOM, FUCOMP */
+static const struct form x87_dd_reg[8] = {
+	REGS, REGS, REGS, REGS, REGS, REGS,
+};
+/* 3 is FCOMPP */
+static const struct form x87_de_reg[8] = {
+	REGS, REGS, REGS, REGS_RM(0x02), REGS, REGS, REGS, REGS,
+};
+/* FFREEP, FXCH, FSTP twice, FNSTSW AX, FUCOMIP, FCOMIP */
+static const struct form x87_df_reg[8] = {
+	REGS, REGS, REGS, REGS,
+	{ .op = OP_X87, .rm = 0x01, .o = { W(Rw) } }, REGS, REGS,
+};
+
+#define X87(n)                                             \
+static const struct form x87_##n[2] = {                    \
+	SUB(REG, x87_##n##_mem), SUB(REG, x87_##n##_reg),  \
 }
-X87(d8, d8);
-X87(d9, d9);
-X87(da, d8);
-X87(db, db);
-X87(dc, dc);
-X87(dd, dd);
-X87(de, de);
-X87(df, df);
+X87(d8);
+X87(d9);
+X87(da);
+X87(db);
+X87(dc);
+X87(dd);
+X87(de);
+X87(df);
 
 const struct form form_map0[256] = {
 	ALU(0x00, ADD), ALU(0x08, OR), ALU(0x10, ADC), ALU(0x18, SBB),

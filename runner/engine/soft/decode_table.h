@@ -62,7 +62,6 @@ enum {
 	M_O,   /* offset without ModRM */
 	M_A,   /* far pointer */
 	M_SEG, /* segment register in the opcode's bits 5:3 */
-	M_ST0,
 	M_E,   /* rm: GPR or memory */
 	M_G,   /* reg: GPR */
 	M_M,   /* rm: memory only */
@@ -135,7 +134,6 @@ enum {
 #define Ov OPND_CODE(M_O, S_V)
 #define Ap OPND_CODE(M_A, S_V)
 #define Seg OPND_CODE(M_SEG, S_W)
-#define ST0 OPND_CODE(M_ST0, S_T)
 #define STi OPND_CODE(M_STI, S_T)
 #define Eb OPND_CODE(M_E, S_B)
 #define Ew OPND_CODE(M_E, S_W)

@@ -170,7 +170,7 @@ const struct form form_0f[256] = {
 	[0x30] = F(WRMSR), F(RDTSC), F(RDMSR), F(RDPMC), F(SYSENTER),
 	F(SYSEXIT),
 	[0x40 ... 0x4f] = F(CMOVCC, RW(Gv), Ev),
-	[0x50] = V(MS, 0, W(Gd), Udq), ARITH, V(NP | PF3, 0, RW(Vdq), Wpf),
+	[0x50] = V(MS, 0, W(Gy), Udq), ARITH, V(NP | PF3, 0, RW(Vdq), Wpf),
 	V(NP | PF3, 0, RW(Vdq), Wpf), PSPD, PSPD, PSPD, PSPD,
 	ARITH, ARITH, SUB(PFX, sse_5a),
 	V(NP | P66 | PF3, X, W(Vdq), Wdq), ARITH, ARITH, ARITH, ARITH,
