@@ -24,14 +24,14 @@ struct node {
 };
 
 /*
- * Sorted by name, a directory before what is in it. The kernel opens
- * /dev/console as init's descriptors 0 to 2. Here that name is the device of
- * /dev/kmsg: what the agent says at its death is in the log, and on the
- * console, before the panic that follows; and no terminal has to be set up.
+ * Sorted by name, a directory before what is in it. The kernel gives init
+ * /dev/console as its descriptors 0 to 2; the agent says its last words to
+ * /dev/kmsg, also before it has mounted anything.
  */
 static const struct node nodes[] = {
 	{ "dev", S_IFDIR | 0755, 0, 0 },
-	{ "dev/console", S_IFCHR | 0600, 1, 11 },
+	{ "dev/console", S_IFCHR | 0600, 5, 1 },
+	{ "dev/kmsg", S_IFCHR | 0600, 1, 11 },
 	{ "init", S_IFREG | 0755, 0, 0 },
 	{ "lower", S_IFDIR | 0755, 0, 0 },
 	{ "root", S_IFDIR | 0755, 0, 0 },

@@ -35,8 +35,8 @@
 /* Append @s to the NUL-terminated @buf of @cap bytes, cutting what is over. */
 void say_add(char *buf, size_t cap, const char *s);
 void say_add_num(char *buf, size_t cap, uint64_t n);
-/* "mayfly-agent: what: strerror(error)" to fd 2, which is /dev/kmsg in a
- * guest, and exit: the kernel panics, and the host sees why. */
+/* PID 1 only: "mayfly-agent: what: strerror(error)" to the kernel's log, and
+ * exit: the kernel panics, and the host sees why on the console. */
 _Noreturn void die(const char *what, int error);
 
 /* boot.c */

@@ -2,6 +2,7 @@
 /* Words without stdio, which would be half of the agent's size. */
 #include "rootfs/agent/agent.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,6 +33,7 @@ _Noreturn void die(const char *what, int error)
 {
 	/* printk's own notation for KERN_EMERG: shown even with `quiet`. */
 	char line[256] = "<0>mayfly-agent: ";
+	int fd;
 
 	say_add(line, sizeof(line) - 1, what);
 	if (error) {
@@ -39,7 +41,9 @@ _Noreturn void die(const char *what, int error)
 		say_add(line, sizeof(line) - 1, strerror(error));
 	}
 	say_add(line, sizeof(line), "\n");
-	if (write(STDERR_FILENO, line, strlen(line)) < 0)
+	/* Not fd 2: a panic does not wait for what a terminal still holds. */
+	fd = open("/dev/kmsg", O_WRONLY);
+	if (write(fd < 0 ? STDERR_FILENO : fd, line, strlen(line)) < 0)
 		_exit(2);
 	_exit(1);
 }
