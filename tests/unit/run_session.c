@@ -1,0 +1,649 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The session against a guest that the test plays: a child process holds the
+ * VMM's end of the control socket and the agent's end of the stream, and says
+ * what each test wants said. No virtual machine is involved.
+ */
+#include "runner/run.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "runner/base/err.h"
+#include "runner/base/io.h"
+#include "runner/base/mem.h"
+
+#define MS 1000000ull
+
+/* The guest's side: what a test's actor may use. */
+struct guest {
+	int agent, control, console;
+	struct wire_reader reader;
+};
+typedef void (*actor)(struct guest *g);
+
+static struct run_limits limits;
+static struct config config;
+static struct run_result result;
+static struct err err;
+static char *argv[] = { (char *)"prog", NULL };
+static int out, errout; /* files that stand for stdout and stderr */
+
+static void set_up(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	config_init(&config);
+	config.argv = argv;
+	limits = run_limits;
+	limits.words = 50 * MS;
+}
+
+TestSuite(session, .init = set_up, .timeout = 20);
+
+/* --- what the guest says ---------------------------------------------- */
+
+static void frame(struct guest *g, enum wire_type type, const void *p,
+		  uint32_t len)
+{
+	uint8_t hdr[WIRE_HDR];
+
+	wire_put_hdr(hdr, type, len);
+	io_write_all(g->agent, hdr, sizeof(hdr));
+	io_write_all(g->agent, p, len);
+}
+
+static void say_ready(struct guest *g)
+{
+	struct wire_ready r = { .version = WIRE_VERSION, .boot_ns = 5 };
+	struct ctl_event e = { .type = CTL_STARTED, .ncpus = 1, .start_ns = 1 };
+
+	ctl_send_event(g->control, &e);
+	frame(g, WIRE_READY, &r, sizeof(r));
+}
+
+static void say_exit(struct guest *g, uint32_t code, uint32_t signo)
+{
+	struct wire_exit x = { .code = code, .signal = signo };
+
+	frame(g, WIRE_EXIT, &x, sizeof(x));
+}
+
+static void say_out(struct guest *g, const char *s)
+{
+	frame(g, WIRE_STDOUT, s, (uint32_t)strlen(s));
+}
+
+static void say_stopped(struct guest *g, enum ctl_stop stop)
+{
+	struct ctl_event e = { .type = CTL_STOPPED, .stop = stop };
+
+	strcpy(e.msg, "words");
+	ctl_send_event(g->control, &e);
+}
+
+/* The next frame from the host; its type, or 0 at the end. */
+static int hear(struct guest *g, struct wire_frame *f)
+{
+	int r;
+
+	while ((r = wire_next(&g->reader, f)) == 0) {
+		size_t room;
+		void *p = wire_room(&g->reader, &room);
+		ssize_t n = read(g->agent, p, room);
+
+		if (n <= 0)
+			return 0;
+		wire_filled(&g->reader, (size_t)n);
+	}
+	return r < 0 ? r : f->type;
+}
+
+/* --- the stage -------------------------------------------------------- */
+
+static _Noreturn void act(actor fn, int agent, int control, int console)
+{
+	struct guest *g = calloc(1, sizeof(*g));
+
+	g->agent = agent;
+	g->control = control;
+	g->console = console;
+	wire_reader_init(&g->reader, WIRE_FROM_HOST);
+	fn(g);
+	pause();
+	_exit(0);
+}
+
+static int play_on(actor fn, int to_out, int to_err)
+{
+	int agent[2], control[2], console_fd, saved[2], code;
+	struct ev_loop loop;
+	struct console console;
+	struct machine m;
+
+	cr_assert_eq(ev_loop_init(&loop), 0);
+	cr_assert_eq(console_init(&console, &loop, NULL, &console_fd, NULL), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent),
+		     0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
+				control), 0);
+	machine_init(&m, &config);
+	m.pid = fork();
+	if (m.pid == 0) {
+		close(agent[0]);
+		close(control[0]);
+		act(fn, agent[1], control[1], console_fd);
+	}
+	m.pidfd = pidfd_open(m.pid, 0);
+	m.control = control[0];
+	close(agent[1]);
+	close(control[1]);
+	close(console_fd);
+	saved[0] = dup(1);
+	saved[1] = dup(2);
+	dup2(to_out, 1);
+	dup2(to_err, 2);
+	{
+		const struct run_params p = { .config = &config,
+					      .limits = &limits,
+					      .loop = &loop,
+					      .console = &console,
+					      .machine = &m,
+					      .agent_fd = agent[0] };
+
+		result = (struct run_result){ .begin_ns = io_now_ns() };
+		code = run_session(&p, &result, &err);
+	}
+	dup2(saved[0], 1);
+	dup2(saved[1], 2);
+	cr_assert_eq(m.pid, -1, "the VM is still there");
+	machine_free(&m);
+	console_free(&console);
+	ev_loop_free(&loop);
+	return code;
+}
+
+static int play(actor fn)
+{
+	out = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+	errout = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+	return play_on(fn, out, errout);
+}
+
+static const char *text(int fd)
+{
+	static char buf[1024];
+	ssize_t n = pread(fd, buf, sizeof(buf) - 1, 0);
+
+	buf[n < 0 ? 0 : n] = '\0';
+	return buf;
+}
+
+static void expect(enum verdict v, int code)
+{
+	cr_assert_eq(result.verdict, v, "%s (%s)",
+		     verdict_name(result.verdict), err.msg);
+	cr_assert_eq(result.exit_code, code, "%d", result.exit_code);
+}
+
+/* --- the plays -------------------------------------------------------- */
+
+static void ordinary(struct guest *g)
+{
+	struct wire_frame f;
+
+	say_ready(g);
+	if (hear(g, &f) != WIRE_EXEC)
+		return;
+	say_out(g, "one ");
+	frame(g, WIRE_STDERR, "bad", 3);
+	say_out(g, "two");
+	say_exit(g, 7, 0);
+}
+
+Test(session, streams_are_separate_and_the_code_is_the_commands)
+{
+	cr_assert_eq(play(ordinary), 0);
+	expect(VERDICT_RUNTIME_ERROR, 7);
+	cr_assert_str_eq(text(out), "one two");
+	cr_assert_str_eq(text(errout), "bad");
+	cr_assert(result.ready_ns && result.output_ns && result.exit_ns);
+}
+
+static void check_exec(struct guest *g)
+{
+	static char *slots[WIRE_SLOTS];
+	struct wire_command c;
+	struct wire_frame f;
+	int ok;
+
+	say_ready(g);
+	ok = hear(g, &f) == WIRE_EXEC && wire_get_exec(&f, slots, &c) == 0 &&
+	     !strcmp(c.argv[0], "prog") && !c.argv[1] &&
+	     !strcmp(c.env[0], "A=b") && !c.env[1] && !strcmp(c.cwd, "/w") &&
+	     c.head.flags == 0 && c.head.realtime_ns != 0;
+	say_exit(g, ok ? 0 : 1, 0);
+}
+
+Test(session, the_command_arrives_as_asked)
+{
+	config.workdir = "/w";
+	config_add_env(&config.env, "A=b", NULL);
+	cr_assert_eq(play(check_exec), 0);
+	expect(VERDICT_OK, 0);
+}
+
+static void killed(struct guest *g)
+{
+	say_ready(g);
+	say_exit(g, 0, SIGKILL);
+}
+
+Test(session, a_signal_in_the_guest_is_128_and_its_number)
+{
+	cr_assert_eq(play(killed), 0);
+	expect(VERDICT_SIGNAL, 137);
+}
+
+static void silent(struct guest *g)
+{
+	(void)g;
+}
+
+Test(session, a_guest_that_never_comes_up_is_a_crash)
+{
+	limits.boot = 50 * MS;
+	cr_assert_eq(play(silent), 0);
+	expect(VERDICT_VM_CRASH, 125);
+	cr_assert(strstr(err.msg, "not up after 0.05 seconds"), "%s", err.msg);
+}
+
+static void busy(struct guest *g)
+{
+	say_ready(g);
+	say_out(g, "a\n");
+}
+
+Test(session, timeout_prints_what_came_and_the_host_decides)
+{
+	uint64_t spent;
+
+	config.timeout_ns = 100 * MS;
+	cr_assert_eq(play(busy), 0);
+	expect(VERDICT_TIMEOUT, 124);
+	cr_assert_str_eq(text(out), "a\n");
+	spent = result.exit_ns - result.ready_ns;
+	cr_assert_geq(spent, 100 * MS);
+	cr_assert_leq(spent, 5000 * MS);
+}
+
+static void late_words(struct guest *g)
+{
+	struct wire_signal sig = { 0 };
+	struct wire_frame f;
+
+	say_ready(g);
+	hear(g, &f);
+	if (hear(g, &f) == WIRE_SIGNAL)
+		wire_get(&f, &sig, sizeof(sig));
+	if (sig.signo == SIGKILL)
+		say_out(g, "last words");
+	say_exit(g, 0, 0);
+}
+
+Test(session, timeout_takes_last_words_but_not_the_guests_code)
+{
+	config.timeout_ns = 50 * MS;
+	limits.kill = 5000 * MS;
+	cr_assert_eq(play(late_words), 0);
+	expect(VERDICT_TIMEOUT, 124);
+	cr_assert_str_eq(text(out), "last words");
+}
+
+static void panics(struct guest *g)
+{
+	static const char words[] =
+		"Kernel panic - not syncing: on purpose\n";
+
+	say_ready(g);
+	say_out(g, "before");
+	io_write_all(g->console, words, sizeof(words) - 1);
+	close(g->agent);
+	say_stopped(g, CTL_STOP_RESET);
+}
+
+Test(session, a_panic_is_a_crash_with_its_words)
+{
+	cr_assert_eq(play(panics), 0);
+	expect(VERDICT_VM_CRASH, 125);
+	cr_assert_str_eq(err.msg,
+			 "the guest crashed: kernel panic: on purpose");
+	cr_assert_str_eq(text(out), "before");
+}
+
+static void triple_faults(struct guest *g)
+{
+	say_stopped(g, CTL_STOP_SHUTDOWN);
+}
+
+Test(session, a_triple_fault_is_a_crash)
+{
+	cr_assert_eq(play(triple_faults), 0);
+	expect(VERDICT_VM_CRASH, 125);
+	cr_assert(strstr(err.msg, "triple fault: words"), "%s", err.msg);
+}
+
+static void agent_dies(struct guest *g)
+{
+	say_ready(g);
+	close(g->agent);
+}
+
+Test(session, a_dead_agent_is_a_crash)
+{
+	cr_assert_eq(play(agent_dies), 0);
+	expect(VERDICT_VM_CRASH, 125);
+	cr_assert(strstr(err.msg, "agent"), "%s", err.msg);
+}
+
+static void vmm_dies(struct guest *g)
+{
+	say_ready(g);
+	_exit(3);
+}
+
+Test(session, a_dead_vmm_is_a_crash)
+{
+	cr_assert_eq(play(vmm_dies), 0);
+	expect(VERDICT_VM_CRASH, 125);
+	cr_assert(strstr(err.msg, "mayfly-vmm"), "%s", err.msg);
+}
+
+static void exits_then_resets(struct guest *g)
+{
+	say_ready(g);
+	say_exit(g, 3, 0);
+	say_stopped(g, CTL_STOP_RESET);
+	_exit(0);
+}
+
+Test(session, an_exit_that_was_said_counts_however_the_vm_ends)
+{
+	cr_assert_eq(play(exits_then_resets), 0);
+	expect(VERDICT_RUNTIME_ERROR, 3);
+}
+
+static void vmm_fails(struct guest *g)
+{
+	struct ctl_event e = { .type = CTL_FAILED, .code = -EINVAL };
+
+	strcpy(e.msg, "kernel: not an ELF");
+	strcpy(e.hint, "take another");
+	ctl_send_event(g->control, &e);
+}
+
+Test(session, what_the_vmm_cannot_do_is_told_in_its_words)
+{
+	cr_assert_lt(play(vmm_fails), 0);
+	expect(VERDICT_INTERNAL, 125);
+	cr_assert_str_eq(err.msg, "kernel: not an ELF");
+	cr_assert_str_eq(err.hint, "take another");
+	cr_assert(result.engine_failed);
+}
+
+static void babbles(struct guest *g)
+{
+	say_ready(g);
+	io_write_all(g->agent, "\377\377\377\377\377\377\377\377", 8);
+}
+
+Test(session, a_bad_frame_is_a_crash)
+{
+	cr_assert_eq(play(babbles), 0);
+	expect(VERDICT_VM_CRASH, 125);
+}
+
+static void repeats_ready(struct guest *g)
+{
+	say_ready(g);
+	say_ready(g);
+}
+
+Test(session, ready_comes_once)
+{
+	cr_assert_eq(play(repeats_ready), 0);
+	expect(VERDICT_VM_CRASH, 125);
+}
+
+/* Write @n KiB and exit. */
+static void writes_much(struct guest *g)
+{
+	static char block[1024];
+
+	say_ready(g);
+	memset(block, 'x', sizeof(block));
+	for (int i = 0; i < 4096; i++)
+		frame(g, WIRE_STDOUT, block, sizeof(block));
+	say_exit(g, 0, 0);
+}
+
+Test(session, a_slow_reader_gets_all_of_it)
+{
+	int p[2];
+	pid_t reader;
+
+	cr_assert_eq(pipe(p), 0);
+	reader = fork();
+	if (reader == 0) {
+		char buf[65536];
+		size_t all = 0;
+		ssize_t n;
+
+		close(p[1]);
+		usleep(100000);
+		while ((n = read(p[0], buf, sizeof(buf))) > 0) {
+			all += (size_t)n;
+			usleep(100);
+		}
+		_exit(all == 4096 * 1024 ? 0 : 1);
+	}
+	close(p[0]);
+	cr_assert_eq(play_on(writes_much, p[1], 2), 0);
+	expect(VERDICT_OK, 0);
+	close(p[1]);
+	{
+		int status;
+
+		cr_assert_eq(waitpid(reader, &status, 0), reader);
+		cr_assert_eq(status, 0, "bytes are missing");
+	}
+}
+
+Test(session, a_closed_reader_ends_the_run)
+{
+	int p[2];
+
+	cr_assert_eq(pipe(p), 0);
+	close(p[0]);
+	cr_assert_eq(play_on(writes_much, p[1], 2), 0);
+	expect(VERDICT_STOPPED, 141);
+	cr_assert_eq(result.signal, SIGPIPE);
+}
+
+Test(session, a_full_disk_is_our_failure)
+{
+	int full = open("/dev/full", O_WRONLY);
+
+	cr_assert_lt(play_on(writes_much, full, 2), 0);
+	expect(VERDICT_INTERNAL, 125);
+	cr_assert_str_eq(err.msg, "stdout: No space left on device");
+}
+
+/* Echo standard input until its end; acknowledge as it is taken. */
+static void echoes(struct guest *g)
+{
+	struct wire_frame f;
+	int type;
+
+	say_ready(g);
+	while ((type = hear(g, &f)) > 0) {
+		if (type == WIRE_STDIN) {
+			struct wire_ack ack = { f.len };
+
+			frame(g, WIRE_STDOUT, f.data, f.len);
+			frame(g, WIRE_STDIN_ACK, &ack, sizeof(ack));
+		} else if (type == WIRE_STDIN_EOF) {
+			say_exit(g, 0, 0);
+		}
+	}
+}
+
+static void feed(int from)
+{
+	dup2(from, 0);
+	config.interactive = 1;
+}
+
+Test(session, input_from_a_file_goes_in_and_ends)
+{
+	int file = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+	struct stat st;
+
+	for (int i = 0; i < 300000; i++)
+		cr_assert_eq(write(file, "0123456789", 10), 10);
+	lseek(file, 0, SEEK_SET);
+	feed(file);
+	cr_assert_eq(play(echoes), 0);
+	expect(VERDICT_OK, 0);
+	cr_assert_eq(fstat(out, &st), 0);
+	cr_assert_eq(st.st_size, 3000000);
+}
+
+Test(session, input_from_a_pipe_whose_writer_is_gone_goes_in_and_ends)
+{
+	int p[2];
+
+	cr_assert_eq(pipe(p), 0);
+	cr_assert_eq(write(p[1], "hello", 5), 5);
+	close(p[1]);
+	feed(p[0]);
+	cr_assert_eq(play(echoes), 0);
+	expect(VERDICT_OK, 0);
+	cr_assert_str_eq(text(out), "hello");
+	cr_assert_not(fcntl(0, F_GETFL) & O_NONBLOCK);
+}
+
+/* Never acknowledge: what comes stays within the window. */
+static void counts_window(struct guest *g)
+{
+	struct wire_frame f;
+	uint64_t all = 0;
+
+	say_ready(g);
+	hear(g, &f); /* EXEC */
+	while (all < WIRE_STDIN_WINDOW && hear(g, &f) == WIRE_STDIN)
+		all += f.len;
+	usleep(50000);
+	say_exit(g, recv(g->agent, &f, 1, MSG_DONTWAIT) < 0 &&
+			    all == WIRE_STDIN_WINDOW ? 0 : 1, 0);
+}
+
+Test(session, input_stops_at_the_window)
+{
+	feed(open("/dev/zero", O_RDONLY));
+	cr_assert_eq(play(counts_window), 0);
+	expect(VERDICT_OK, 0);
+}
+
+static void wants_term(struct guest *g)
+{
+	struct wire_signal sig = { 0 };
+	struct wire_frame f;
+
+	say_ready(g);
+	hear(g, &f); /* EXEC */
+	kill(getppid(), SIGTERM);
+	if (hear(g, &f) == WIRE_SIGNAL)
+		wire_get(&f, &sig, sizeof(sig));
+	say_exit(g, sig.signo == SIGTERM ? 9 : 1, 0);
+}
+
+Test(session, a_signal_is_forwarded_and_is_the_verdict)
+{
+	cr_assert_eq(play(wants_term), 0);
+	expect(VERDICT_STOPPED, 143);
+	cr_assert_eq(result.exit.code, 9);
+}
+
+static void ignores_int(struct guest *g)
+{
+	struct wire_frame f;
+
+	say_ready(g);
+	hear(g, &f); /* EXEC */
+	kill(getppid(), SIGINT);
+	if (hear(g, &f) == WIRE_SIGNAL)
+		kill(getppid(), SIGINT);
+}
+
+Test(session, a_second_signal_ends_the_vm)
+{
+	cr_assert_eq(play(ignores_int), 0);
+	expect(VERDICT_STOPPED, 130);
+}
+
+static void ignores_one_int(struct guest *g)
+{
+	say_ready(g);
+	usleep(20000);
+	kill(getppid(), SIGINT);
+}
+
+Test(session, a_command_that_ignores_the_signal_is_ended_in_time)
+{
+	limits.stop = 50 * MS;
+	cr_assert_eq(play(ignores_one_int), 0);
+	expect(VERDICT_STOPPED, 130);
+}
+
+static void interrupts_boot(struct guest *g)
+{
+	(void)g;
+	kill(getppid(), SIGHUP);
+}
+
+Test(session, a_signal_before_the_guest_is_up_ends_it)
+{
+	cr_assert_eq(play(interrupts_boot), 0);
+	expect(VERDICT_STOPPED, 129);
+}
+
+static void answers_query(struct guest *g)
+{
+	struct ctl_event e = { .type = CTL_STATS, .vcpu_ns = 77,
+			       .instructions = 88 };
+
+	say_ready(g);
+	say_exit(g, 0, 0);
+	if (ctl_recv_query(g->control) == 1)
+		ctl_send_event(g->control, &e);
+}
+
+Test(session, a_report_asks_for_the_statistics)
+{
+	config.meta = "somewhere";
+	limits.stats = 5000 * MS;
+	cr_assert_eq(play(answers_query), 0);
+	expect(VERDICT_OK, 0);
+	cr_assert_eq(result.vcpu_ns, 77);
+	cr_assert_eq(result.instructions, 88);
+}

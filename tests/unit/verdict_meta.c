@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verdicts, exit codes, and the report that tells them. */
+#include "runner/meta.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runner/base/err.h"
+#include "runner/base/mem.h"
+
+static struct run_result judge(struct wire_exit x, struct err *err)
+{
+	struct run_result r = { .have_exit = 1, .exit = x };
+
+	verdict_from_exit(&r, "prog", err);
+	return r;
+}
+
+Test(verdict, the_guests_exit_decides)
+{
+	static const struct {
+		struct wire_exit x;
+		enum verdict v;
+		int code;
+	} t[] = {
+		{ { .code = 0 }, VERDICT_OK, 0 },
+		{ { .code = 7 }, VERDICT_RUNTIME_ERROR, 7 },
+		{ { .signal = 9 }, VERDICT_SIGNAL, 137 },
+		{ { .signal = 15 }, VERDICT_SIGNAL, 143 },
+		{ { .signal = 9, .oom_kills = 1 }, VERDICT_OOM, 137 },
+		{ { .signal = 9, .oom_kills = WIRE_UNKNOWN }, VERDICT_SIGNAL,
+		  137 },
+		{ { .code = 127, .stage = WIRE_STAGE_EXEC, .error = ENOENT },
+		  VERDICT_RUNTIME_ERROR, 127 },
+		/* What no honest guest says stays in range. */
+		{ { .code = 0xffffff00 }, VERDICT_OK, 0 },
+		{ { .code = UINT32_MAX }, VERDICT_RUNTIME_ERROR, 255 },
+		{ { .signal = UINT32_MAX }, VERDICT_SIGNAL, 255 },
+		{ { .stage = UINT32_MAX, .error = UINT32_MAX },
+		  VERDICT_RUNTIME_ERROR, 126 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		struct err err = { 0 };
+		struct run_result r = judge(t[i].x, &err);
+
+		cr_expect_eq(r.verdict, t[i].v, "row %zu: %s", i,
+			     verdict_name(r.verdict));
+		cr_expect_eq(r.exit_code, t[i].code, "row %zu: %d", i,
+			     r.exit_code);
+		cr_expect_eq(!!err.msg[0], t[i].x.stage != 0, "row %zu", i);
+	}
+}
+
+Test(verdict, a_program_that_is_missing_is_named)
+{
+	struct err err = { 0 };
+
+	judge((struct wire_exit){ .code = 127, .stage = WIRE_STAGE_EXEC,
+				  .error = ENOENT }, &err);
+	cr_assert(strstr(err.msg, "prog"));
+	cr_assert(strstr(err.msg, "No such file"));
+}
+
+Test(verdict, the_hosts_word_stands)
+{
+	struct run_result r = { 0 };
+
+	verdict_set(&r, VERDICT_TIMEOUT, EXIT_TIMED_OUT);
+	verdict_from_exit(&r, "x", NULL);
+	verdict_stopped(&r, 15);
+	cr_assert_eq(r.verdict, VERDICT_TIMEOUT);
+	cr_assert_eq(r.exit_code, 124);
+	cr_assert_eq(r.signal, 0);
+}
+
+static json_t *report(const struct run_result *r, const struct err *err)
+{
+	struct config c;
+	struct meta m = { .config = &c, .result = r, .engine = "soft",
+			  .error = err };
+	_cleanup_free_ char *text = NULL;
+	json_t *doc;
+
+	config_init(&c);
+	text = meta_format(&m);
+	cr_assert_not_null(text);
+	doc = json_loads(text, 0, NULL);
+	cr_assert_not_null(doc);
+	return doc;
+}
+
+Test(meta, tells_apart_who_said_what)
+{
+	struct run_result r = {
+		.verdict = VERDICT_RUNTIME_ERROR,
+		.exit_code = 7,
+		.begin_ns = 1000000,
+		.ready_ns = 501000000,
+		.exit_ns = 601000000,
+		.ncpus = 1,
+		.have_exit = 1,
+		.exit = { .code = 7, .user_us = 5,
+			  .memory_peak = WIRE_UNKNOWN },
+	};
+	json_t *doc = report(&r, NULL), *host, *guest;
+
+	host = json_object_get(doc, "host");
+	guest = json_object_get(doc, "guest");
+	cr_assert_str_eq(json_string_value(json_object_get(doc, "verdict")),
+			 "runtime_error");
+	cr_assert_str_eq(json_string_value(json_object_get(doc, "decided_by")),
+			 "guest");
+	cr_assert_eq(json_integer_value(json_object_get(doc, "exit_code")), 7);
+	cr_assert_float_eq(json_real_value(json_object_get(host, "boot_ms")),
+			   500.0, 0.001);
+	cr_assert(json_is_null(json_object_get(host, "vcpu_ms")));
+	cr_assert_eq(json_integer_value(json_object_get(guest, "code")), 7);
+	cr_assert(json_is_null(json_object_get(guest, "memory_peak_bytes")));
+	json_decref(doc);
+}
+
+Test(meta, a_run_that_did_not_start_is_told_too)
+{
+	struct run_result r = { .verdict = VERDICT_INTERNAL,
+				.exit_code = EXIT_INTERNAL };
+	struct err err = { .code = -ENOENT, .msg = "kernel: \xff is odd" };
+	json_t *doc = report(&r, &err);
+
+	cr_assert_str_eq(json_string_value(json_object_get(doc, "decided_by")),
+			 "host");
+	cr_assert(json_is_string(json_object_get(doc, "error")));
+	json_decref(doc);
+}
+
+Test(meta, the_file_appears_whole_and_with_the_users_mode)
+{
+	char dir[] = "/tmp/test-meta-XXXXXX", path[64];
+	struct run_result r = { .verdict = VERDICT_OK };
+	struct config c;
+	struct meta m = { .config = &c, .result = &r };
+	struct stat st;
+	json_t *doc;
+
+	config_init(&c);
+	cr_assert_not_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/m.json", dir);
+	umask(022);
+	cr_assert_eq(meta_check(path, NULL), 0);
+	cr_assert_eq(meta_write(&m, path, NULL), 0);
+	doc = json_load_file(path, 0, NULL);
+	cr_assert_not_null(doc);
+	json_decref(doc);
+	cr_assert_eq(stat(path, &st), 0);
+	cr_assert_eq(st.st_mode & 0777, 0644);
+	unlink(path);
+	cr_assert_eq(rmdir(dir), 0, "something else is left in %s", dir);
+}
+
+Test(meta, a_place_that_cannot_be_written_is_seen_before_the_run)
+{
+	struct err err = { 0 };
+
+	cr_assert_lt(meta_check("/nowhere/m.json", &err), 0);
+	cr_assert(strstr(err.msg, "/nowhere/m.json"));
+	cr_assert_eq(meta_check("/tmp", &err), -EISDIR);
+}
