@@ -164,7 +164,7 @@ static int finish(struct vmm *m)
 
 int main(void)
 {
-	static struct vmm m;
+	struct vmm m = { 0 };
 	struct err err = { 0 };
 	int r;
 

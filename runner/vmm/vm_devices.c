@@ -63,8 +63,11 @@ static int add_serial(struct vm *vm, struct vm_params *p, struct err *err)
 	vm->console_in_fd = steal_fd(&p->console_in_fd);
 	host.out_fd = vm->console_out_fd;
 	host.in_fd = vm->console_in_fd;
-	if (nonblock(host.out_fd, err) || nonblock(host.in_fd, err))
-		return err->code;
+	r = nonblock(host.out_fd, err);
+	if (!r)
+		r = nonblock(host.in_fd, err);
+	if (r)
+		return r;
 	r = serial_init(&vm->serial, &host, &vm->loop);
 	if (!r)
 		r = bus_add_pio(&vm->bus, LAYOUT_COM1, LAYOUT_COM1_PORTS,
