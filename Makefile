@@ -59,7 +59,8 @@ ENGINE_SRC := $(addprefix runner/engine/,engine.c kvm.c kvm_state.c probe.c \
 SOFT_SRC := $(addprefix runner/engine/soft/,soft.c loop.c mmu.c block.c emit.c \
 	alu.c shift.c bits.c muldiv.c move.c stack.c branch.c string.c \
 	decode.c decode_table.c decode_table_0f.c \
-	sys.c msr.c seg.c flags.c far.c pio.c except.c lapic.c ioapic.c \
+	sys.c operand.c msr.c ctrl.c seg.c flags.c far.c pio.c except.c \
+	lapic.c ioapic.c \
 	simd.c x87.c native.c)
 
 JAIL_SRC := jail/jail.c
@@ -71,8 +72,8 @@ RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.
 WIRE_SRC := rootfs/wire.c
-AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c say.c session.c \
-	spawn.c user.c)
+AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c say.c \
+	session.c spawn.c stream.c user.c)
 
 LIBS := base vmm virtio engine soft jail run wire agent
 base_SRC := $(BASE_SRC)

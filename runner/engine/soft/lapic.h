@@ -3,7 +3,9 @@
  * lapic: the local APIC of the soft engine's CPU, xAPIC and x2APIC mode
  * (SDM 3A chapter 11), with one-shot, periodic and TSC-deadline timer.
  *
- * lapic_post() is for any thread; the rest is the vCPU thread's.
+ * lapic_post() and lapic_matches() are for any thread; the rest is the vCPU
+ * thread's. Timers do not run by themselves: whoever runs the CPU asks for
+ * lapic_deadline() and calls lapic_timer().
  */
 #ifndef MAYFLY_SOFT_LAPIC_H
 #define MAYFLY_SOFT_LAPIC_H
@@ -20,7 +22,12 @@ void lapic_free(struct lapic *l);
  * ATTN_IRQ, wakes a halted CPU. Any thread. */
 void lapic_post(struct lapic *l, unsigned vec, int level);
 
-/* The vector to deliver now (its class is above PPR), or -1. */
+/* Is this CPU meant by a message's destination? Any thread. */
+int lapic_matches(const struct lapic *l, uint32_t dest, int logical);
+
+/* The vector to deliver now (its class is above PPR), or -1. An NMI is vector
+ * 2; it waits for IF like the others do, which lets no NMI hit a handler that
+ * is not ready for one. */
 int lapic_pending(struct lapic *l);
 /* The CPU takes it: IRR to ISR. */
 void lapic_accept(struct lapic *l, unsigned vec);

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Register-or-memory operands and stack accesses of system instructions. */
+#include "runner/engine/soft/mmu.h"
+#include "runner/engine/soft/sys.h"
+
+static uint64_t load(struct cpu *cpu, const struct uop *op, uint64_t va,
+		     unsigned size)
+{
+	switch (size) {
+	case 1:
+		return mmu_load8(cpu, op, va);
+	case 2:
+		return mmu_load16(cpu, op, va);
+	case 4:
+		return mmu_load32(cpu, op, va);
+	default:
+		return mmu_load64(cpu, op, va);
+	}
+}
+
+static void store(struct cpu *cpu, const struct uop *op, uint64_t va,
+		  unsigned size, uint64_t v)
+{
+	switch (size) {
+	case 1:
+		mmu_store8(cpu, op, va, (uint8_t)v);
+		break;
+	case 2:
+		mmu_store16(cpu, op, va, (uint16_t)v);
+		break;
+	case 4:
+		mmu_store32(cpu, op, va, (uint32_t)v);
+		break;
+	default:
+		mmu_store64(cpu, op, va, v);
+	}
+}
+
+uint64_t sys_load(struct cpu *cpu, const struct uop *op, uint8_t reg,
+		  unsigned size)
+{
+	if (op->aux & SYS_MEM)
+		return load(cpu, op, uop_ea(cpu, op), size);
+	switch (size) {
+	case 1:
+		return R8(cpu, reg);
+	case 2:
+		return R16(cpu, reg);
+	case 4:
+		return R32(cpu, reg);
+	default:
+		return R64(cpu, reg);
+	}
+}
+
+void sys_store(struct cpu *cpu, const struct uop *op, uint8_t reg,
+	       unsigned size, uint64_t v)
+{
+	if (op->aux & SYS_MEM)
+		store(cpu, op, uop_ea(cpu, op), size, v);
+	else if (size == 2)
+		R16(cpu, reg) = (uint16_t)v;
+	else
+		R64(cpu, reg) = size == 4 ? (uint32_t)v : v;
+}
+
+/* Bits of RSP that the mode uses: all, ESP or SP. */
+static uint64_t stack_mask(const struct cpu *cpu)
+{
+	if (cpu->code64)
+		return ~0ull;
+	return cpu->seg[X86_SS].db ? 0xffffffffu : 0xffffu;
+}
+
+void stack_set_sp(struct cpu *cpu, uint64_t sp)
+{
+	uint64_t mask = stack_mask(cpu);
+
+	if (mask == 0xffff)
+		R16(cpu, SLOT_OFF(X86_RSP)) = (uint16_t)sp;
+	else
+		cpu->r[X86_RSP] = sp & mask;
+}
+
+uint64_t stack_va(const struct cpu *cpu, uint64_t sp)
+{
+	if (cpu->code64)
+		return sp;
+	return (uint32_t)((sp & stack_mask(cpu)) + cpu->r[SLOT_SEG + X86_SS]);
+}
+
+/*
+ * A non-canonical stack address raises #SS, not #GP (SDM 1 3.3.7.1); the MMU
+ * cannot tell, because the operand here is not the uop's own.
+ */
+static uint64_t checked_va(struct cpu *cpu, const struct uop *op, uint64_t sp,
+			   unsigned size)
+{
+	uint64_t va = stack_va(cpu, sp);
+
+	if (!is_canonical(va) || !is_canonical(va + size - 1))
+		cpu_raise_err(cpu, op, EXC_SS, 0);
+	return va;
+}
+
+void stack_push(struct cpu *cpu, const struct uop *op, uint64_t *sp,
+		unsigned size, uint64_t v)
+{
+	uint64_t to = *sp - size;
+
+	store(cpu, op, checked_va(cpu, op, to, size), size, v);
+	*sp = to;
+}
+
+uint64_t stack_pop(struct cpu *cpu, const struct uop *op, uint64_t *sp,
+		   unsigned size)
+{
+	uint64_t v = load(cpu, op, checked_va(cpu, op, *sp, size), size);
+
+	*sp += size;
+	return v;
+}
