@@ -230,7 +230,7 @@ $(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
 # an engine, or on QEMU for a third opinion. Kernel-mode code: no red zone, no
 # vector registers, nothing relocated.
 
-GUEST := boot paging traps lapic ioapic hlt
+GUEST := boot paging traps lapic ioapic hlt smc io
 GUEST_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -O1 -g -ffreestanding -fno-builtin \
 	-fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -fcf-protection=none $(WARN)

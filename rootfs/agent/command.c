@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command, from EXEC to EXIT.
+ *
+ * Its end is the end of its main process: all that it left behind is killed,
+ * then the pipes are read to their end, then EXIT is sent.
+ */
+#include "rootfs/agent/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+
+#define REAP_BATCH 64
+
+static uint64_t timeval_us(struct timeval tv)
+{
+	return (uint64_t)tv.tv_sec * 1000000u + (uint64_t)tv.tv_usec;
+}
+
+static int nonblock(int fd)
+{
+	return fcntl(fd, F_SETFL, O_NONBLOCK);
+}
+
+static void set_size(int fd, uint16_t rows, uint16_t cols)
+{
+	struct winsize ws = { .ws_row = rows, .ws_col = cols };
+
+	if (rows && cols)
+		ioctl(fd, TIOCSWINSZ, &ws);
+}
+
+static int open_tty(struct session *s, int child[3])
+{
+	const struct wire_exec *h = &s->spawn.cmd.head;
+	int unlock = 0;
+
+	s->fd_out = open("/dev/ptmx",
+			 O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	if (s->fd_out < 0 || ioctl(s->fd_out, TIOCSPTLCK, &unlock))
+		return errno;
+	child[0] = ioctl(s->fd_out, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	s->fd_in = fcntl(s->fd_out, F_DUPFD_CLOEXEC, 3);
+	if (child[0] < 0 || s->fd_in < 0)
+		return errno;
+	set_size(s->fd_out, h->rows, h->cols);
+	child[1] = child[2] = child[0];
+	return 0;
+}
+
+static int open_pipe(int *ours, int *child, int child_end)
+{
+	int p[2];
+
+	if (pipe2(p, O_CLOEXEC))
+		return errno;
+	*child = p[child_end];
+	*ours = p[!child_end];
+	return nonblock(*ours) ? errno : 0;
+}
+
+static int open_streams(struct session *s, int child[3])
+{
+	uint32_t flags = s->spawn.cmd.head.flags;
+	int error;
+
+	if (flags & WIRE_EXEC_TTY)
+		return open_tty(s, child);
+	if (flags & WIRE_EXEC_STDIN) {
+		error = open_pipe(&s->fd_in, &child[0], 0);
+	} else {
+		child[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		error = child[0] < 0 ? errno : 0;
+	}
+	if (!error)
+		error = open_pipe(&s->fd_out, &child[1], 1);
+	if (!error)
+		error = open_pipe(&s->fd_err, &child[2], 1);
+	return error;
+}
+
+static void close_streams(int child[3])
+{
+	close_fd(&child[0]);
+	if (child[1] != child[2])
+		close_fd(&child[1]);
+	close_fd(&child[2]);
+}
+
+/* "mayfly: exec foo: not found", on the command's own stderr. */
+static void say_failure(struct session *s)
+{
+	const struct spawn *sp = &s->spawn;
+	int tty = (sp->cmd.head.flags & WIRE_EXEC_TTY) != 0;
+	const char *file = sp->cmd.argv[0];
+	char line[512] = "mayfly: ";
+	static const char *const verb[WIRE_STAGES] = {
+		[WIRE_STAGE_FORK] = "start ",
+		[WIRE_STAGE_USER] = "user ",
+		[WIRE_STAGE_CWD] = "chdir ",
+		[WIRE_STAGE_EXEC] = "exec ",
+	};
+
+	say_add(line, sizeof(line), verb[sp->stage]);
+	/* Leave room for the reason: cut a long name. */
+	say_add(line, sizeof(line) - 128,
+		sp->stage == WIRE_STAGE_USER ? sp->cmd.user :
+		sp->stage == WIRE_STAGE_CWD ? sp->cmd.cwd : file);
+	say_add(line, sizeof(line), ": ");
+	if (sp->stage != WIRE_STAGE_EXEC || sp->error != ENOENT)
+		say_add(line, sizeof(line), strerror(sp->error));
+	else if (strchr(file, '/') && !access(file, F_OK))
+		say_add(line, sizeof(line), "its interpreter is not found");
+	else
+		say_add(line, sizeof(line), "not found");
+	say_add(line, sizeof(line), "\n");
+	out_put(s, tty ? WIRE_STDOUT : WIRE_STDERR, line,
+		(uint32_t)strlen(line));
+}
+
+static void failed(struct session *s)
+{
+	struct spawn *sp = &s->spawn;
+
+	say_failure(s);
+	s->exit.stage = sp->stage;
+	s->exit.error = (uint32_t)sp->error;
+	s->exit.code = spawn_exit_code(sp->stage, sp->error);
+	close_fd(&s->fd_in);
+	close_fd(&s->fd_out);
+	close_fd(&s->fd_err);
+	s->state = DRAINING;
+}
+
+static int try_start(struct session *s)
+{
+	struct spawn *sp = &s->spawn;
+	int error;
+
+	sp->stage = WIRE_STAGE_USER;
+	sp->error = user_find("/etc", sp->cmd.user, &sp->user);
+	if (sp->error)
+		return -1;
+	spawn_env(sp);
+	sp->stage = WIRE_STAGE_FORK;
+	if (s->cgroups)
+		sp->cgroup = cgroup_make(s->cgroups, sp->cmd.head.memory_max,
+					 sp->cmd.head.pids_max);
+	error = open_streams(s, sp->fd);
+	if (error)
+		sp->error = error;
+	else
+		s->pid = spawn_start(sp);
+	close_streams(sp->fd);
+	return sp->error ? -1 : 0;
+}
+
+static void set_clock(uint64_t ns)
+{
+	struct timespec ts = {
+		.tv_sec = (time_t)(ns / 1000000000u),
+		.tv_nsec = (long)(ns % 1000000000u),
+	};
+
+	if (ns)
+		clock_settime(CLOCK_REALTIME, &ts);
+}
+
+int command_start(struct session *s, const struct wire_frame *f)
+{
+	struct wire_started st = { 0 };
+	int ret;
+
+	if (s->state != IDLE)
+		return -EPROTO;
+	ret = wire_get_exec(f, s->slots, &s->spawn.cmd);
+	if (ret)
+		return ret;
+	set_clock(s->spawn.cmd.head.realtime_ns);
+	s->state = RUNNING;
+	if (try_start(s)) {
+		failed(s);
+		return 0;
+	}
+	st.pid = (uint32_t)s->pid;
+	st.boot_ns = boot_ns();
+	out_put(s, WIRE_STARTED, &st, sizeof(st));
+	return 0;
+}
+
+void command_signal(struct session *s, int signo)
+{
+	/* The group is the command's own: it called setsid(). */
+	if (s->state == RUNNING)
+		kill(-s->pid, signo);
+}
+
+void command_resize(struct session *s, uint16_t rows, uint16_t cols)
+{
+	if (s->spawn.cmd.head.flags & WIRE_EXEC_TTY && s->fd_out >= 0)
+		set_size(s->fd_out, rows, cols);
+}
+
+/* All that the command left behind. As PID 1 we reach even what has left its
+ * cgroup; there is nothing else in the machine. */
+static void kill_rest(struct session *s)
+{
+	cgroup_kill(s->spawn.cgroup);
+	kill(getpid() == 1 ? -1 : -s->pid, SIGKILL);
+}
+
+static void ended(struct session *s, int status, const struct rusage *ru)
+{
+	if (WIFSIGNALED(status))
+		s->exit.signal = (uint32_t)WTERMSIG(status);
+	else
+		s->exit.code = (uint32_t)WEXITSTATUS(status);
+	s->exit.user_us = timeval_us(ru->ru_utime);
+	s->exit.system_us = timeval_us(ru->ru_stime);
+	kill_rest(s);
+	close_fd(&s->fd_in);
+	s->state = DRAINING;
+}
+
+/* Every orphan of the guest is ours; what remains after a batch waits for
+ * the next round, so that output moves on. */
+void command_reap(struct session *s)
+{
+	struct signalfd_siginfo si;
+	struct rusage ru;
+	int i, status;
+	pid_t pid;
+
+	/* First the notice, then the waits: no death goes unseen. */
+	if (read(s->child_fd, &si, sizeof(si)) < 0 && !s->reap_more)
+		return;
+	s->reap_more = 0;
+	for (i = 0; i < REAP_BATCH; i++) {
+		pid = wait4(-1, &status, WNOHANG, &ru);
+		if (pid <= 0)
+			return;
+		if (pid == s->pid && s->state == RUNNING)
+			ended(s, status, &ru);
+	}
+	s->reap_more = 1;
+}
+
+void command_finish(struct session *s)
+{
+	struct wire_exit *x = &s->exit;
+	int dir = s->spawn.cgroup;
+	struct statvfs fs;
+
+	if (s->state != DRAINING || s->fd_out >= 0 || s->fd_err >= 0 ||
+	    out_room(s) < WIRE_HDR + sizeof(*x))
+		return;
+	x->memory_peak = cgroup_read(dir, "memory.peak", NULL);
+	x->oom_kills = cgroup_read(dir, "memory.events", "oom_kill");
+	x->pids_refused = cgroup_read(dir, "pids.events", "max");
+	x->disk_avail = WIRE_UNKNOWN;
+	if (!statvfs("/", &fs))
+		x->disk_avail = fs.f_favail ? fs.f_bavail * fs.f_frsize : 0;
+	out_put(s, WIRE_EXIT, x, sizeof(*x));
+	s->state = DONE;
+}
