@@ -140,26 +140,26 @@ static int start(struct vmm *m, struct err *err)
 	return 0;
 }
 
-/* The console is flushed by vm_free(), so that the launcher has the guest's
- * last words when it hears of the end. */
+/*
+ * Devices go before the word is sent: that flushes the console, so that the
+ * launcher has the guest's last words when it hears of the end. Memory goes
+ * after it, for that takes milliseconds.
+ */
 static int finish(struct vmm *m)
 {
 	struct ctl_event e = { .type = CTL_STOPPED };
 	int stuck = vm_stop(&m->vm);
 
+	if (!stuck)
+		vm_devices_free(&m->vm);
 	e.stop = m->vm.stop;
 	memcpy(e.msg, m->vm.stop_msg, sizeof(e.msg));
-	e.ncpus = m->vm.ncpus;
-	e.vcpu_ns = vm_cpu_ns(&m->vm);
-	e.start_ns = m->vm.start_ns;
-	if (stuck)
-		log_info("a vCPU does not stop");
-	else
+	if (!m->launcher_gone)
+		tell(m, &e);
+	/* A thread that is stuck in the engine ends with the process. */
+	if (!stuck)
 		vm_free(&m->vm);
-	if (m->launcher_gone)
-		return EXIT_LAUNCHER_GONE;
-	ctl_send_event(CTL_FD, &e);
-	return EXIT_GUEST_ENDED;
+	return m->launcher_gone ? EXIT_LAUNCHER_GONE : EXIT_GUEST_ENDED;
 }
 
 int main(void)
