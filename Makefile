@@ -230,7 +230,8 @@ $(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
 # an engine, or on QEMU for a third opinion. Kernel-mode code: no red zone, no
 # vector registers, nothing relocated.
 
-GUEST := boot paging traps lapic ioapic hlt smc io
+GUEST := boot paging traps lapic ioapic hlt smc io syscall msr cpu string \
+	compat
 GUEST_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -O1 -g -ffreestanding -fno-builtin \
 	-fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -fcf-protection=none $(WARN)
