@@ -19,9 +19,19 @@ static void fetch(void *dst, const void *src, size_t len)
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
+/*
+ * What the two sides publish to each other. Sequentially consistent, for the
+ * barrier that both patterns of virtio.h need: our store to one field may not
+ * pass our later load of another.
+ */
 static uint16_t load16(const uint16_t *p)
 {
-	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(p, __ATOMIC_SEQ_CST);
+}
+
+static void store16(uint16_t *p, uint16_t v)
+{
+	__atomic_store_n(p, v, __ATOMIC_SEQ_CST);
 }
 
 /* 2.7.7, 2.7.10: the event fields stand behind the last ring entry. */
@@ -48,7 +58,7 @@ static uint64_t used_bytes(const struct virtq *q)
 
 static void set_avail_event(struct virtq *q, uint16_t idx)
 {
-	__atomic_store_n(avail_event(q), idx, __ATOMIC_RELAXED);
+	store16(avail_event(q), idx);
 	q->avail_event = idx;
 	gmem_wrote(q->gm, q->used_gpa + used_bytes(q) - 2, 2);
 }
@@ -84,10 +94,8 @@ int virtq_start(struct virtq *q, const struct gmem *gm, uint64_t features)
 /* Nothing on offer: say what to be woken for, then look once more. */
 static uint16_t arm_and_look(struct virtq *q)
 {
-	if (q->event_idx && q->avail_event != q->next_avail) {
+	if (q->event_idx && q->avail_event != q->next_avail)
 		set_avail_event(q, q->next_avail);
-		atomic_thread_fence(memory_order_seq_cst);
-	}
 	return load16(&q->avail->idx);
 }
 
@@ -206,7 +214,7 @@ void virtq_push(struct virtq *q, const struct virtq_chain *c, uint32_t len)
 
 	q->used->ring[slot] = (struct vring_used_elem){ c->head, len };
 	q->next_used++;
-	__atomic_store_n(&q->used->idx, q->next_used, __ATOMIC_RELEASE);
+	store16(&q->used->idx, q->next_used);
 	gmem_wrote(q->gm, q->used_gpa + offsetof(struct vring_used, ring) +
 		   slot * sizeof(struct vring_used_elem),
 		   sizeof(struct vring_used_elem));
@@ -220,7 +228,6 @@ bool virtq_must_notify(struct virtq *q)
 	if (!fresh)
 		return false;
 	q->told_used = q->next_used;
-	atomic_thread_fence(memory_order_seq_cst);
 	if (!q->event_idx)
 		return !(load16(&q->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
 	/* 2.7.7.2: did idx move past used_event? */

@@ -396,6 +396,80 @@ Test(virtio_blk, reset_in_the_middle_of_a_request_drops_it)
 	cr_assert_eq(request(IN, 0, 512, true), OK);
 }
 
+/* CVE-2026-45782: a vCPU thread resets while the main thread works. */
+struct resetter {
+	pthread_t thread;
+	_Atomic bool stop;
+};
+
+static void *reset_again_and_again(void *arg)
+{
+	struct resetter *r = arg;
+
+	for (int i = 0; i < 2000; i++) {
+		struct hdr h = { IN, 0, 0 };
+		struct fake_seg s[] = { { hdr_at, 16, 0 },
+					{ data_at, 1 << 14, W },
+					{ status_at, 1, W } };
+
+		fake_negotiate(&f, VIRTIO_F_VERSION_1);
+		fake_place_queue(&f, 0, 64);
+		fake_write(&f, VIRTIO_MMIO_QUEUE_READY, 1);
+		fake_write(&f, VIRTIO_MMIO_STATUS, FAKE_OK);
+		memcpy(fake_ptr(&f, hdr_at), &h, sizeof(h));
+		for (int k = 0; k < 16; k++)
+			fake_add(&f, 0, s, 3);
+		fake_write(&f, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+		if (i % 8 == 0)
+			usleep(100);
+	}
+	r->stop = true;
+	return NULL;
+}
+
+Test(virtio_blk, reset_under_load)
+{
+	struct resetter r = { .stop = false };
+
+	pthread_create(&r.thread, NULL, reset_again_and_again, &r);
+	while (!r.stop)
+		ev_once(&f.loop, 1);
+	pthread_join(r.thread, NULL);
+	fake_start(&f, VIRTIO_F_VERSION_1, 64);
+	cr_assert_eq(request(IN, 1, 512, true), OK);
+}
+
+/* The guest changes the header while it is being looked at. */
+static void *flip_sector(void *arg)
+{
+	struct resetter *r = arg;
+	struct hdr *h = fake_ptr(&f, hdr_at);
+
+	while (!r->stop) {
+		__atomic_store_n(&h->sector, UINT64_MAX - 7, __ATOMIC_RELAXED);
+		__atomic_store_n(&h->sector, 62, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+Test(virtio_blk, header_is_fetched_once)
+{
+	struct resetter r = { .stop = false };
+	struct stat st;
+
+	pthread_create(&r.thread, NULL, flip_sector, &r);
+	for (int i = 0; i < 3000; i++) {
+		int status = request(OUT, 62, 1024, false);
+
+		cr_assert(status == OK || status == IOERR);
+	}
+	r.stop = true;
+	pthread_join(r.thread, NULL);
+	cr_assert_eq(fstat(file, &st), 0);
+	cr_assert_eq(st.st_size, SECTORS * 512);
+	cr_assert_not(fake_broken(&f));
+}
+
 Test(virtio_blk, file_that_shrank_reads_as_zeros)
 {
 	cr_assert_eq(ftruncate(file, 512), 0);
