@@ -69,10 +69,8 @@ static void vcpu_ended(void *opaque, unsigned cpu, const struct engine_exit *x)
 	int shutdown = x->reason == ENGINE_EXIT_SHUTDOWN;
 	char msg[ERR_MSG_MAX];
 
-	snprintf(msg, sizeof(msg), "vCPU %u at %#llx: %s%s%s", cpu,
-		 (unsigned long long)x->rip,
-		 shutdown ? "triple fault" : "engine error",
-		 x->msg[0] ? ": " : "", x->msg);
+	snprintf(msg, sizeof(msg), "vCPU %u at %#llx: %s", cpu,
+		 (unsigned long long)x->rip, x->msg);
 	vm_request_stop(opaque, shutdown ? CTL_STOP_SHUTDOWN : CTL_STOP_ERROR,
 			msg);
 }
