@@ -50,7 +50,7 @@ VMM_SRC := $(addprefix runner/vmm/,gmem.c bus.c ctl.c vcpu.c vm.c \
 	$(addprefix runner/dev/,serial.c power.c)
 
 VIRTIO_SRC := $(addprefix runner/virtio/,queue.c virtio.c mmio.c blk.c \
-	vsock.c vsock_conn.c rng.c) \
+	vsock.c vsock_conn.c vsock_dial.c rng.c) \
 	runner/disk/raw.c
 
 ENGINE_SRC := $(addprefix runner/engine/,engine.c kvm.c kvm_state.c probe.c \

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vsock_conn: one connection of the vsock device, shared by vsock.c (packets)
- * and vsock_conn.c (host sockets). Nobody else includes this.
+ * vsock_conn: one connection of the vsock device, shared by vsock.c (packets),
+ * vsock_conn.c (host sockets) and vsock_dial.c (the hybrid protocol). Nobody
+ * else includes this.
  *
  * Everything here is touched by the main thread only; the device's lock is
  * held because the rings need it.
@@ -157,7 +158,6 @@ struct vsock_conn *conn_next_owing(struct vsock *v);
 
 /* What the guest said. */
 void conn_credit(struct vsock_conn *c, uint32_t alloc, uint32_t fwd);
-void conn_established(struct vsock_conn *c);
 void conn_receive(struct vsock_conn *c, const struct virtq_chain *chain,
 		  uint32_t len);
 void conn_guest_shutdown(struct vsock_conn *c, uint32_t flags);
@@ -167,12 +167,21 @@ void conn_guest_rst(struct vsock_conn *c);
  * when there is nothing to send now (OWE_DATA is cleared). */
 uint32_t conn_fill(struct vsock_conn *c, const struct virtq_chain *chain);
 
+/* The guest has two seconds to answer, then the connection is reset. */
+void conn_set_deadline(struct vsock_conn *c);
+void vsock_arm_timer(struct vsock *v);
+void vsock_on_timer(struct ev *ev, uint32_t events);
+
+/* vsock_dial.c */
+
 /* Poll the listener, if there is one. */
 void vsock_listen(struct vsock *v);
-
-/* Callbacks of the listener and of the timer. */
 void vsock_on_listen(struct ev *ev, uint32_t events);
-void vsock_on_timer(struct ev *ev, uint32_t events);
+
+/* A socket in HELLO is readable. */
+void conn_hello(struct vsock_conn *c);
+/* The guest accepted: tell the program. */
+void conn_established(struct vsock_conn *c);
 
 /* "CONNECT <port>\n", any case. */
 bool vsock_parse_hello(const char *s, unsigned len, uint32_t *port);
