@@ -55,7 +55,7 @@ struct uop {
 	uint8_t scale;
 	uint8_t len;	/* of the instruction: off + len is what follows */
 	uint8_t aux;	/* a handler's own: operand size, condition, ... */
-	uint8_t pad[2];
+	uint8_t ext[2]; /* a handler's own, too */
 };
 _Static_assert(sizeof(struct uop) == 32, "two uops a cache line");
 
@@ -203,6 +203,7 @@ struct cpu {
 	uint8_t shadow;		    /* STI, MOV SS: one instruction without irq */
 	uint8_t halted;
 	uint8_t shutdown;	    /* triple fault */
+	uint8_t nmi_blocked;	    /* from an NMI to the next IRET */
 	uint8_t in_delivery;	    /* 1 + vector being delivered, for #DF */
 	uint8_t delivery_err;	    /* its class, except.c's own */
 	uint8_t step_once;	    /* run one instruction as a block of its own */

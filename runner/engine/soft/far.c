@@ -252,6 +252,11 @@ UOP(far_iret)
 	uint64_t sp = stack_sp(cpu), flags;
 	struct frame f;
 
+	/* even when it faults: SDM 3A 6.7.1 */
+	if (__builtin_expect(cpu->nmi_blocked, 0)) {
+		cpu->nmi_blocked = 0;
+		cpu_attend(cpu, ATTN_IRQ);
+	}
 	/* in protected mode, a task return: no tasks here */
 	if (cpu->rflags & RFLAGS_NT)
 		gp(cpu, op, 0);

@@ -190,7 +190,7 @@ int lapic_pending(struct lapic *l)
 {
 	int vec;
 
-	if (l->nmi)
+	if (l->nmi && !l->cpu->nmi_blocked)
 		return EXC_NMI;
 	vec = highest_irr(l);
 	if (vec < 0 || (uint32_t)vec >> 4 <= ppr(l) >> 4)
@@ -204,6 +204,7 @@ void lapic_accept(struct lapic *l, unsigned vec)
 
 	if (vec == EXC_NMI) {
 		l->nmi = 0;
+		l->cpu->nmi_blocked = 1;
 		return;
 	}
 	l->irr[vec / 32] &= ~bit;
@@ -261,7 +262,8 @@ static void send(struct lapic *l, uint32_t icr, uint32_t dest)
 			raise_error(l, ESR_SEND_VECTOR);
 		else
 			lapic_post(l, vec, 0);
-	} else if (mode == MODE_NMI) {
+	} else if (mode == MODE_NMI && shorthand == 0) {
+		/* with a shorthand, SDM 3A table 11-3 has none for ourselves */
 		l->nmi = 1;
 		cpu_attend(l->cpu, ATTN_IRQ);
 	}

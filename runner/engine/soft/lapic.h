@@ -25,9 +25,8 @@ void lapic_post(struct lapic *l, unsigned vec, int level);
 /* Is this CPU meant by a message's destination? Any thread. */
 int lapic_matches(const struct lapic *l, uint32_t dest, int logical);
 
-/* The vector to deliver now (its class is above PPR), or -1. An NMI is vector
- * 2; it waits for IF like the others do, which lets no NMI hit a handler that
- * is not ready for one. */
+/* The vector to deliver now (its class is above PPR), or -1. EXC_NMI does not
+ * ask for RFLAGS.IF, all others do. */
 int lapic_pending(struct lapic *l);
 /* The CPU takes it: IRR to ISR. */
 void lapic_accept(struct lapic *l, unsigned vec);

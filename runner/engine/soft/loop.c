@@ -99,9 +99,9 @@ static int ready(struct cpu *cpu)
 		refill(cpu);
 		lapic_timer(cpu->lapic, io_now_ns());
 	}
-	if (cpu->rflags & RFLAGS_IF && !cpu->shadow) {
+	if (!cpu->shadow) {
 		vec = lapic_pending(cpu->lapic);
-		if (vec >= 0) {
+		if (vec == EXC_NMI || (vec >= 0 && cpu->rflags & RFLAGS_IF)) {
 			cpu->halted = 0;
 			lapic_accept(cpu->lapic, (unsigned)vec);
 			except_interrupt(cpu, (unsigned)vec);
