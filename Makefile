@@ -209,6 +209,10 @@ UNIT_LIBS_wire := wire
 UNIT_LIBS_agent_parts := agent wire
 UNIT_LIBS_agent_session := agent wire
 
+SOFT_UNIT := except lapic string_ops
+UNIT += $(SOFT_UNIT)
+$(foreach t,$(SOFT_UNIT),$(eval UNIT_LIBS_$(t) := soft base))
+
 UNIT += decode
 UNIT_LIBS_decode := soft
 UNIT_LD_decode := -lZydis
