@@ -213,6 +213,10 @@ SOFT_UNIT := except lapic string_ops
 UNIT += $(SOFT_UNIT)
 $(foreach t,$(SOFT_UNIT),$(eval UNIT_LIBS_$(t) := soft base))
 
+UNIT += probe engine_kvm
+UNIT_LIBS_probe := engine base
+UNIT_LIBS_engine_kvm := engine vmm base
+
 UNIT += decode
 UNIT_LIBS_decode := soft
 UNIT_LD_decode := -lZydis
