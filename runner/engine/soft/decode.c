@@ -450,6 +450,23 @@ static int modrm_operand(struct opnd *o, struct insn *in, const struct cursor *c
 	return is_reg ? 0 : -1;
 }
 
+/* The methods that ModRM.reg serves; the others are ModRM.rm's. */
+static int names_reg(unsigned method)
+{
+	switch (method) {
+	case M_G:
+	case M_S:
+	case M_C:
+	case M_D:
+	case M_P:
+	case M_V:
+	case M_PV:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
 static int take_operands(struct insn *in, const struct form *f,
 			 struct cursor *c)
 {
@@ -465,9 +482,13 @@ static int take_operands(struct insn *in, const struct form *f,
 		if (i && method == M_I && in->o[i - 1].kind == OPND_IMM) {
 			o->kind = OPND_IMM; /* ENTER */
 			in->imm2 = take(c, o->size);
-		} else if (!implied_operand(o, in, c, method) &&
-			   modrm_operand(o, in, c, method) < 0) {
-			return -1;
+		} else if (!implied_operand(o, in, c, method)) {
+			if (modrm_operand(o, in, c, method) < 0)
+				return -1;
+			if (names_reg(method))
+				in->reg_opnd = (uint8_t)i;
+			else
+				in->rm_opnd = (uint8_t)i;
 		}
 		in->nopnd++;
 	}
@@ -586,6 +607,8 @@ static void make_undefined(struct insn *in)
 	in->op = OP_UD;
 	in->attr = INSN_ENDS;
 	in->nopnd = 0;
+	in->rm_opnd = REG_NONE;
+	in->reg_opnd = REG_NONE;
 	memset(in->o, 0, sizeof(in->o));
 }
 
@@ -644,6 +667,8 @@ enum decode_result decode(const uint8_t *bytes, size_t len,
 	memset(in, 0, sizeof(*in));
 	in->base = REG_NONE;
 	in->index = REG_NONE;
+	in->rm_opnd = REG_NONE;
+	in->reg_opnd = REG_NONE;
 	f = take_opcode(in, &c);
 	f = select_form(f, in, &c);
 	decode_form(in, f, &c);

@@ -95,13 +95,15 @@ struct opnd {
 /* insn.attr */
 #define INSN_ALIGN16 0x0001 /* memory operand must be 16-byte aligned: #GP */
 #define INSN_MXCSR   0x0002 /* uses rounding or raises SIMD FP exceptions */
-#define INSN_EFLAGS  0x0004 /* SIMD that writes ZF, PF, CF, OF, SF, AF */
+#define INSN_EFLAGS  0x0004 /* SIMD, FCOMI: writes ZF, PF, CF, OF, SF, AF */
 #define INSN_MMX     0x0008 /* touches the MMX state (x87 tag word) */
 #define INSN_IMPLICIT_XMM0 0x0010 /* PBLENDVB, BLENDVPS, BLENDVPD */
 #define INSN_ENDS    0x0020 /* ends a block: branch, or changes the mode */
 #define INSN_ECX     0x0040 /* PCMPxSTRI writes ECX, PCMPESTRx reads EAX, EDX */
+#define INSN_FLAGS_IN 0x0080 /* FCMOVcc: reads ZF, PF, CF */
 
 #define REG_NONE 0xff
+#undef REG_RIP /* <sys/ucontext.h>'s */
 #define REG_RIP	 0xfe
 
 struct insn {
@@ -119,6 +121,8 @@ struct insn {
 	uint8_t modrm;
 	uint8_t has_modrm;
 	uint8_t nopnd;
+	uint8_t rm_opnd;  /* which of o[] ModRM.rm names, or REG_NONE */
+	uint8_t reg_opnd; /* which of o[] ModRM.reg names, or REG_NONE */
 	struct opnd o[4]; /* destination first, Intel order */
 	/* the memory operand: seg:[base + (index << scale) + disp] */
 	uint8_t seg;	/* enum x86_sreg, default already applied */

@@ -85,6 +85,9 @@ static const struct form op_c4[2] = {
  * the register stack is an operand: memory, or AX.
  */
 #define REGS { .op = OP_X87, .o = { NA(STi) } }
+#define REGS_ATTR(a) { .op = OP_X87, .attr = (a), .o = { NA(STi) } }
+#define FCMOV REGS_ATTR(INSN_FLAGS_IN)
+#define FCOMI REGS_ATTR(INSN_EFLAGS)
 #define REGS_RM(mask) { .op = OP_X87, .rm = (mask), .o = { NA(STi) } }
 #define X87_ALU(name, m)                                                  \
 static const struct form name[8] = {                                      \
@@ -127,11 +130,11 @@ static const struct form x87_d9_reg[8] = {
 };
 /* FCMOVcc, FUCOMPP */
 static const struct form x87_da_reg[8] = {
-	REGS, REGS, REGS, REGS, { .op = OP_UD }, REGS_RM(0x02),
+	FCMOV, FCMOV, FCMOV, FCMOV, { .op = OP_UD }, REGS_RM(0x02),
 };
 /* FCMOVcc; FNENI, FNDISI, FNCLEX, FNINIT, FNSETPM; FUCOMI, FCOMI */
 static const struct form x87_db_reg[8] = {
-	REGS, REGS, REGS, REGS, REGS_RM(0x1f), REGS, REGS,
+	FCMOV, FCMOV, FCMOV, FCMOV, REGS_RM(0x1f), FCOMI, FCOMI,
 };
 #define x87_dc_reg x87_d8_reg
 /* FFREE, FXCH, FST, FSTP, FUCOM, FUCOMP */
@@ -145,7 +148,7 @@ static const struct form x87_de_reg[8] = {
 /* FFREEP, FXCH, FSTP twice, FNSTSW AX, FUCOMIP, FCOMIP */
 static const struct form x87_df_reg[8] = {
 	REGS, REGS, REGS, REGS,
-	{ .op = OP_X87, .rm = 0x01, .o = { W(Rw) } }, REGS, REGS,
+	{ .op = OP_X87, .rm = 0x01, .o = { W(Rw) } }, FCOMI, FCOMI,
 };
 
 #define X87(n)                                             \

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fpu: what simd.c and x87.c share.
+ *
+ * The state of both is the FXSAVE64 image cpu->fx. Two things always hold of
+ * it, so that the host can load it without a fault: MXCSR has no reserved bit
+ * (MXCSR_VALID), and ES and B in FSW say whether an unmasked x87 exception is
+ * pending. vCPU thread only.
+ */
+#ifndef MAYFLY_SOFT_FPU_H
+#define MAYFLY_SOFT_FPU_H
+
+#include "runner/engine/soft/cpu.h"
+
+struct emitter;
+struct insn;
+
+/* SDM 1 10.2.3 */
+#define MXCSR_FLAGS 0x003fu
+#define MXCSR_IE    0x0001u
+#define MXCSR_DE    0x0002u
+#define MXCSR_ZE    0x0004u
+#define MXCSR_UE    0x0010u
+#define MXCSR_EARLY (MXCSR_IE | MXCSR_DE | MXCSR_ZE)
+#define MXCSR_MASKS 0x1f80u
+#define MXCSR_FTZ   0x8000u
+#define MXCSR_VALID 0xffffu
+
+/* After cpu->fx came from outside (a snapshot): make both hold. */
+void fpu_accept(struct cpu *cpu);
+
+/* CR0 and CR4 forbid SSE now: #UD or #NM. */
+_Noreturn void fpu_refuse_simd(struct cpu *cpu, const struct uop *op);
+/* An unmasked SIMD floating-point exception: #XM, or #UD. */
+_Noreturn void fpu_raise_simd(struct cpu *cpu, const struct uop *op);
+
+/* Store the bytes that are equal in @a and @b; faults come first. */
+void fpu_write_masked(struct cpu *cpu, const struct uop *op, uint64_t va,
+		      const uint8_t *a, const uint8_t *b, unsigned len);
+
+/* x87, MMX, FXSAVE, FXRSTOR: the part of emit_simd() in x87.c. */
+int emit_x87(struct emitter *e, const struct insn *in);
+
+#endif

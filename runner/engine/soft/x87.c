@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * x87, MMX, FXSAVE and FXRSTOR.
+ *
+ * The host runs x87 and MMX instructions on a copy of the guest's FXSAVE
+ * image, which becomes the state when nothing faulted. x87 exceptions need
+ * no masking for that: unmasked, they only leave ES set, and the #MF comes
+ * with the next instruction that waits (SDM 1 8.7) - which here is ours to
+ * raise, before the thunk. FIP, FDP and FOP in the image are the guest's.
+ */
+#include <string.h>
+
+#include "runner/engine/soft/block.h"
+#include "runner/engine/soft/fpu.h"
+#include "runner/engine/soft/mmu.h"
+#include "runner/engine/soft/native.h"
+#include "runner/engine/soft/soft.h"
+
+/* SDM 1 table 10-2, the 64-bit layout */
+#define FXI_FCW	  0
+#define FXI_FSW	  2
+#define FXI_FOP	  6
+#define FXI_FIP	  8
+#define FXI_FDP	  16
+#define FXI_MXCSR 24
+#define FXI_MASK  28
+#define FXI_ST	  32
+#define FXI_XMM	  160
+#define FXI_SIZE  416 /* that is written; the rest is software's */
+
+#define FSW_FLAGS 0x003fu
+#define FSW_ES_B  0x8080u
+#define FOP_MASK  0x07ffu
+#define OPND_MAX  112 /* FNSAVE's 108 and room */
+
+/*
+ * uop: imm is the thunk; aux the memory operand's size; r0 a general
+ * register; r1 and ext[1] the low three bits of the opcode, and ModRM, for
+ * FOP; ext[0] is how:
+ */
+#define X_LOAD	0x01 /* the memory operand is read */
+#define X_STORE 0x02 /* ... is written */
+#define X_WAIT	0x04 /* a pending x87 exception is raised first */
+#define X_NOTES 0x08 /* leaves its address, operand and opcode behind */
+#define X_MMX	0x10
+#define X_SSE	0x20 /* an MMX conversion: rounds, raises #XM */
+#define X_ENV	0x40 /* the memory operand begins with an environment */
+#define X_RESET 0x80 /* FNINIT, FNSAVE: FIP, FDP, FOP become 0 */
+
+struct image {
+	uint8_t b[512];
+} __attribute__((aligned(64)));
+
+static inline uint16_t get16(const uint8_t *p)
+{
+	uint16_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline uint32_t get32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline void put16(uint8_t *p, uint64_t v)
+{
+	uint16_t x = (uint16_t)v;
+
+	memcpy(p, &x, sizeof(x));
+}
+
+static inline void put32(uint8_t *p, uint64_t v)
+{
+	uint32_t x = (uint32_t)v;
+
+	memcpy(p, &x, sizeof(x));
+}
+
+static inline void put64(uint8_t *p, uint64_t v)
+{
+	memcpy(p, &v, sizeof(v));
+}
+
+/* --- exceptions -------------------------------------------------------- */
+
+void fpu_refuse_simd(struct cpu *cpu, const struct uop *op)
+{
+	if (cpu->cr0 & CR0_EM || !(cpu->cr4 & CR4_OSFXSR))
+		cpu_raise(cpu, op, EXC_UD);
+	cpu_raise(cpu, op, EXC_NM);
+}
+
+void fpu_raise_simd(struct cpu *cpu, const struct uop *op)
+{
+	cpu_raise(cpu, op, cpu->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
+}
+
+static int pending(const uint8_t *fx)
+{
+	return get16(fx + FXI_FSW) & ~get16(fx + FXI_FCW) & FSW_FLAGS;
+}
+
+/* ES and B as FSW and FCW imply: the host would trust what it loads. */
+static void settle(uint8_t *fx)
+{
+	uint16_t fsw = get16(fx + FXI_FSW) & (uint16_t)~FSW_ES_B;
+
+	put16(fx + FXI_FSW, pending(fx) ? fsw | FSW_ES_B : fsw);
+}
+
+/* SDM 3A table 2-2: EM and TS for x87, MMX and WAIT. */
+static void check(struct cpu *cpu, const struct uop *op)
+{
+	unsigned how = op->ext[0];
+
+	if (how & X_SSE && !(cpu->cr4 & CR4_OSFXSR))
+		cpu_raise(cpu, op, EXC_UD);
+	if (cpu->cr0 & CR0_EM)
+		cpu_raise(cpu, op, how & X_MMX ? EXC_UD : EXC_NM);
+	if (cpu->cr0 & CR0_TS)
+		cpu_raise(cpu, op, EXC_NM);
+	if (how & X_WAIT && pending(cpu->fx))
+		cpu_raise(cpu, op, EXC_MF);
+}
+
+static const struct uop *op_fwait(struct cpu *cpu, const struct uop *op)
+{
+	if ((cpu->cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS))
+		cpu_raise(cpu, op, EXC_NM);
+	if (pending(cpu->fx))
+		cpu_raise(cpu, op, EXC_MF);
+	NEXT(cpu, op);
+}
+
+/* --- FIP, FDP, FOP ----------------------------------------------------- */
+
+/* Their places in an environment of 16-bit format (SDM 1 figure 8-12), and
+ * else (figure 8-9). The selectors are 0, as where CPUID deprecates them. */
+static int is_env16(unsigned size)
+{
+	return size == 14 || size == 94;
+}
+
+static void env_store(uint8_t *env, unsigned size, const uint8_t *fx)
+{
+	if (is_env16(size)) {
+		put32(env + 6, get16(fx + FXI_FIP));
+		put32(env + 10, get16(fx + FXI_FDP));
+		return;
+	}
+	put32(env + 12, get32(fx + FXI_FIP));
+	put32(env + 16, (uint32_t)get16(fx + FXI_FOP) << 16);
+	put32(env + 20, get32(fx + FXI_FDP));
+	put32(env + 24, 0xffff0000);
+}
+
+static void env_load(const uint8_t *env, unsigned size, uint8_t *fx)
+{
+	if (is_env16(size)) {
+		put64(fx + FXI_FIP, get16(env + 6));
+		put64(fx + FXI_FDP, get16(env + 10));
+		put16(fx + FXI_FOP, 0);
+		return;
+	}
+	put64(fx + FXI_FIP, get32(env + 12));
+	put64(fx + FXI_FDP, get32(env + 20));
+	put16(fx + FXI_FOP, get16(env + 18) & FOP_MASK);
+}
+
+/* The thunk left the host's. SDM 1 8.1.8 for what is noted. */
+static void set_pointers(const struct cpu *cpu, const struct uop *op,
+			 uint8_t *fx, const uint8_t *mem)
+{
+	unsigned how = op->ext[0];
+
+	memcpy(fx + FXI_FOP, cpu->fx + FXI_FOP, 2);
+	memcpy(fx + FXI_FIP, cpu->fx + FXI_FIP, 16);
+	if (how & X_RESET) {
+		memset(fx + FXI_FOP, 0, 2);
+		memset(fx + FXI_FIP, 0, 16);
+	} else if (how & X_ENV && how & X_LOAD) {
+		env_load(mem, op->aux, fx);
+	} else if (how & X_NOTES) {
+		put64(fx + FXI_FIP, uop_rip(cpu, op));
+		put16(fx + FXI_FOP, op->r1 << 8 | op->ext[1]);
+		if (how & (X_LOAD | X_STORE))
+			put64(fx + FXI_FDP, uop_ea(cpu, op));
+	}
+}
+
+/* --- running on the host ----------------------------------------------- */
+
+/* @mem is the memory operand. x87 never names a general register by
+ * ModRM.reg, and uses that pointer for the flags. */
+static void execute(struct cpu *cpu, const struct uop *op, struct image *im,
+		    void *mem)
+{
+	uint32_t mxcsr = FX_MXCSR(cpu), flags;
+	unsigned how = op->ext[0];
+	void *gpr = &R64(cpu, op->r0);
+
+	memcpy(im->b, cpu->fx, FXI_SIZE);
+	put32(im->b + FXI_MXCSR, (mxcsr & ~MXCSR_FLAGS) | MXCSR_MASKS);
+	((native_fn)(uintptr_t)op->imm)(
+		how & (X_LOAD | X_STORE) ? mem : gpr,
+		how & X_MMX ? gpr : (void *)&cpu->fl, im->b);
+	flags = get32(im->b + FXI_MXCSR) & MXCSR_FLAGS;
+	put32(im->b + FXI_MXCSR, mxcsr | (how & X_SSE ? flags : 0));
+	put32(im->b + FXI_MASK, MXCSR_VALID);
+	set_pointers(cpu, op, im->b, mem);
+}
+
+static void commit(struct cpu *cpu, const struct image *im)
+{
+	memcpy(cpu->fx, im->b, FXI_SIZE);
+}
+
+/*
+ * An instruction that meets an unmasked exception may or may not have stored:
+ * the bytes that are written come out the same over another background.
+ */
+static void store_after_exception(struct cpu *cpu, const struct uop *op,
+				  uint64_t va, const uint8_t *mem)
+{
+	uint8_t again[OPND_MAX];
+	uint32_t fl = cpu->fl;
+	struct image im;
+
+	memset(again, 0xff, sizeof(again));
+	execute(cpu, op, &im, again);
+	cpu->fl = fl;
+	if (op->ext[0] & X_ENV)
+		env_store(again, op->aux, cpu->fx);
+	fpu_write_masked(cpu, op, va, mem, again, op->aux);
+}
+
+static void __attribute__((noinline))
+run(struct cpu *cpu, const struct uop *op)
+{
+	unsigned how = op->ext[0];
+	uint64_t va = uop_ea(cpu, op);
+	uint8_t mem[OPND_MAX] = { 0 };
+	struct image im;
+
+	check(cpu, op);
+	if (how & X_SSE && op->aux == 16 && va & 15)
+		cpu_raise_err(cpu, op, EXC_GP, 0);
+	if (how & X_LOAD)
+		mmu_read(cpu, op, va, mem, op->aux);
+	execute(cpu, op, &im, mem);
+	if (how & X_SSE && ~FX_MXCSR(cpu) >> 7 & get32(im.b + FXI_MXCSR) &
+				   MXCSR_FLAGS) {
+		FX_MXCSR(cpu) = get32(im.b + FXI_MXCSR);
+		fpu_raise_simd(cpu, op);
+	}
+	if (how & X_ENV && how & X_STORE)
+		env_store(mem, op->aux, cpu->fx);
+	if (how & X_STORE && pending(im.b))
+		store_after_exception(cpu, op, va, mem);
+	else if (how & X_STORE)
+		mmu_write(cpu, op, va, mem, op->aux);
+	commit(cpu, &im);
+}
+
+static const struct uop *op_run(struct cpu *cpu, const struct uop *op)
+{
+	run(cpu, op);
+	NEXT(cpu, op);
+}
+
+void fpu_write_masked(struct cpu *cpu, const struct uop *op, uint64_t va,
+		      const uint8_t *a, const uint8_t *b, unsigned len)
+{
+	unsigned i;
+
+	for (i = 0; i < len; i++)
+		if (a[i] == b[i])
+			mmu_probe_write(cpu, op, va + i, 1);
+	for (i = 0; i < len; i++)
+		if (a[i] == b[i])
+			mmu_write(cpu, op, va + i, a + i, 1);
+}
+
+/* MASKMOVQ, as simd.c does MASKMOVDQU. */
+static void __attribute__((noinline))
+store_masked(struct cpu *cpu, const struct uop *op)
+{
+	native_fn thunk = (native_fn)(uintptr_t)op->imm;
+	uint8_t zero[8], ones[8];
+	struct image im;
+
+	check(cpu, op);
+	memset(zero, 0, sizeof(zero));
+	memset(ones, 0xff, sizeof(ones));
+	memcpy(im.b, cpu->fx, FXI_SIZE);
+	put32(im.b + FXI_MXCSR, MXCSR_MASKS);
+	thunk(NULL, zero, im.b);
+	thunk(NULL, ones, im.b);
+	fpu_write_masked(cpu, op, uop_ea(cpu, op), zero, ones, 8);
+	put32(im.b + FXI_MXCSR, FX_MXCSR(cpu));
+	put32(im.b + FXI_MASK, MXCSR_VALID);
+	set_pointers(cpu, op, im.b, NULL);
+	commit(cpu, &im);
+}
+
+static const struct uop *op_maskmovq(struct cpu *cpu, const struct uop *op)
+{
+	store_masked(cpu, op);
+	NEXT(cpu, op);
+}
+
+/* --- FXSAVE, FXRSTOR --------------------------------------------------- */
+
+/* Outside 64-bit mode XMM8-15 are not in the image (SDM 1 10.5.1). */
+static unsigned image_size(const struct cpu *cpu)
+{
+	return cpu->code64 ? FXI_SIZE : FXI_XMM + 8 * 16;
+}
+
+static uint64_t image_ea(struct cpu *cpu, const struct uop *op)
+{
+	uint64_t va = uop_ea(cpu, op);
+
+	if (cpu->cr0 & (CR0_EM | CR0_TS))
+		cpu_raise(cpu, op, EXC_NM);
+	if (va & 15)
+		cpu_raise_err(cpu, op, EXC_GP, 0);
+	return va;
+}
+
+/* Without REX.W FIP and FDP have 32 bits, and selectors that are 0. */
+static void narrow_pointers(const struct uop *op, uint8_t *fx)
+{
+	if (op->aux == 8)
+		return;
+	put32(fx + FXI_FIP + 4, 0);
+	put32(fx + FXI_FDP + 4, 0);
+}
+
+static void __attribute__((noinline))
+fxsave(struct cpu *cpu, const struct uop *op)
+{
+	uint64_t va = image_ea(cpu, op);
+	struct image im;
+
+	memcpy(im.b, cpu->fx, FXI_SIZE);
+	narrow_pointers(op, im.b);
+	put32(im.b + FXI_MASK, MXCSR_VALID);
+	mmu_probe_write(cpu, op, va, sizeof(im.b));
+	mmu_write(cpu, op, va, im.b, image_size(cpu));
+}
+
+/* What the registers have no room for reads as zero again. */
+static void drop_reserved(uint8_t *fx)
+{
+	unsigned i;
+
+	put16(fx + FXI_FCW, (get16(fx + FXI_FCW) & 0x1f3f) | 0x40);
+	fx[FXI_FSW + 3] = 0;
+	put16(fx + FXI_FOP, get16(fx + FXI_FOP) & FOP_MASK);
+	put32(fx + FXI_MASK, MXCSR_VALID);
+	for (i = 0; i < 8; i++)
+		memset(fx + FXI_ST + 16 * i + 10, 0, 6);
+}
+
+static void __attribute__((noinline))
+fxrstor(struct cpu *cpu, const struct uop *op)
+{
+	uint64_t va = image_ea(cpu, op);
+	struct image im;
+
+	mmu_read(cpu, op, va, im.b, sizeof(im.b));
+	if (get32(im.b + FXI_MXCSR) & ~MXCSR_VALID)
+		cpu_raise_err(cpu, op, EXC_GP, 0);
+	narrow_pointers(op, im.b);
+	memcpy(cpu->fx, im.b, image_size(cpu));
+	fpu_accept(cpu);
+}
+
+void fpu_accept(struct cpu *cpu)
+{
+	drop_reserved(cpu->fx);
+	settle(cpu->fx);
+	FX_MXCSR(cpu) &= MXCSR_VALID;
+}
+
+static const struct uop *op_fxsave(struct cpu *cpu, const struct uop *op)
+{
+	fxsave(cpu, op);
+	NEXT(cpu, op);
+}
+
+static const struct uop *op_fxrstor(struct cpu *cpu, const struct uop *op)
+{
+	fxrstor(cpu, op);
+	NEXT(cpu, op);
+}
+
+/* --- emit -------------------------------------------------------------- */
+
+/* Opcode and ModRM.reg of the control instructions (SDM 1 8.3.11), which
+ * leave FIP, FDP and FOP alone. With memory: */
+#define KEY(in) (((in)->opcode & 7u) << 3 | ((in)->modrm >> 3 & 7))
+enum {
+	FLDENV = 1 << 3 | 4, FLDCW, FNSTENV, FNSTCW,
+	FRSTOR = 5 << 3 | 4, FNSAVE = 5 << 3 | 6, FNSTSW,
+	/* with registers: FNENI, FNDISI, FNCLEX, FNINIT, FNSETPM; FNSTSW AX */
+	FNCLEX = 3 << 3 | 4, FNSTSW_AX = 7 << 3 | 4,
+};
+
+static unsigned x87_how(const struct insn *in)
+{
+	if (in->modrm >> 6 == 3) {
+		if (KEY(in) == FNCLEX)
+			return in->modrm == 0xe3 ? X_RESET : 0;
+		return KEY(in) == FNSTSW_AX ? 0 : X_WAIT | X_NOTES;
+	}
+	switch (KEY(in)) {
+	case FLDENV:
+	case FRSTOR:
+		return X_WAIT | X_ENV;
+	case FLDCW:
+		return X_WAIT;
+	case FNSTENV:
+		return X_ENV;
+	case FNSAVE:
+		return X_ENV | X_RESET;
+	case FNSTCW:
+	case FNSTSW:
+		return 0;
+	default:
+		return X_WAIT | X_NOTES;
+	}
+}
+
+static unsigned how_to_run(const struct insn *in)
+{
+	const struct opnd *rm = NULL;
+	unsigned how;
+
+	if (in->rm_opnd != REG_NONE)
+		rm = &in->o[in->rm_opnd];
+	if (in->op == OP_SIMD)
+		how = X_MMX | X_WAIT | (in->attr & INSN_MXCSR ? X_SSE : 0);
+	else
+		how = x87_how(in);
+	if (rm && rm->kind == OPND_MEM)
+		how |= rm->access & OPND_W ? X_STORE : X_LOAD;
+	return how;
+}
+
+static uint8_t general_reg(const struct insn *in)
+{
+	unsigned i;
+
+	for (i = 0; i < in->nopnd; i++)
+		if (in->o[i].kind == OPND_GPR)
+			return SLOT_OFF(in->o[i].reg);
+	return SLOT_OFF(SLOT_TMP2);
+}
+
+static void emit_run(struct emitter *e, const struct insn *in)
+{
+	unsigned how = how_to_run(in);
+	int maskmov = in->op == OP_SIMD && in->map == 1 && in->opcode == 0xf7;
+	struct emit_ea ea = { 0 };
+	struct uop *u;
+
+	if (how & (X_LOAD | X_STORE) || maskmov)
+		ea = emit_address(e, in);
+	u = emit_uop(e, maskmov ? op_maskmovq : op_run);
+	if (how & (X_LOAD | X_STORE) || maskmov)
+		emit_set_ea(u, ea);
+	u->imm = (uintptr_t)native_get(e->cpu->vm->native, in);
+	u->r0 = general_reg(in);
+	u->r1 = in->opcode & 7;
+	if (how & (X_LOAD | X_STORE))
+		u->aux = in->o[in->rm_opnd].size;
+	u->ext[0] = (uint8_t)how;
+	u->ext[1] = in->modrm;
+}
+
+int emit_x87(struct emitter *e, const struct insn *in)
+{
+	struct emit_ea ea;
+	struct uop *u;
+
+	switch (in->op) {
+	case OP_SIMD:
+	case OP_X87:
+	case OP_X87_ENV:
+		emit_run(e, in);
+		return 1;
+	case OP_FWAIT:
+		emit_uop(e, op_fwait);
+		return 1;
+	case OP_FXSAVE:
+	case OP_FXRSTOR:
+		ea = emit_address(e, in);
+		u = emit_uop(e, in->op == OP_FXSAVE ? op_fxsave : op_fxrstor);
+		emit_set_ea(u, ea);
+		u->aux = in->rex & 8;
+		return 1;
+	default:
+		return 0;
+	}
+}
