@@ -125,6 +125,7 @@ static void user(void)
 	      trap.f.rsp == LOW_USER + 2 * PAGE - 4, "push %es is 4 bytes");
 	check_eq(run32(c_pusha, c_start, 0), LOW_USER + 2 * PAGE,
 		 "pusha, popa");
+	check_eq(trap.vector, VEC_USER_EXIT, "both instructions are there");
 	check_eq(run32(c_to64, c_start, 0), 0x123456789,
 		 "a far jump to 64-bit code");
 	check_eq(trap.f.cs, USER_CS, "CS says so");
