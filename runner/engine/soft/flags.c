@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Instructions that move RFLAGS, and the rules of who may change what. */
 #include "runner/engine/soft/mmu.h"
-#include "runner/engine/soft/soft.h"
 #include "runner/engine/soft/sys.h"
 
 void cpu_set_rflags(struct cpu *cpu, uint64_t v, uint64_t mask)
@@ -77,7 +76,7 @@ UOP(flags_popf)
 
 static void set_ac(struct cpu *cpu, const struct uop *op, uint64_t ac)
 {
-	if (cpu->cpl != 0 || !soft_has(cpu->vm, 7, 'b', 20))
+	if (cpu->cpl != 0)
 		cpu_raise(cpu, op, EXC_UD);
 	cpu->rflags = (cpu->rflags & ~(uint64_t)RFLAGS_AC) | ac;
 	cpu_update_mode(cpu);

@@ -302,8 +302,6 @@ UOP(msr_rdtsc)
 
 UOP(msr_rdtscp)
 {
-	if (!soft_has(cpu->vm, 0x80000001, 'd', 27))
-		cpu_raise(cpu, op, EXC_UD);
 	need_tsc(cpu, op);
 	set_edx_eax(cpu, cpu_tsc(cpu));
 	cpu->r[X86_RCX] = (uint32_t)cpu->tsc_aux;

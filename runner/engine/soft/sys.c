@@ -3,6 +3,7 @@
 #include "runner/engine/soft/sys.h"
 
 #include "runner/engine/soft/block.h"
+#include "runner/engine/soft/soft.h"
 
 /* @to is for the forms that write what @fn reads: MOV to CR, DR and segment
  * registers. */
@@ -162,6 +163,21 @@ static void set_operands(struct uop *u, const struct insn *in)
 	}
 }
 
+/* Instructions that a CPUID bit promises. The table is the same for the life
+ * of a VM, so that asking once is enough. */
+static int not_offered(const struct soft *s, const struct insn *in)
+{
+	switch (in->op) {
+	case OP_STAC:
+	case OP_CLAC:
+		return !soft_has(s, 7, 'b', 20);
+	case OP_RDTSCP:
+		return !soft_has(s, 0x80000001, 'd', 27);
+	default:
+		return 0;
+	}
+}
+
 int emit_system(struct emitter *e, const struct insn *in)
 {
 	const struct sys_op *s = &sys_ops[in->op];
@@ -172,7 +188,7 @@ int emit_system(struct emitter *e, const struct insn *in)
 
 	if (!is_ours(in))
 		return 0;
-	if (bad_register(in)) {
+	if (bad_register(in) || not_offered(e->cpu->vm, in)) {
 		emit_raise(e, EXC_UD);
 		e->ends = 1;
 		return 1;
