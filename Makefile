@@ -47,7 +47,7 @@ BASE_SRC := $(addprefix runner/base/,err.c log.c io.c ev.c)
 VMM_SRC := $(addprefix runner/vmm/,gmem.c bus.c ctl.c vcpu.c vm.c \
 	vm_devices.c) \
 	$(addprefix runner/x86/,boot.c zeropage.c regs.c cpuid.c acpi.c aml.c) \
-	$(addprefix runner/dev/,serial.c power.c)
+	$(addprefix runner/dev/,serial.c power.c rtc.c)
 
 VIRTIO_SRC := $(addprefix runner/virtio/,queue.c virtio.c mmio.c blk.c \
 	vsock.c vsock_conn.c vsock_dial.c rng.c) \
@@ -191,8 +191,9 @@ guest: $(addprefix $(B)/guest/,agent.cpio base.img scratch.img)
 
 UNIT :=
 UNIT_LIBS_err := base
-UNIT += gmem bus ctl boot acpi serial cpuid
-$(foreach t,gmem bus ctl boot acpi serial cpuid,\
+UNIT += gmem bus ctl boot acpi serial rtc cpuid vm
+UNIT_LIBS_vm := vmm virtio engine soft base
+$(foreach t,gmem bus ctl boot acpi serial rtc cpuid,\
 	$(eval UNIT_LIBS_$(t) := vmm base))
 
 VIRTIO_UNIT := virtqueue virtio_mmio virtio_blk virtio_vsock virtio_rng
@@ -270,8 +271,9 @@ $(B)/tests/guest-run: $(GUEST_RUN_OBJ) \
 		$(foreach l,engine soft vmm base,$(B)/lib$(l).a)
 	$(say) LD $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) -pie $(LDFLAGS_ALL) -o $@ $(GUEST_RUN_OBJ) \
-		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lpthread
+	$(Q)$(CC) $(if $(SAN),-pie,-static-pie) $(LDFLAGS_ALL) -o $@ \
+		$(GUEST_RUN_OBJ) -Wl,--start-group $(filter %.a,$^) \
+		-Wl,--end-group -lpthread -lm
 
 .PHONY: payloads check-guest
 payloads: $(GUEST_BIN)
@@ -279,5 +281,18 @@ GUEST_ENGINES ?= soft kvm qemu
 check-guest: $(B)/tests/guest-run $(GUEST_BIN)
 	$(Q)for e in $(GUEST_ENGINES); do \
 		$(B)/tests/guest-run $$e $(GUEST_BIN) || exit 1; done
+
+# --- real KVM ----------------------------------------------------------
+# The payloads and the system tests on the kvm engine, inside a machine with
+# emulated SVM: tests/kvmhost. `make check` takes the smoke part.
+
+KVMHOST_NEEDS := $(B)/mayfly $(B)/mayfly-vmm $(B)/tests/guest-run \
+	$(GUEST_BIN) $(GUEST_FILES:%=$(B)/guest/%)
+
+.PHONY: check-kvm check-kvm-smoke
+check-kvm: $(KVMHOST_NEEDS)
+	$(Q)tests/kvmhost/run.sh $(B) all
+check-kvm-smoke: $(KVMHOST_NEEDS)
+	$(Q)tests/kvmhost/run.sh $(B) smoke
 
 -include $(shell find $(B)/obj $(B)/guest/obj $(B)/payload/obj -name '*.d' 2>/dev/null)

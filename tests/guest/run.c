@@ -2,11 +2,12 @@
 /*
  * guest-run: payloads on one CPU: an engine of ours, or QEMU's.
  *
- *	guest-run [-v] [-t SECONDS] ENGINE PAYLOAD...
+ *	guest-run [-pv] [-t SECONDS] ENGINE PAYLOAD...
  *
  * ENGINE is kvm, soft or qemu. Each payload runs in a process of its own with
  * a deadline. Prints a line per payload, its FAIL and SKIP lines (with -v
- * every line), and ends with 1 when something failed.
+ * every line), and ends with 1 when something failed. With -p the probe must
+ * accept the host's KVM; without, payloads skip what a limited one cannot do.
  */
 #include <cpuid.h>
 #include <errno.h>
@@ -34,6 +35,7 @@
 struct options {
 	const char *engine;
 	int verbose, seconds;
+	int must_accept; /* the probe must */
 	struct vm_options vm;
 };
 
@@ -194,6 +196,11 @@ static int pick_engine(struct options *o)
 	probe_kvm(o->vm.kvm_fd, &probe);
 	if (host_is_tcg())
 		o->vm.flags |= TD_FLAG_TCG;
+	if (o->must_accept)
+		printf("%s probe: %.1f ms%s%s\n", probe.ok ? "ok  " : "FAIL",
+		       (double)probe.ns / 1e6, probe.ok ? "" : ", ", probe.why);
+	if (!probe.ok && o->must_accept)
+		return -1;
 	if (!probe.ok) {
 		o->vm.flags |= TD_FLAG_LIMITED;
 		printf("note: this KVM is limited: %s\n", probe.why);
@@ -206,16 +213,18 @@ int main(int argc, char **argv)
 	struct options o = { .seconds = 20 };
 	int failed = 0, c;
 
-	while ((c = getopt(argc, argv, "vt:")) != -1) {
+	while ((c = getopt(argc, argv, "pvt:")) != -1) {
 		if (c == 'v')
 			o.verbose = 1;
+		else if (c == 'p')
+			o.must_accept = 1;
 		else if (c == 't')
 			o.seconds = atoi(optarg);
 		else
 			return 2;
 	}
 	if (argc - optind < 2) {
-		fprintf(stderr, "usage: guest-run [-v] [-t SECONDS] "
+		fprintf(stderr, "usage: guest-run [-pv] [-t SECONDS] "
 			"kvm|soft|qemu PAYLOAD...\n");
 		return 2;
 	}

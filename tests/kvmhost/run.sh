@@ -1,0 +1,95 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# run.sh BUILD smoke|all|COMMAND: run tests on real KVM, inside a machine that
+# QEMU emulates with AMD SVM and nested paging: its kernel is Debian's stock
+# one, and its /dev/kvm runs guests as any host's does, only slower. BUILD is
+# the build directory; a COMMAND is run in /work there, by busybox sh.
+#
+# KVMHOST_LIMIT: seconds before all is stopped (900).
+set -eu
+umask 022
+export LC_ALL=C
+
+here=$(cd "$(dirname "$0")" && pwd)
+build=$(cd "$1" && pwd)
+what=$2
+limit=${KVMHOST_LIMIT:-900}
+kernel=$("$here/kernel.sh")
+work=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-kvmhost.XXXXXX")
+qemu=
+trap '[ -z "$qemu" ] || kill "$qemu" 2>/dev/null; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM HUP
+
+# Slower than a real host by one order: fewer repetitions, more patience.
+system='RUNS=3 MEGABYTES=50 LIMIT=120 sh system/core.sh bin/mayfly kvm'
+smoke='streams_are_separate_and_the_exit_code_is_the_commands
+	uname_is_the_guests memory_follows_m
+	killed_command_is_128_and_the_signal'
+
+case $what in
+smoke)	tests="set -e; bin/guest-run -p kvm payload/*
+		$system $(echo $smoke)" ;;
+all)	tests="set -e; bin/guest-run -p kvm payload/*
+		$system" ;;
+*)	tests=$what ;;
+esac
+
+# A program and the libraries that it asks for.
+add_program() {
+	cp "$(command -v "$1")" "$work/root/bin/"
+	ldd "$(command -v "$1")" | sed -n 's/.*[ 	]\(\/[^ ]*\) (.*/\1/p' |
+	while read -r lib; do
+		mkdir -p "$work/root$(dirname "$lib")"
+		cp -L "$lib" "$work/root$lib"
+	done
+}
+
+# What is there goes in: payloads alone can be run without a guest kernel.
+stage() {
+	mkdir -p "$work/stage/bin/guest" "$work/stage/payload"
+	for f in mayfly mayfly-vmm tests/guest-run; do
+		[ ! -e "$build/$f" ] || cp "$build/$f" "$work/stage/bin/"
+	done
+	for f in vmlinux agent.cpio base.img scratch.img; do
+		[ ! -e "$build/guest/$f" ] || cp -L --sparse=always \
+			"$build/guest/$f" "$work/stage/bin/guest/"
+	done
+	find "$build/payload" -maxdepth 1 -type f -exec \
+		cp {} "$work/stage/payload/" \;
+	cp -r "$here/../system" "$work/stage/system"
+}
+
+pack() {
+	mkdir -p "$work/root/bin" "$work/root/lib" "$work/root/lib64" \
+		"$work/root/modules" "$work/root/dev"
+	cp "$(command -v busybox)" "$work/root/bin/"
+	cp "$here/init" "$work/root/init"
+	cp "$kernel"/*.ko "$work/root/modules/"
+	add_program tar
+	echo "$tests" >"$work/root/tests"
+	tar -C "$work/stage" -cSf "$work/root/work.tar" .
+	(cd "$work/root" && find . | cpio -o -H newc --quiet) >"$work/cpio"
+}
+
+stage
+pack
+rm -rf "$work/stage" "$work/root"
+timeout -k 5 "$limit" qemu-system-x86_64 -M q35 -accel tcg,thread=multi \
+	-cpu max,+svm,+npt -smp 2 -m 2048 -nodefaults -no-user-config \
+	-display none -no-reboot -kernel "$kernel/vmlinuz" \
+	-initrd "$work/cpio" -append 'console=ttyS0 quiet panic=-1' \
+	-chardev "file,id=serial,path=$work/log" -serial chardev:serial \
+	</dev/null &
+qemu=$!
+
+# Show the log as it grows, without the firmware's greeting and with plain
+# line ends; it is whole when QEMU has gone.
+: >"$work/log"
+tail -n +1 -f --pid="$qemu" "$work/log" | tr -d '\r' |
+	sed -u 's/\x1b\[[0-9;?]*[A-Za-z]//g; s/\x1bc//g; /^SeaBIOS/d; /^$/d;
+		/^Booting from/d'
+wait "$qemu" && rc=0 || rc=$?
+qemu=
+[ "$rc" = 0 ] || { echo "kvmhost: QEMU ended with $rc (limit $limit s)"; exit 1; }
+tr -d '\r' <"$work/log" | grep -qx 'kvmhost: exit 0'
