@@ -22,6 +22,7 @@
 
 #include "runner/base/ev.h"
 #include "runner/dev/power.h"
+#include "runner/dev/rtc.h"
 #include "runner/dev/serial.h"
 #include "runner/engine/engine.h"
 #include "runner/vmm/bus.h"
@@ -65,6 +66,7 @@ struct vm {
 
 	struct serial serial;
 	struct power power;
+	struct rtc rtc;
 	struct virtio_dev *slot[BUS_SLOTS];
 	unsigned nslots;
 

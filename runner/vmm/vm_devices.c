@@ -3,7 +3,7 @@
  * THE device list. Its order fixes slots, GSIs, the names vda, vdb, ... and
  * the layout of a snapshot: add at the end.
  *
- *	ports	serial (COM1), i8042, ACPI sleep
+ *	ports	serial (COM1), i8042, ACPI sleep, RTC
  *	slots	blk for each disk, vsock if the guest has a CID, rng
  */
 #include "runner/vmm/vm.h"
@@ -87,6 +87,14 @@ static int add_power(struct vm *vm, struct err *err)
 		r = bus_add_pio(&vm->bus, LAYOUT_SLEEP, LAYOUT_SLEEP_PORTS,
 				power_sleep_access, &vm->power);
 	return r ? err_set(err, r, "power") : 0;
+}
+
+static int add_rtc(struct vm *vm, struct err *err)
+{
+	int r = bus_add_pio(&vm->bus, LAYOUT_RTC, LAYOUT_RTC_PORTS, rtc_access,
+			    &vm->rtc);
+
+	return r ? err_set(err, r, "rtc") : 0;
 }
 
 /* --- virtio ------------------------------------------------------------- */
@@ -175,6 +183,8 @@ int vm_devices_init(struct vm *vm, struct vm_params *p, struct err *err)
 
 	if (!r)
 		r = add_power(vm, err);
+	if (!r)
+		r = add_rtc(vm, err);
 	for (unsigned i = 0; i < p->ndisks && !r; i++)
 		r = add_disk(vm, &p->disk[i], i, err);
 	if (!r && p->guest_cid)

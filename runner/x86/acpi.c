@@ -71,7 +71,8 @@ static_assert(sizeof(struct acpi_fadt) == 276, "ABI");
 
 #define FADT_REVISION 6
 #define FADT_MINOR    5
-/* 5.2.9.3; bit 1, the i8042, is clear so that nobody probes for one. */
+/* 5.2.9.3; bit 1, the i8042, is clear so that nobody probes for one. The RTC
+ * has no alarm, so it is not declared; the time can be read all the same. */
 #define IAPC_LEGACY_DEVICES (1 << 0) /* COM1 */
 #define IAPC_NO_VGA	    (1 << 2)
 #define IAPC_NO_MSI	    (1 << 3)

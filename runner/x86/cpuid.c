@@ -88,14 +88,15 @@ static const char brand[48] = "mayfly soft x86-64 CPU";
 static void put_soft_basic(struct cpuid_table *t, unsigned cpu, unsigned ncpus)
 {
 	static const char vendor[] = "GenuineIntel";
-	uint32_t edx = BIT(0) | BIT(2) | BIT(3) | BIT(4) | /* FPU DE PSE TSC */
-		       BIT(5) | BIT(6) | BIT(8) | BIT(9) | /* MSR PAE CX8 APIC */
-		       BIT(13) | BIT(15) | BIT(16) |	   /* PGE CMOV PAT */
-		       BIT(17) | BIT(19) |		   /* PSE36 CLFSH */
-		       BIT(23) | BIT(24) | BIT(25) | BIT(26); /* MMX FXSR SSE
-								 SSE2 */
-	uint32_t ecx = BIT(0) | BIT(9) | BIT(13) |	/* SSE3 SSSE3 CX16 */
-		       BIT(19) | BIT(20) | BIT(23) |	/* SSE4.1 4.2 POPCNT */
+	/* FPU DE PSE TSC, MSR PAE CX8 APIC, PGE CMOV PAT PSE36 CLFSH,
+	 * MMX FXSR SSE SSE2 */
+	uint32_t edx = BIT(0) | BIT(2) | BIT(3) | BIT(4) |
+		       BIT(5) | BIT(6) | BIT(8) | BIT(9) |
+		       BIT(13) | BIT(15) | BIT(16) | BIT(17) | BIT(19) |
+		       BIT(23) | BIT(24) | BIT(25) | BIT(26);
+	/* SSE3 SSSE3 CX16, SSE4.1 SSE4.2 POPCNT */
+	uint32_t ecx = BIT(0) | BIT(9) | BIT(13) |
+		       BIT(19) | BIT(20) | BIT(23) |
 		       L1_ECX_X2APIC | L1_ECX_DEADLINE | L1_ECX_HYPERVISOR;
 
 	if (ncpus > 1)

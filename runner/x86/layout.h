@@ -54,6 +54,8 @@
 #define LAYOUT_COM1_PORTS   8
 #define LAYOUT_I8042_DATA   0x60
 #define LAYOUT_I8042_CMD    0x64
+#define LAYOUT_RTC	    0x70
+#define LAYOUT_RTC_PORTS    2
 #define LAYOUT_SLEEP	    0x600 /* ACPI sleep control, then status */
 #define LAYOUT_SLEEP_PORTS  2
 

@@ -232,6 +232,7 @@ Test(power, only_the_right_value_at_the_right_port_ends_the_guest)
 			power_sleep_access(&p, off % 2, &b, 1, 1);
 		}
 	cr_expect_eq(events[POWER_RESET], 1);
-	/* SLP_EN and type 5, any of the four other bits; offset 0 comes three times. */
+	/* SLP_EN and type 5, any of the four other bits; and of 0 to 4 three
+	 * offsets are even. */
 	cr_expect_eq(events[POWER_OFF], 3 * 16);
 }
