@@ -162,18 +162,11 @@ static void to_guest_moved(struct sink *k, void *opaque)
 		read_input(opaque, 0);
 }
 
-static void crashed(struct boot *b, const char *how, const char *detail)
-{
-	err_say(b->err, -EIO, "the guest crashed: %s%s", how, detail);
-	over(b, EXIT_INTERNAL);
-}
-
 static void stopped(struct boot *b, const struct ctl_event *e)
 {
-	if (e->stop == CTL_STOP_SHUTDOWN) {
-		crashed(b, "triple fault: ", e->msg);
-	} else if (e->stop == CTL_STOP_ERROR) {
-		crashed(b, "", e->msg);
+	if (e->stop == CTL_STOP_SHUTDOWN || e->stop == CTL_STOP_ERROR) {
+		err_say(b->err, -EIO, "the guest crashed: %s", e->msg);
+		over(b, EXIT_INTERNAL);
 	} else {
 		b->reset = 1;
 		over(b, 0);

@@ -255,7 +255,7 @@ static int run(const struct config *c, uint64_t begin, struct err *err)
 		const struct meta meta = {
 			.config = c,
 			.result = &r,
-			.engine = r.started_ns ? machine_engine_name(&m) : NULL,
+			.engine = r.ncpus ? machine_engine_name(&m) : NULL,
 			.engine_why = m.engine_why,
 			.error = err,
 		};

@@ -151,7 +151,7 @@ static void vmm_stopped(struct session *s, const struct ctl_event *e)
 		crash(s, "the guest crashed: it powered itself off%s", "");
 		break;
 	case CTL_STOP_SHUTDOWN:
-		crash(s, "the guest crashed: triple fault: %s", e->msg);
+		crash(s, "the guest crashed: %s", e->msg);
 		break;
 	default:
 		s->r->engine_failed = !s->r->ready_ns;

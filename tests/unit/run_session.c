@@ -339,7 +339,7 @@ Test(session, a_triple_fault_is_a_crash)
 {
 	cr_assert_eq(play(triple_faults), 0);
 	expect(VERDICT_VM_CRASH, 125);
-	cr_assert(strstr(err.msg, "triple fault: words"), "%s", err.msg);
+	cr_assert(strstr(err.msg, "crashed: words"), "%s", err.msg);
 }
 
 static void agent_dies(struct guest *g)
