@@ -15,7 +15,9 @@
 
 #define DRAIN_ROUNDS 64 /* times CONSOLE_CHUNK is more than a pipe holds */
 
+/* Who dies says why: the agent first, and then the kernel, without an init. */
 static const char panic_words[] = "Kernel panic - not syncing: ";
+static const char agent_words[] = "mayfly-agent: ";
 
 static void remember(struct console *c, const char *p, size_t n)
 {
@@ -119,16 +121,16 @@ static size_t oldest(const struct console *c)
 	return c->end > CONSOLE_RING ? c->end - CONSOLE_RING : 0;
 }
 
-/* Where the last line that holds the panic's words starts, or end. */
-static size_t find_panic(const struct console *c)
+/* Where the last line that holds @words starts, or end. */
+static size_t find_words(const struct console *c, const char *words)
 {
-	const size_t n = sizeof(panic_words) - 1;
+	const size_t n = strlen(words);
 	size_t line = oldest(c), found = c->end;
 
 	for (size_t p = line; p + n <= c->end; p++) {
 		size_t k = 0;
 
-		while (k < n && at(c, p + k) == panic_words[k])
+		while (k < n && at(c, p + k) == words[k])
 			k++;
 		if (k == n)
 			found = line;
@@ -170,7 +172,8 @@ static size_t copy_line(const struct console *c, size_t p, char *line)
 int console_line(const struct console *c, size_t *pos,
 		 char line[CONSOLE_LINE_MAX])
 {
-	size_t p = find_panic(c), n = 0, most = CONSOLE_PANIC;
+	size_t p = MIN(find_words(c, agent_words), find_words(c, panic_words));
+	size_t n = 0, most = CONSOLE_PANIC;
 
 	if (p == c->end) {
 		p = find_last(c, CONSOLE_LINES);
@@ -186,18 +189,30 @@ int console_line(const struct console *c, size_t *pos,
 	return 1;
 }
 
-int console_panic(const struct console *c, char line[CONSOLE_LINE_MAX])
+/* What stands after @words in the line at @p. */
+static int copy_after(const struct console *c, size_t p, const char *words,
+		      char *line)
 {
-	size_t p = find_panic(c);
-	char *words;
+	char *found;
 
 	if (p == c->end)
 		return 0;
 	copy_line(c, p, line);
-	words = strstr(line, panic_words);
-	if (!words)
+	found = strstr(line, words);
+	if (!found)
 		return 0;
-	words += sizeof(panic_words) - 1;
-	memmove(line, words, strlen(words) + 1);
+	found += strlen(words);
+	memmove(line, found, strlen(found) + 1);
 	return 1;
+}
+
+int console_panic(const struct console *c, char line[CONSOLE_LINE_MAX])
+{
+	size_t panic = find_words(c, panic_words);
+	size_t agent = find_words(c, agent_words);
+
+	if (panic == c->end)
+		return 0;
+	return (agent < panic && copy_after(c, agent, agent_words, line)) ||
+	       copy_after(c, panic, panic_words, line);
 }

@@ -44,13 +44,13 @@ void console_free(struct console *c);
 void console_drain(struct console *c);
 
 /*
- * Walk the lines worth showing: from the last "Kernel panic" on, or the last
- * few. *@pos starts at 0; returns 0 at the end.
+ * Walk the lines worth showing: from the agent's last words or the kernel's
+ * panic on, or the last few. *@pos starts at 0; returns 0 at the end.
  */
 int console_line(const struct console *c, size_t *pos,
 		 char line[CONSOLE_LINE_MAX]);
 
-/* The words of a kernel panic, or 0. */
+/* Why the kernel panicked: the agent's words or its own. 0: it did not. */
 int console_panic(const struct console *c, char line[CONSOLE_LINE_MAX]);
 
 #endif

@@ -91,6 +91,18 @@ Test(console, panic_shows_from_its_first_line_and_gives_its_words)
 	cr_assert_str_eq(words, "it broke");
 }
 
+Test(console, the_agents_words_before_a_panic_are_the_reason)
+{
+	char last[CONSOLE_LINE_MAX], words[CONSOLE_LINE_MAX];
+
+	say("boring\n[1.4] mayfly-agent: no disk\n");
+	cr_assert_not(console_panic(&c, words));
+	say("[1.5] Kernel panic - not syncing: Attempted to kill init!\n");
+	cr_assert_eq(count(last), 2);
+	cr_assert(console_panic(&c, words));
+	cr_assert_str_eq(words, "no disk");
+}
+
 Test(console, terminal_controls_do_not_get_through)
 {
 	char last[CONSOLE_LINE_MAX];
