@@ -131,8 +131,10 @@ static void put_soft_features(struct cpuid_table *t)
 	put(t, 6, CPUID_ANY_SUBLEAF, L6_EAX_ARAT, 0, 0, 0);
 	/* EBX: FSGSBASE, TSC_ADJUST, SMEP, ERMS, SMAP.
 	 * EDX: FSRM, SPEC_CTRL, ARCH_CAPABILITIES */
-	put(t, 7, 0, 0, BIT(0) | BIT(1) | BIT(7) | BIT(9) | BIT(20), 0,
+	put(t, 7, 0, 2, BIT(0) | BIT(1) | BIT(7) | BIT(9) | BIT(20), 0,
 	    BIT(4) | BIT(26) | BIT(29));
+	put(t, 7, 1, 0, 0, 0, 0);
+	put(t, 7, 2, 0, 0, 0, BIT(4)); /* BHI_CTRL */
 	/* TSC = crystal * 40 / 1: nothing for a kernel to calibrate. */
 	put(t, 0x15, CPUID_ANY_SUBLEAF, 1,
 	    (uint32_t)(CPUID_SOFT_TSC_HZ / CRYSTAL_HZ), CRYSTAL_HZ, 0);

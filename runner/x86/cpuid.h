@@ -22,7 +22,8 @@
  * An interpreter does not speculate on the guest's behalf, so all the "_NO"
  * bits are true, and a guest needs no mitigation. IBRS_ALL asks for MSR 0x48
  * (SPEC_CTRL: read and write, no effect) and 0x49 (PRED_CMD: write, no
- * effect), in return for which Linux patches no retpolines.
+ * effect), in return for which Linux patches no retpolines. It does not trust
+ * BHI_NO, and runs a loop at each system call unless BHI_DIS_S is there.
  */
 #define CPUID_ARCH_CAPABILITIES                                       \
 	(1ull << 0 |  /* RDCL_NO */                                   \
@@ -40,6 +41,9 @@
 	 1ull << 26 | /* GDS_NO */                                    \
 	 1ull << 27 | /* RFDS_NO */                                   \
 	 1ull << 62)  /* ITS_NO */
+
+/* What MSR 0x48 takes: IBRS, STIBP, SSBD, BHI_DIS_S. */
+#define CPUID_SPEC_CTRL_BITS (1ull << 0 | 1ull << 1 | 1ull << 2 | 1ull << 10)
 
 struct cpuid_table {
 	unsigned n;

@@ -147,11 +147,13 @@ static int set_nothing(struct cpu *cpu, uint32_t msr, uint64_t v)
 	return 0;
 }
 
-/* IBRS, STIBP, SSBD; IBPB: x86/cpuid.h says why they do nothing. */
+/* IBRS and its like; IBPB: x86/cpuid.h says why they do nothing. */
 static int set_spec(struct cpu *cpu, uint32_t msr, uint64_t v)
 {
+	uint64_t known = msr == MSR_SPEC_CTRL ? CPUID_SPEC_CTRL_BITS : 1;
+
 	(void)cpu;
-	return v & ~(msr == MSR_SPEC_CTRL ? 7ull : 1ull) ? -1 : 0;
+	return v & ~known ? -1 : 0;
 }
 
 #define FIELD(msr, name, rule) \
