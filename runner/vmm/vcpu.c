@@ -36,7 +36,11 @@ static void *vcpu_main(void *arg)
 {
 	struct vcpu *v = arg;
 	struct engine_exit x;
+	char name[16];
 
+	/* Here, because another thread's name is set through /proc. */
+	snprintf(name, sizeof(name), "vcpu%u", v->cpu);
+	pthread_setname_np(pthread_self(), name);
 	pthread_mutex_lock(v->gate);
 	pthread_mutex_unlock(v->gate);
 	while (!atomic_load(&v->stop)) {
@@ -53,7 +57,6 @@ static void *vcpu_main(void *arg)
 int vcpu_start(struct vcpu *v)
 {
 	pthread_attr_t attr;
-	char name[16];
 	int r;
 
 	atomic_store(&v->stop, 0);
@@ -65,8 +68,6 @@ int vcpu_start(struct vcpu *v)
 	if (r)
 		return -r;
 	v->started = 1;
-	snprintf(name, sizeof(name), "vcpu%u", v->cpu);
-	pthread_setname_np(v->thread, name);
 	r = pthread_getcpuclockid(v->thread, &v->clock);
 	return -r;
 }
