@@ -66,7 +66,7 @@ SOFT_SRC := $(addprefix runner/engine/soft/,soft.c loop.c mmu.c block.c emit.c \
 JAIL_SRC := jail/jail.c
 
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
-	terminal.c console.c machine.c verdict.c meta.c run.c cmd_run.c \
+	terminal.c console.c machine.c verdict.c meta.c run.c run_io.c cmd_run.c \
 	cmd_boot.c cmd_doctor.c)
 
 # wire: both ends of the control connection. agent: the guest's init, here
@@ -75,7 +75,9 @@ WIRE_SRC := rootfs/wire.c
 AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c say.c \
 	session.c spawn.c stream.c user.c)
 
-LIBS := base vmm virtio engine soft jail run wire agent
+LIBS := diff base vmm virtio engine soft jail run wire agent
+# the host CPU as the oracle of tests/unit/diff_*.c
+diff_SRC := tests/diff/host.c
 base_SRC := $(BASE_SRC)
 vmm_SRC := $(VMM_SRC)
 virtio_SRC := $(VIRTIO_SRC)
@@ -221,6 +223,11 @@ UNIT_LIBS_engine_kvm := engine vmm base
 UNIT += decode
 UNIT_LIBS_decode := soft
 UNIT_LD_decode := -lZydis
+UNIT += native
+UNIT_LIBS_native := soft engine vmm base
+
+UNIT += diff_int
+UNIT_LIBS_diff_int := diff soft engine vmm base
 
 unit_bin = $(B)/tests/unit/$(1)
 define unit_rule

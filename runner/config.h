@@ -14,7 +14,11 @@
 
 struct err;
 
-enum config_engine { CONFIG_ENGINE_AUTO, CONFIG_ENGINE_KVM, CONFIG_ENGINE_SOFT };
+enum config_engine {
+	CONFIG_ENGINE_AUTO,
+	CONFIG_ENGINE_KVM,
+	CONFIG_ENGINE_SOFT,
+};
 
 #define CONFIG_MIB	  (1ull << 20)
 #define CONFIG_MEMORY_MIN (32 * CONFIG_MIB)

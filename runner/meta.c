@@ -81,6 +81,7 @@ static json_t *host_part(const struct meta *m, int *bad)
 	add(o, "cpus_asked", number(m->config->cpus), bad);
 	add(o, "cpus", r->ncpus ? number(r->ncpus) : json_null(), bad);
 	add(o, "memory_bytes", number(m->config->memory), bad);
+	add(o, "start_ms", span(r->begin_ns, r->started_ns), bad);
 	add(o, "boot_ms", span(r->begin_ns, r->ready_ns), bad);
 	add(o, "first_output_ms", span(r->begin_ns, r->output_ns), bad);
 	add(o, "command_ms", span(r->ready_ns, r->exit_ns), bad);
