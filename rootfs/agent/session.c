@@ -150,10 +150,10 @@ static int open_child_fd(void)
 
 /*
  * Do not preempt the command when it writes: it goes on until its pipe is
- * full, and one frame carries what would be many. A writer of 4 KiB blocks
- * makes a fifth of the frames, in 0.6 of the time; the first byte of a command
- * that then computes waits for a scheduler tick at the most. The command
- * itself is born with the ordinary policy. (musl's wrapper is a stub.)
+ * full, and one frame carries what would be many (20 MB in 4 KiB writes: 550
+ * frames instead of 3,000). In return a command that writes and then computes
+ * may keep us waiting for a scheduler slice. It is born with the ordinary
+ * policy itself. (musl's wrapper of this call is a stub.)
  */
 static void be_patient(void)
 {
