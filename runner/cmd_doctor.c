@@ -82,8 +82,8 @@ static void check_engines(void)
 		line(OK, "/dev/kvm", NULL, "opens");
 		probe_kvm(fd, &p);
 		if (p.ok)
-			line(OK, "kvm probe", NULL, "guests run right (%.1f ms)",
-			     (double)p.ns / 1e6);
+			line(OK, "kvm probe", NULL,
+			     "guests run right (%.1f ms)", (double)p.ns / 1e6);
 		else
 			line(WARN, "kvm probe",
 			     "nothing to do: mayfly takes engine soft here",

@@ -163,7 +163,9 @@ static size_t copy_line(const struct console *c, size_t p, char *line)
 
 		if (ch == '\r' || n == CONSOLE_LINE_MAX - 1)
 			continue;
-		line[n++] = ch == '\t' ? ' ' : ch >= ' ' && ch <= '~' ? ch : '?';
+		if (ch == '\t')
+			ch = ' ';
+		line[n++] = ch >= ' ' && ch <= '~' ? ch : '?';
 	}
 	line[n] = '\0';
 	return MIN(p + 1, c->end);

@@ -142,7 +142,8 @@ char *meta_format(const struct meta *m)
 	add(doc, "host", host_part(m, &bad), &bad);
 	add(doc, "guest", guest_part(m, &bad), &bad);
 	if (!bad)
-		text = json_dumps(doc, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+		text = json_dumps(doc,
+				  JSON_INDENT(2) | JSON_REAL_PRECISION(12));
 	json_decref(doc);
 	return text;
 }

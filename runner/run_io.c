@@ -177,7 +177,8 @@ static void output_moved(struct sink *k, void *opaque)
 		verdict_stopped(s->r, SIGPIPE);
 		session_drain(s);
 	} else if (k->error) {
-		session_internal(s, k->error, k == &s->out ? "stdout" : "stderr");
+		session_internal(s, k->error,
+				 k == &s->out ? "stdout" : "stderr");
 	}
 	session_pump_agent(s);
 	session_check_drained(s);

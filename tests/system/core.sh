@@ -5,9 +5,10 @@
 # behaviour on a real guest. TAP on stdout. RUNS (50), MEGABYTES (50) and
 # LIMIT (60 s, for one run) may be set for slow hosts. The guest's program
 # texts stand in single quotes: they are expanded there.
-# shellcheck disable=SC2016
+# shellcheck disable=SC2016,SC2015,SC2034,SC2154
 
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/lib.sh
 . "$here/lib.sh"
 
 ENGINE=$2
@@ -156,8 +157,8 @@ test_memory_follows_m() {
 }
 
 test_bare_memory_is_mebibytes() {
-	start -m 256 -- awk '/^MemTotal/ { exit !($2 < 262144 && $2 > 180000) }' \
-		/proc/meminfo
+	start -m 256 -- \
+		awk '/^Mem/ { exit !($2 < 262144 && $2 > 180000) }' /proc/meminfo
 	expect_rc 0
 }
 
@@ -287,9 +288,9 @@ test_signal_is_forwarded_and_is_the_exit_code() {
 	background -- sh -c 'trap "echo got; exit 3" TERM; echo up
 		while :; do sleep 0.1; done'
 	wait_for "$LIMIT" has_line up || fail 'it did not come up'
-	kill -TERM $pid
+	kill -TERM "$pid"
 	rc=0
-	wait $pid || rc=$?
+	wait "$pid" || rc=$?
 	expect_rc 143
 	has_line got || fail 'the command did not get it'
 }
@@ -298,11 +299,11 @@ test_second_signal_ends_the_vm() {
 	background -- \
 		sh -c 'trap "echo got" TERM; echo up; while :; do sleep 0.1; done'
 	wait_for "$LIMIT" has_line up || fail 'it did not come up'
-	kill -TERM $pid
+	kill -TERM "$pid"
 	wait_for "$LIMIT" has_line got || fail 'the command did not get it'
-	kill -TERM $pid
+	kill -TERM "$pid"
 	rc=0
-	wait $pid || rc=$?
+	wait "$pid" || rc=$?
 	expect_rc 143
 }
 
@@ -509,8 +510,8 @@ test_killed_launcher_leaves_nothing() {
 	background -- sh -c 'echo up; sleep 1000'
 	wait_for "$LIMIT" has_line up || fail 'it did not come up'
 	vmm_runs || fail 'no VMM to look for'
-	kill -9 $pid
-	wait $pid
+	kill -9 "$pid"
+	wait "$pid"
 	expect_nothing_left
 }
 
@@ -518,10 +519,10 @@ test_killed_vmm_is_a_crash_and_leaves_nothing() {
 	background --meta "$WORK/meta" -- sh -c 'echo up; sleep 1000'
 	wait_for "$LIMIT" has_line up || fail 'it did not come up'
 	for p in $(ours); do
-		[ "$p" = $pid ] || kill -9 "$p"
+		[ "$p" = "$pid" ] || kill -9 "$p"
 	done
 	rc=0
-	wait $pid || rc=$?
+	wait "$pid" || rc=$?
 	expect_rc 125
 	expect_err 'mayfly-vmm'
 	expect_meta verdict vm_crash

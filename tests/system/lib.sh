@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh
+# shellcheck disable=SC2034,SC2154 # shared with the suites
 #
 # lib.sh: the harness of the system tests. POSIX sh and busybox tools only:
 # the same tests run inside a host that has nothing else.
@@ -124,6 +126,7 @@ expect_nothing_left() {
 # run_tests FILE: every test_ function of it, or those named in $ONLY.
 run_tests() {
 	n=0 bad=0
+	# shellcheck disable=SC2013 # names have no blanks
 	for t in $(sed -n 's/^test_\([a-z0-9_]*\)() {$/\1/p' "$1"); do
 		case " ${ONLY:-$t} " in *" $t "*) ;; *) continue ;; esac
 		n=$((n + 1))

@@ -23,7 +23,8 @@ static int refuse(void *field, const char *arg, struct err *err)
 }
 
 static const struct opt options[] = {
-	{ "flag", 'f', NULL, NULL, "", opt_flag, offsetof(struct sample, flag) },
+	{ "flag", 'f', NULL, NULL, "", opt_flag,
+	  offsetof(struct sample, flag) },
 	{ "other", 'o', NULL, NULL, "", opt_flag,
 	  offsetof(struct sample, other) },
 	{ "memory", 'm', "SIZE", "TEST_MEMORY", "", opt_string,

@@ -202,10 +202,12 @@ int emit_branch(struct emitter *e, const struct insn *in)
 		emit_indirect(e, in, wide ? jmp_ind64 : jmp_ind_narrow);
 		break;
 	case OP_CALL:
-		emit_direct(e, in, wide ? call64 : call_narrow);
+		u = emit_direct(e, in, wide ? call64 : call_narrow);
+		u->base = SLOT_OFF(X86_RSP); /* bad stacks raise #SS */
 		break;
 	case OP_CALLI:
 		u = emit_indirect(e, in, wide ? call_ind64 : call_narrow);
+		u->base = SLOT_OFF(X86_RSP);
 		u->r0 = 1;
 		break;
 	case OP_RET:

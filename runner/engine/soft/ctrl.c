@@ -234,7 +234,7 @@ UOP(ctrl_invlpg)
 
 	need_cpl0(cpu, op);
 	/* SDM 2A INVLPG: a non-canonical address does nothing */
-	if (is_canonical(va))
+	if (mmu_canonical(va))
 		mmu_flush_page(cpu, va);
 	NEXT(cpu, op);
 }

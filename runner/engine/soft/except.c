@@ -180,7 +180,7 @@ static uint64_t handler_stack(struct cpu *cpu, const struct event *e,
 		mmu_sys_read(cpu, NULL, cpu->tr.base + at, &sp, 8);
 	}
 	sp &= ~15ull;
-	if (!is_canonical(sp) || !is_canonical(sp - 48))
+	if (!mmu_canonical(sp) || !mmu_canonical(sp - 48))
 		cpu_raise_err(cpu, NULL, EXC_SS, e->ext);
 	return sp;
 }
@@ -218,7 +218,7 @@ static void deliver(struct cpu *cpu, const struct event *e)
 	read_handler_cs(cpu, e, g.sel, &cs);
 	cpl = cs.seg.type & SEG_CONFORMING ? cpu->cpl : cs.seg.dpl;
 	sp = handler_stack(cpu, e, g.ist, cpl);
-	if (!is_canonical(g.offset))
+	if (!mmu_canonical(g.offset))
 		cpu_raise_err(cpu, NULL, EXC_GP, e->ext);
 	desc_touch(cpu, NULL, &cs);
 	sp = push_frame(cpu, e, sp, cpl);

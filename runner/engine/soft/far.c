@@ -43,7 +43,7 @@ static void need_present(struct cpu *cpu, const struct uop *op,
 static void check_rip(struct cpu *cpu, const struct uop *op,
 		      const struct desc *cs, uint64_t rip)
 {
-	if (lma(cpu) && cs->seg.l ? !is_canonical(rip) : rip > cs->seg.limit)
+	if (lma(cpu) && cs->seg.l ? !mmu_canonical(rip) : rip > cs->seg.limit)
 		gp(cpu, op, 0);
 }
 
@@ -313,7 +313,7 @@ UOP(far_sysret)
 		cpu_raise(cpu, op, EXC_UD);
 	need_cpl0(cpu, op);
 	/* Intel checks before anything changes: the fault is the kernel's */
-	if (to64 && !is_canonical(rip))
+	if (to64 && !mmu_canonical(rip))
 		gp(cpu, op, 0);
 	set_flat(cpu, 3, to64 ? base + 16 : base, base + 8, to64);
 	cpu_set_rflags(cpu, cpu->r[X86_R11],
@@ -343,7 +343,7 @@ UOP(far_sysexit)
 	int to64 = (op->aux & SYS_SIZE) == 8;
 
 	if (!(cs & ~3ull) || cpu->cpl != 0 ||
-	    (to64 && (!is_canonical(rip) || !is_canonical(rsp))))
+	    (to64 && (!mmu_canonical(rip) || !mmu_canonical(rsp))))
 		gp(cpu, op, 0);
 	set_flat(cpu, 3, to64 ? cs + 32 : cs + 16, to64 ? cs + 40 : cs + 24,
 		 to64);

@@ -31,11 +31,6 @@ struct walk {
 	int writable;	 /* a write in this mode needs no further check */
 };
 
-static int canonical(uint64_t va)
-{
-	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
-}
-
 /* Is @user access (or supervisor access with @smap in force) allowed by the
  * combined rights of the walk? */
 static int permitted(const struct cpu *cpu, uint64_t rights, uint64_t nx,
@@ -171,7 +166,7 @@ static uint8_t *translate(struct cpu *cpu, const struct uop *op, uint64_t va,
 	uint32_t err;
 	uint8_t *page;
 
-	if (!canonical(va))
+	if (!mmu_canonical(va))
 		raise_noncanonical(cpu, op);
 	err = walk(cpu, va, acc, cpu->mode == TLB_USER,
 		   cpu->mode == TLB_KERNEL && cpu->cr4 & CR4_SMAP, &w);
@@ -409,7 +404,7 @@ static void sys_check(struct cpu *cpu, const struct uop *op, uint64_t va,
 		struct walk w;
 		uint32_t err;
 
-		if (!canonical(va))
+		if (!mmu_canonical(va))
 			cpu_raise_err(cpu, op, EXC_GP, 0);
 		err = walk(cpu, va, acc, 0, !!(cpu->cr4 & CR4_SMAP), &w);
 		if (err)
@@ -451,7 +446,7 @@ uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t va, const uint8_t **host)
 		*host = f->host;
 		return f->gpa;
 	}
-	if (!canonical(va))
+	if (!mmu_canonical(va))
 		cpu_raise_err(cpu, NULL, EXC_GP, 0);
 	err = walk(cpu, va, ACC_FETCH, cpu->mode == TLB_USER, 0, &w);
 	if (err)

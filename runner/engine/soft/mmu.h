@@ -18,6 +18,12 @@
 
 #include "runner/engine/soft/cpu.h"
 
+/* SDM 1 3.3.7.1, with 48-bit linear addresses. */
+static inline int mmu_canonical(uint64_t va)
+{
+	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
+}
+
 /* Slow paths; @size 1, 2, 4, 8. */
 uint64_t mmu_load_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
 		       unsigned size);

@@ -362,6 +362,17 @@ static void emit_memory(struct emitter *e, const struct insn *in, uop_fn fn)
 	emit_set_ea(emit_uop(e, fn), a);
 }
 
+/* The operand is implied: seg:[rBX + AL]. */
+static void emit_xlat(struct emitter *e, const struct insn *in)
+{
+	struct insn implied = *in;
+
+	implied.base = X86_RBX;
+	implied.index = REG_NONE;
+	implied.disp = 0;
+	emit_memory(e, &implied, xlat);
+}
+
 static void emit_setcc(struct emitter *e, const struct insn *in)
 {
 	if (in->o[0].kind == OPND_MEM)
@@ -435,7 +446,7 @@ int emit_move(struct emitter *e, const struct insn *in)
 		emit_cmov(e, in);
 		return 1;
 	case OP_XLAT:
-		emit_memory(e, in, xlat);
+		emit_xlat(e, in);
 		return 1;
 	case OP_SAHF:
 		emit_uop(e, sahf);

@@ -111,7 +111,7 @@ static int set_base(struct cpu *cpu, uint32_t msr, uint64_t v)
 {
 	unsigned n = X86_FS + (msr - MSR_FS_BASE);
 
-	if (!is_canonical(v))
+	if (!mmu_canonical(v))
 		return -1;
 	cpu->seg[n].base = v;
 	cpu->r[SLOT_SEG + n] = v;
@@ -213,7 +213,7 @@ static int value_ok(uint8_t check, uint64_t v)
 {
 	switch (check) {
 	case CANONICAL:
-		return is_canonical(v);
+		return mmu_canonical(v);
 	case LOW32:
 		return !(v >> 32);
 	case PAT_TYPES:

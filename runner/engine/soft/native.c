@@ -228,7 +228,10 @@ static unsigned encode(const struct insn *in, const struct plan *p,
 /* Between r8 and what the instruction implies. */
 static void put_implied(struct code *c, const struct insn *in, int store)
 {
-	if (in->attr & INSN_IMPLICIT_XMM0) { /* movaps xmm0, [r8 + XMM0] */
+	/* movaps xmm0, [r8 + XMM0]; PCMPxSTRM writes it, the blends read it,
+	 * and may have it as destination */
+	if (in->attr & INSN_IMPLICIT_XMM0 &&
+	    (!store || in->attr & INSN_EFLAGS)) {
 		PUT(c, 0x41, 0x0f, store ? 0x29 : 0x28, 0x80);
 		put_disp32(c, CPU_XMM0);
 	}

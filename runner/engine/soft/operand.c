@@ -98,7 +98,7 @@ static uint64_t checked_va(struct cpu *cpu, const struct uop *op, uint64_t sp,
 {
 	uint64_t va = stack_va(cpu, sp);
 
-	if (!is_canonical(va) || !is_canonical(va + size - 1))
+	if (!mmu_canonical(va) || !mmu_canonical(va + size - 1))
 		cpu_raise_err(cpu, op, EXC_SS, 0);
 	return va;
 }

@@ -142,7 +142,7 @@ static void system_read(struct cpu *cpu, const struct uop *op, uint16_t sel,
 		cpu_raise_err(cpu, op, EXC_GP, err);
 	mmu_sys_read(cpu, op, d->addr + 8, high, 8);
 	d->seg.base |= (uint64_t)high[0] << 32;
-	if (high[1] & 0x1f00 || !is_canonical(d->seg.base))
+	if (high[1] & 0x1f00 || !mmu_canonical(d->seg.base))
 		cpu_raise_err(cpu, op, EXC_GP, err);
 }
 
@@ -362,7 +362,7 @@ static void load_table(struct cpu *cpu, const struct uop *op,
 	memcpy(&base, image + 2, 8);
 	if (!cpu->code64 && (op->aux & SYS_SIZE) == 2)
 		base &= 0xffffff;
-	if (!is_canonical(base))
+	if (!mmu_canonical(base))
 		cpu_raise_err(cpu, op, EXC_GP, 0);
 	memcpy(&t->limit, image, 2);
 	t->base = base;
@@ -500,7 +500,7 @@ static void write_base(struct cpu *cpu, const struct uop *op, unsigned n)
 	need_fsgsbase(cpu, op);
 	base = (op->aux & SYS_SIZE) == 8 ? R64(cpu, op->r0) :
 					   R32(cpu, op->r0);
-	if (!is_canonical(base))
+	if (!mmu_canonical(base))
 		cpu_raise_err(cpu, op, EXC_GP, 0);
 	set_base(cpu, n, base);
 }

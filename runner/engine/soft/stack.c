@@ -45,8 +45,12 @@ HANDLER(pop_r##W##_##A)                                                      \
 HANDLER(pop_m##W##_##A)                                                      \
 {                                                                            \
 	uint64_t sp = RSP, next = SP##A(sp + sizeof(U(W))), va;              \
-	U(W) v = LOAD_MEM(W, cpu, op, AT##A(sp));                            \
+	U(W) v;                                                              \
                                                                              \
+	/* the uop's base is the operand's: tell a bad stack from that */    \
+	if (!mmu_canonical(AT##A(sp)))                                       \
+		cpu_raise_err(cpu, op, EXC_SS, 0);                           \
+	v = LOAD_MEM(W, cpu, op, AT##A(sp));                                 \
 	RSP = next;                                                          \
 	va = uop_ea(cpu, op);                                                \
 	RSP = sp;                                                            \
@@ -104,22 +108,26 @@ static int emit_push(struct emitter *e, const struct insn *in,
 		     const struct stack_ops *s)
 {
 	const struct opnd *o = &in->o[0];
+	struct uop *u;
 	uint8_t src;
 
 	switch (o->kind) {
 	case OPND_IMM:
-		emit_uop(e, s->push_i)->imm = in->imm;
-		return 1;
+		u = emit_uop(e, s->push_i);
+		u->imm = in->imm;
+		break;
 	case OPND_GPR:
 	case OPND_MEM:
 		src = emit_source(e, in, o);
-		emit_uop(e, s->push_r)->r1 = src;
-		/* a fault is #SS on a bad stack address: say whose it is */
-		e->uops[e->n - 1].base = SLOT_OFF(X86_RSP);
-		return 1;
+		u = emit_uop(e, s->push_r);
+		u->r1 = src;
+		break;
 	default:
 		return 0; /* segment registers: seg.c */
 	}
+	/* a bad address is #SS, not #GP: the base says that it is a stack */
+	u->base = SLOT_OFF(X86_RSP);
+	return 1;
 }
 
 static int emit_pop(struct emitter *e, const struct insn *in,
@@ -153,12 +161,13 @@ int emit_stack(struct emitter *e, const struct insn *in)
 	case OP_POP:
 		return emit_pop(e, in, s);
 	case OP_LEAVE:
-		emit_uop(e, s->leave);
+		emit_uop(e, s->leave)->base = SLOT_OFF(X86_RBP);
 		return 1;
 	case OP_ENTER:
 		u = emit_uop(e, s->enter);
 		u->imm = in->imm & 0xffff;
 		u->aux = in->imm2 & 31;
+		u->base = SLOT_OFF(X86_RSP);
 		return 1;
 	default:
 		return 0;

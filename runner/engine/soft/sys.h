@@ -10,7 +10,7 @@
 #ifndef MAYFLY_SOFT_SYS_H
 #define MAYFLY_SOFT_SYS_H
 
-#include "runner/engine/soft/cpu.h"
+#include "runner/engine/soft/mmu.h"
 
 /*
  * Operands of a system uop: r0 and r1 are the GPR operands in their order;
@@ -29,11 +29,6 @@
 #define DR6_FIXED 0xffff0ff0u
 #define DR7_GD	  0x2000u
 #define DR7_FIXED 0x400u
-
-static inline int is_canonical(uint64_t va)
-{
-	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
-}
 
 static inline void need_cpl0(struct cpu *cpu, const struct uop *op)
 {

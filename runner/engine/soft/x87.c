@@ -195,10 +195,13 @@ static void set_pointers(const struct cpu *cpu, const struct uop *op,
 
 /* --- running on the host ----------------------------------------------- */
 
-/* @mem is the memory operand. x87 never names a general register by
- * ModRM.reg, and uses that pointer for the flags. */
-static void execute(struct cpu *cpu, const struct uop *op, struct image *im,
-		    void *mem)
+/*
+ * @mem is the memory operand. x87 never names a general register by
+ * ModRM.reg, and uses that pointer for the flags. Returns the SSE exceptions
+ * that it met.
+ */
+static uint32_t execute(struct cpu *cpu, const struct uop *op,
+			struct image *im, void *mem)
 {
 	uint32_t mxcsr = FX_MXCSR(cpu), flags;
 	unsigned how = op->ext[0];
@@ -210,9 +213,10 @@ static void execute(struct cpu *cpu, const struct uop *op, struct image *im,
 		how & (X_LOAD | X_STORE) ? mem : gpr,
 		how & X_MMX ? gpr : (void *)&cpu->fl, im->b);
 	flags = get32(im->b + FXI_MXCSR) & MXCSR_FLAGS;
-	put32(im->b + FXI_MXCSR, mxcsr | (how & X_SSE ? flags : 0));
+	put32(im->b + FXI_MXCSR, how & X_SSE ? mxcsr | flags : mxcsr);
 	put32(im->b + FXI_MASK, MXCSR_VALID);
 	set_pointers(cpu, op, im->b, mem);
+	return how & X_SSE ? flags : 0;
 }
 
 static void commit(struct cpu *cpu, const struct image *im)
@@ -232,7 +236,7 @@ static void store_after_exception(struct cpu *cpu, const struct uop *op,
 	struct image im;
 
 	memset(again, 0xff, sizeof(again));
-	execute(cpu, op, &im, again);
+	(void)execute(cpu, op, &im, again);
 	cpu->fl = fl;
 	if (op->ext[0] & X_ENV)
 		env_store(again, op->aux, cpu->fx);
@@ -246,16 +250,16 @@ run(struct cpu *cpu, const struct uop *op)
 	uint64_t va = uop_ea(cpu, op);
 	uint8_t mem[OPND_MAX] = { 0 };
 	struct image im;
+	uint32_t flags;
 
 	check(cpu, op);
 	if (how & X_SSE && op->aux == 16 && va & 15)
 		cpu_raise_err(cpu, op, EXC_GP, 0);
 	if (how & X_LOAD)
 		mmu_read(cpu, op, va, mem, op->aux);
-	execute(cpu, op, &im, mem);
-	if (how & X_SSE && ~FX_MXCSR(cpu) >> 7 & get32(im.b + FXI_MXCSR) &
-				   MXCSR_FLAGS) {
-		FX_MXCSR(cpu) = get32(im.b + FXI_MXCSR);
+	flags = execute(cpu, op, &im, mem);
+	if (flags & ~FX_MXCSR(cpu) >> 7) {
+		FX_MXCSR(cpu) |= flags;
 		fpu_raise_simd(cpu, op);
 	}
 	if (how & X_ENV && how & X_STORE)
