@@ -31,7 +31,7 @@ make_vars='ARCH=x86_64 KBUILD_BUILD_TIMESTAMP=1970-01-01T00:00:00Z
 strip_args='--strip-all --remove-section=.comment'
 
 # Lines that a whole build prints, for the progress display only.
-expected_lines=1900
+expected_lines=1930
 
 die()
 {
@@ -155,8 +155,9 @@ for f in "$@"; do
 done
 set -- "$here/base.config" "$here/x86_64.config" "$@"
 
+# Comments in fragments are no part of the key.
 key=$({
-	cat "$@"
+	wanted "$@"
 	echo "$make_vars $strip_args $version"
 	gcc --version | head -n 1
 	ld --version | head -n 1
