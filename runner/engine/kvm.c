@@ -429,6 +429,8 @@ static void kvm_irq_line(struct engine *e, unsigned gsi, int level)
 		(void)ioctl(e->vm_fd, KVM_IRQ_LINE, &irq);
 }
 
+/* Two ioctls are 0.4 us and deliver before they return. An irqfd would be one
+ * write, but KVM injects IOAPIC inputs from a work queue then. */
 static void kvm_irq_pulse(struct engine *e, unsigned gsi)
 {
 	kvm_irq_line(e, gsi, 1);

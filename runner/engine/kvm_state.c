@@ -31,8 +31,8 @@ struct msr_field {
 #define MSR_FIELD(nr, field) \
 	{ nr, offsetof(struct vcpu_state, field), #field }
 
-/* In the order they are written: TSC_ADJUST moves with a TSC write (SDM 3B
- * 18.17.3), and a deadline is compared with the TSC when it is set. */
+/* In the order they are written: a deadline is compared with the TSC when it
+ * is set, so it comes after. */
 static const struct msr_field msr_fields[] = {
 	MSR_FIELD(0x174, sysenter_cs),
 	MSR_FIELD(0x175, sysenter_esp),

@@ -186,8 +186,10 @@ static int pick_engine(struct options *o)
 		fprintf(stderr, "guest-run: no engine '%s'\n", o->engine);
 		return -1;
 	}
-	if (o->vm.ops != &engine_kvm)
+	if (o->vm.ops != &engine_kvm) {
+		o->vm.flags = TD_FLAG_SOFT;
 		return 0;
+	}
 	o->vm.kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (o->vm.kvm_fd < 0) {
 		fprintf(stderr, "guest-run: /dev/kvm: %s\n", strerror(errno));

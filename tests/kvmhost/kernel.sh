@@ -27,7 +27,7 @@ if [ ! -e "$out/vmlinuz" ]; then
 	mkdir -p "$cache"
 	work=$(mktemp -d "$cache/new.XXXXXX")
 	trap 'rm -rf "$work"' EXIT
-	(cd "$work" && apt-get -q download "$package" >&2) ||
+	(cd "$work" && apt-get -q -o APT::Sandbox::User=root download "$package" >&2) ||
 		die "cannot download $package"
 	dpkg-deb -x "$work"/*.deb "$work/x"
 	mkdir "$work/done"
