@@ -73,5 +73,8 @@ int artifact_open(const struct artifacts *a, enum artifact which,
 	if (r == -ENOENT)
 		err_hint(err, "run `make` in the source tree, or install it "
 			      "again");
+	else if (r == -EACCES)
+		err_hint(err, "it was built by another user; `make install` "
+			      "puts it where all can read it");
 	return r;
 }

@@ -342,7 +342,7 @@ expect_crash() {
 
 test_panic_is_a_crash_with_its_console_lines() {
 	start --meta "$WORK/meta" -- \
-		sh -c 'echo before; echo c >/proc/sysrq-trigger; sleep 100'
+		sh -c 'echo before; sleep 1; echo c >/proc/sysrq-trigger; sleep 100'
 	expect_crash 'kernel panic: .*crash'
 	expect_err '^  | .*Kernel panic'
 	expect_out before
