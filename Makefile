@@ -202,7 +202,8 @@ VIRTIO_UNIT := virtqueue virtio_mmio virtio_blk virtio_vsock virtio_rng
 UNIT += $(VIRTIO_UNIT)
 $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 
-LAUNCHER_UNIT := opts config jail console sink verdict_meta run_session
+LAUNCHER_UNIT := opts config jail console scratch sink verdict_meta \
+	run_session
 UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))

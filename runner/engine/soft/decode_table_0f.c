@@ -107,7 +107,7 @@ static const struct form sse_11[2] = {
 	V(ALL | LO, 0, W(Wpf), Vdq), V(ALL, LO, RW(Wpf), Vdq),
 };
 static const struct form sse_2a[4] = { /* CVTPI2PS, CVTPI2PD, CVTSI2SS, SD */
-	V(NP, X | INSN_MMX, RW(Vdq), Qq), V(P66, X | INSN_MMX, W(Vdq), Qq),
+	V(NP, X, RW(Vdq), Qq), V(P66, X, W(Vdq), Qq),
 	V(PF3, X, RW(Vdq), Ey), V(PF2, X, RW(Vdq), Ey),
 };
 static const struct form sse_2c[4] = {

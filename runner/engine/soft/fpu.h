@@ -29,6 +29,19 @@ struct insn;
 /* After cpu->fx came from outside (a snapshot): make both hold. */
 void fpu_accept(struct cpu *cpu);
 
+/*
+ * SDM 1 11.5.2, 11.5.3: of the exceptions that an instruction meets, those
+ * that it reports. When one that shows before computing (invalid, denormal,
+ * division by zero) is unmasked, the result is not computed, and what it
+ * would bring is not looked for.
+ */
+static inline uint32_t fpu_reported(uint32_t flags, uint32_t mxcsr)
+{
+	uint32_t unmasked = ~mxcsr >> 7 & MXCSR_FLAGS;
+
+	return flags & unmasked & MXCSR_EARLY ? flags & MXCSR_EARLY : flags;
+}
+
 /* CR0 and CR4 forbid SSE now: #UD or #NM. */
 _Noreturn void fpu_refuse_simd(struct cpu *cpu, const struct uop *op);
 /* An unmasked SIMD floating-point exception: #XM, or #UD. */

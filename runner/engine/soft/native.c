@@ -172,6 +172,14 @@ static int is_maskmov(const struct insn *in)
 	return in->op == OP_SIMD && in->map == 1 && in->opcode == 0xf7;
 }
 
+/* CVTPI2PS and CVTPI2PD: from memory they should not, but might, enter MMX
+ * state (SDM 2A). */
+static int is_cvtpi(const struct insn *in)
+{
+	return in->map == 1 && in->opcode == 0x2a &&
+	       (in->mand == 0 || in->mand == 0x66);
+}
+
 static uint8_t plan_modrm(const struct insn *in, const struct plan *p)
 {
 	unsigned reg = in->modrm >> 3 & 7; /* of the opcode, or in the image */
@@ -281,6 +289,8 @@ static void put_vector(struct code *c, const struct insn *in,
 	if (is_maskmov(in))
 		PUT(c, 0x48, 0x89, 0xd7); /* mov rdi, rdx */
 	put(c, b, encode(in, p, b));
+	if (is_cvtpi(in))
+		PUT(c, 0x0f, 0x77); /* emms */
 	if (p->reg == AT_XMM && p->reg_written)
 		PUT(c, 0x0f, 0x29, 0x0e); /* movaps [rsi], xmm1 */
 	if (p->rm == AT_XMM && p->rm_written)

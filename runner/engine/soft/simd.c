@@ -80,26 +80,18 @@ static uint32_t run_masked(struct cpu *cpu, const struct uop *op, void *rm,
 }
 
 /*
- * SDM 1 11.5.2, 11.5.3: an unmasked exception leaves the destination alone.
- * When it is one that shows before computing (invalid, denormal, division by
- * zero), those that the result would bring are not looked for.
+ * Unmasked underflow is about tiny results, exact ones included (SDM 1
+ * 4.9.1.5), which a masked run keeps quiet about: flushing to zero makes the
+ * host tell.
  */
-static uint32_t unmasked_flags(struct cpu *cpu, const struct uop *op, void *rm,
-			       const void *reg, uint32_t flags)
+static uint32_t tiny_flag(struct cpu *cpu, const struct uop *op, void *rm,
+			  const void *reg)
 {
-	uint32_t guest = FX_MXCSR(cpu), unmasked = ~guest >> 7 & MXCSR_FLAGS;
 	uint8_t out[16] __attribute__((aligned(16)));
 
-	if (flags & unmasked & MXCSR_EARLY)
-		return flags & MXCSR_EARLY;
-	/* Unmasked underflow is about tiny results, exact ones included (SDM 1
-	 * 4.9.1.5): flushing to zero makes the host tell of those. */
-	if (unmasked & MXCSR_UE && !(flags & MXCSR_UE)) {
-		memcpy(out, reg, sizeof(out));
-		flags |= run_masked(cpu, op, rm, out, guest | MXCSR_FTZ) &
-			 MXCSR_UE;
-	}
-	return flags;
+	memcpy(out, reg, sizeof(out));
+	return run_masked(cpu, op, rm, out, FX_MXCSR(cpu) | MXCSR_FTZ) &
+	       MXCSR_UE;
 }
 
 /* Some exception is unmasked: compute aside, store when none of them came.
@@ -110,15 +102,21 @@ run_unmasked(struct cpu *cpu, const struct uop *op, void *rm, void *reg,
 {
 	uint8_t in[16] __attribute__((aligned(16))) = { 0 };
 	uint8_t out[16] __attribute__((aligned(16)));
-	uint32_t fl = cpu->fl, flags, masks = FX_MXCSR(cpu) >> 7;
+	uint32_t guest = FX_MXCSR(cpu), unmasked = ~guest >> 7 & MXCSR_FLAGS;
+	uint32_t fl = cpu->fl, flags;
 
 	memcpy(in, reg, size);
 	memcpy(out, in, sizeof(out));
-	/* rm may be the same register as reg */
-	flags = run_masked(cpu, op, rm, out, FX_MXCSR(cpu));
-	flags = unmasked_flags(cpu, op, rm, in, flags);
+	if (unmasked & MXCSR_UE) {
+		/* SDM 1 10.2.3.3: FTZ is off then */
+		flags = run_masked(cpu, op, rm, out, guest & ~MXCSR_FTZ);
+		flags |= tiny_flag(cpu, op, rm, in);
+	} else {
+		flags = run_masked(cpu, op, rm, out, guest);
+	}
+	flags = fpu_reported(flags, guest);
 	FX_MXCSR(cpu) |= flags;
-	if (flags & ~masks) {
+	if (flags & unmasked) {
 		cpu->fl = fl;
 		fpu_raise_simd(cpu, op);
 	}

@@ -15,7 +15,9 @@
 #include "runner/engine/soft/lapic.h"
 #include "runner/engine/soft/loop.h"
 #include "runner/engine/soft/mmu.h"
+#include "runner/engine/soft/fpu.h"
 #include "runner/engine/soft/native.h"
+#include "runner/engine/soft/sys.h"
 #include "runner/vmm/gmem.h"
 
 static struct soft *to_soft(struct engine *e)
@@ -191,13 +193,14 @@ static int soft_set_state(struct engine *e, unsigned n,
 	c->dr6 = st->dr6;
 	c->dr7 = st->dr7;
 	memcpy(c->fx, st->fxsave, sizeof(c->fx));
+	fpu_accept(c);
 	c->halted = st->halted;
 	c->shadow = st->intr_shadow;
 	c->cpl = c->seg[X86_SS].dpl;
-	for (int i = 0; i < X86_SREGS; i++)
-		c->r[SLOT_SEG + i] = c->seg[i].base;
 	mmu_flush(c);
 	cpu_update_mode(c);
+	for (unsigned i = 0; i < X86_SREGS; i++)
+		seg_set(c, i, &st->seg[i]);
 	if (lapic_msr(c->lapic, 0x1b, &apic_base, 1) ||
 	    lapic_msr(c->lapic, 0x6e0, &deadline, 1))
 		return err_set(err, -EINVAL, "local APIC state");
@@ -323,6 +326,11 @@ void soft_mmio(struct cpu *cpu, uint64_t gpa, void *data, unsigned len,
 		s->bus->mmio(s->bus->opaque, gpa, data, len, write);
 }
 
+static uint64_t soft_instructions(const struct engine *e)
+{
+	return cpu_instructions(((const struct soft *)e)->cpu);
+}
+
 const struct engine_ops engine_soft = {
 	.name = "soft",
 	.create = soft_create,
@@ -336,4 +344,5 @@ const struct engine_ops engine_soft = {
 	.irq_line = soft_irq_line,
 	.irq_pulse = soft_irq_pulse,
 	.ioeventfd = soft_ioeventfd,
+	.instructions = soft_instructions,
 };

@@ -257,7 +257,7 @@ run(struct cpu *cpu, const struct uop *op)
 		cpu_raise_err(cpu, op, EXC_GP, 0);
 	if (how & X_LOAD)
 		mmu_read(cpu, op, va, mem, op->aux);
-	flags = execute(cpu, op, &im, mem);
+	flags = fpu_reported(execute(cpu, op, &im, mem), FX_MXCSR(cpu));
 	if (flags & ~FX_MXCSR(cpu) >> 7) {
 		FX_MXCSR(cpu) |= flags;
 		fpu_raise_simd(cpu, op);
