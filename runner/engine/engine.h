@@ -143,6 +143,8 @@ struct engine_ops {
 	 * not reach the bus. */
 	int (*ioeventfd)(struct engine *e, uint64_t gpa, uint32_t match,
 			 int fd, struct err *err);
+	/* Guest instructions executed so far, about; NULL: nobody counts. */
+	uint64_t (*instructions)(const struct engine *e);
 };
 
 extern const struct engine_ops engine_kvm;

@@ -94,6 +94,7 @@ static void tell(const struct vmm *m, struct ctl_event *e)
 	e->ncpus = m->vm.ncpus;
 	e->vcpu_ns = vm_cpu_ns(&m->vm);
 	e->start_ns = m->vm.start_ns;
+	e->instructions = vm_instructions(&m->vm);
 	ctl_send_event(CTL_FD, e);
 }
 

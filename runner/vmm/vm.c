@@ -294,3 +294,9 @@ uint64_t vm_cpu_ns(const struct vm *vm)
 		sum += vcpu_cpu_ns(&vm->vcpu[i]);
 	return sum;
 }
+
+uint64_t vm_instructions(const struct vm *vm)
+{
+	return vm->engine && vm->ops->instructions ?
+	       vm->ops->instructions(vm->engine) : 0;
+}

@@ -94,6 +94,9 @@ void vm_free(struct vm *vm);
 /* CPU time of all vCPUs. */
 uint64_t vm_cpu_ns(const struct vm *vm);
 
+/* Guest instructions executed so far; 0 where the engine does not count. */
+uint64_t vm_instructions(const struct vm *vm);
+
 /* vm_devices.c: the devices, in their order. */
 int vm_devices_init(struct vm *vm, struct vm_params *p, struct err *err);
 void vm_devices_free(struct vm *vm);

@@ -213,6 +213,10 @@ static int aim(struct host_case *c, struct insn *in)
 		index = c->in.gpr[in->index] << in->scale;
 	}
 	disp = (int32_t)in->disp;
+	/* where RSP is the stack as well, it has to stay near the window */
+	if ((in->op == OP_PUSH || in->op == OP_POP) && in->base == X86_RSP &&
+	    (in->index != REG_NONE || disp > 64 || disp < -64))
+		return 0;
 	if (in->op >= OP_BT && in->op <= OP_BTC && in->o[1].kind == OPND_GPR &&
 	    (in->base == in->o[1].reg || in->index == in->o[1].reg))
 		return 0;

@@ -99,7 +99,12 @@ void *mmu_write_ptr(struct cpu *cpu, const struct uop *op, uint64_t va,
 
 void mmu_flush(struct cpu *cpu)
 {
-	cpu->generation++;
+	cpu->gen_kernel++;
+}
+
+void mmu_flush_local(struct cpu *cpu)
+{
+	mmu_flush(cpu);
 }
 
 void mmu_flush_page(struct cpu *cpu, uint64_t va)

@@ -97,9 +97,20 @@ void jump_drop_page(struct cpu *cpu, uint64_t va)
 /* Every cached virtual address is looked up anew. */
 static void forget_addresses(struct cpu *cpu)
 {
-	cpu->generation++;
+	cpu->gen_kernel++;
+	cpu->gen_user++;
 	cpu->jc_tag = cpu_make_tag(cpu);
 }
+
+/* What a dropped block runs: whoever still knows its address is sent to look
+ * it up. So dropping needs no search through the jump cache. */
+static const struct uop *op_dead(struct cpu *cpu, const struct uop *op)
+{
+	(void)op;
+	LEAVE(cpu, cpu->r[SLOT_RIP]);
+}
+
+static const struct uop dead_uops[] = { { .fn = op_dead } };
 
 int code_page_test(const struct code_cache *c, uint64_t gpa)
 {
@@ -146,6 +157,7 @@ void code_drop_page(struct cpu *cpu, uint64_t gpa)
 	for (b = c->pages[page]; b; b = next) {
 		next = *next_in_page(b, page);
 		b->dead = 1;
+		b->uops = dead_uops;
 		unhash(c, b);
 		if (b->gpa2 != BLOCK_NONE) {
 			uint64_t first = BLOCK_GPA(b) / PAGE_SIZE;
@@ -156,7 +168,6 @@ void code_drop_page(struct cpu *cpu, uint64_t gpa)
 		}
 	}
 	c->pages[page] = NULL;
-	forget_addresses(cpu);
 }
 
 void code_note_write(struct code_cache *c, uint64_t gpa, uint64_t len)

@@ -139,12 +139,16 @@ enum { EXC_DE, EXC_DB, EXC_NMI, EXC_BP, EXC_OF, EXC_BR, EXC_UD, EXC_NM,
 struct tlb_entry {
 	uint64_t rd, wr;  /* tag when readable, writable without a slow path */
 	uint64_t addend;
-	uint64_t large;	  /* 1: a 4 KiB piece of a larger page */
+	uint64_t kind;	  /* TLB_LARGE, TLB_GLOBAL */
 };
+#define TLB_LARGE  1ull /* a 4 KiB piece of a larger page */
+#define TLB_GLOBAL 2ull /* stays when CR3 is written */
 #define TLB_NONE 1ull /* no page address has bit 0 */
 #define TLB_BITS 9
 #define TLB_SIZE (1u << TLB_BITS)
-enum { TLB_KERNEL, TLB_KERNEL_AC, TLB_USER, TLB_MODES };
+/* TLB_USER_AC: alignment is checked (#AC). Its TLB stays empty, so that each
+ * access takes the slow path, where the check is. */
+enum { TLB_KERNEL, TLB_KERNEL_AC, TLB_USER, TLB_USER_AC, TLB_MODES };
 
 #define PAGE_SIZE 4096u
 #define PAGE_MASK (~(uint64_t)(PAGE_SIZE - 1))
@@ -230,7 +234,10 @@ struct cpu {
 	struct soft *vm;	    /* the engine this CPU belongs to */
 
 	uint64_t large_lo, large_hi; /* range of large pages in the TLB */
-	uint64_t generation;	     /* of the TLB: part of jc_tag; not 0 */
+	/* Part of jc_tag; never 0. A CR3 write leaves the kernel's alone
+	 * while its code lies in global pages. */
+	uint64_t gen_kernel, gen_user;
+	uint8_t kernel_local;	     /* kernel code was in a page not global */
 	uint32_t tlb_used;	     /* bit per mode: has entries */
 	struct fetch_entry itlb[ITLB_SIZE];
 	struct tlb_entry tlbs[TLB_MODES][TLB_SIZE];
@@ -248,8 +255,8 @@ struct cpu {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
 	!defined(__OPTIMIZE__)
 #define SOFT_LOOP 1
-#define NEXT(cpu, op) return (op) + 1
-#define ENTER_BLOCK(cpu, first) return (first)
+#define NEXT(cpu, op) return (void)(cpu), (op) + 1
+#define ENTER_BLOCK(cpu, first) return (void)(cpu), (first)
 #else
 #define NEXT(cpu, op) return (op)[1].fn((cpu), (op) + 1)
 #define ENTER_BLOCK(cpu, first) return (first)->fn((cpu), (first))
@@ -322,7 +329,9 @@ void except_interrupt(struct cpu *cpu, unsigned vec);
 /* Generation, mode and code size: what a cached rip or fetch depends on. */
 static inline uint64_t cpu_make_tag(const struct cpu *cpu)
 {
-	return cpu->generation << 8 | cpu->mode << 2 |
+	uint64_t user = cpu->mode >= TLB_USER;
+
+	return (user ? cpu->gen_user : cpu->gen_kernel) << 8 | user << 2 |
 	       cpu->code64 << 1 | cpu->code32;
 }
 

@@ -63,7 +63,7 @@ static void set_cr3(struct cpu *cpu, const struct uop *op, uint64_t v)
 	else if (v & (cpu->vm->pa_reserved | 0xfffull << 52))
 		gp(cpu, op);
 	cpu->cr3 = v;
-	mmu_flush(cpu);
+	mmu_flush_local(cpu);
 }
 
 /* A CR4 bit exists when CPUID has its feature (SDM 3A 2.5). */

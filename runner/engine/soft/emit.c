@@ -108,15 +108,14 @@ struct emit_ea emit_address(struct emitter *e, const struct insn *in)
 	}
 	a.disp = (int32_t)disp;
 
+	/* 64 bits of it (MOV moffs), or a sum that needs them: the base of a
+	 * segment is as good a place */
 	if (a.disp != disp) {
 		u = emit_uop(e, op_ea_imm);
 		u->imm = (uint64_t)disp;
 		u->seg = a.seg;
-		if (a.base == SLOT_OFF(SLOT_ZERO))
-			return tmp;
-		/* RIP-relative, a displacement that the sum pushed over */
-		tmp.index = a.base;
-		return tmp;
+		a.seg = SLOT_OFF(SLOT_TMP);
+		a.disp = 0;
 	}
 	if (in->asize == 8)
 		return a;

@@ -13,6 +13,7 @@
 #define PTE_A	  0x20ull
 #define PTE_D	  0x40ull
 #define PTE_PS	  0x80ull
+#define PTE_G	  0x100ull
 #define PTE_NX	  (1ull << 63)
 #define PTE_ADDR  0x000ffffffffff000ull
 
@@ -29,6 +30,7 @@ struct walk {
 	uint64_t gpa;	 /* of the byte */
 	uint64_t size;	 /* of the page mapped */
 	int writable;	 /* a write in this mode needs no further check */
+	int global;
 };
 
 /* Is @user access (or supervisor access with @smap in force) allowed by the
@@ -76,6 +78,7 @@ static uint32_t walk(struct cpu *cpu, uint64_t va, enum access acc, int user,
 		w->gpa = va & 0xffffffff;
 		w->size = PAGE_SIZE;
 		w->writable = 1;
+		w->global = 0;
 		return 0;
 	}
 	for (shift = 39; ; shift -= 9, level++) {
@@ -109,6 +112,7 @@ static uint32_t walk(struct cpu *cpu, uint64_t va, enum access acc, int user,
 		*path[level] = pte;
 	w->size = 1ull << shift;
 	w->gpa = (pte & PTE_ADDR & ~(w->size - 1)) | (va & (w->size - 1));
+	w->global = pte & PTE_G && cpu->cr4 & CR4_PGE;
 	w->writable = (pte & PTE_D) &&
 		      permitted(cpu, rights, nx, ACC_WRITE, user, smap);
 	return 0;
@@ -145,13 +149,16 @@ static void tlb_fill(struct cpu *cpu, uint64_t va, const struct walk *w,
 	struct tlb_entry *e = mmu_entry(cpu, va);
 	uint64_t tag = va & PAGE_MASK;
 
+	if (cpu->mode == TLB_USER_AC)
+		return;
 	e->rd = tag;
 	e->wr = w->writable && !code_page_test(cpu->vm->code, w->gpa) ?
 		tag : TLB_NONE;
 	e->addend = (uint64_t)(uintptr_t)page - tag;
-	e->large = w->size > PAGE_SIZE;
+	e->kind = (w->size > PAGE_SIZE ? TLB_LARGE : 0) |
+		  (w->global ? TLB_GLOBAL : 0);
 	cpu->tlb_used |= 1u << cpu->mode;
-	if (e->large)
+	if (e->kind & TLB_LARGE)
 		note_large(cpu, va, w->size);
 }
 
@@ -168,7 +175,7 @@ static uint8_t *translate(struct cpu *cpu, const struct uop *op, uint64_t va,
 
 	if (!mmu_canonical(va))
 		raise_noncanonical(cpu, op);
-	err = walk(cpu, va, acc, cpu->mode == TLB_USER,
+	err = walk(cpu, va, acc, cpu->mode >= TLB_USER,
 		   cpu->mode == TLB_KERNEL && cpu->cr4 & CR4_SMAP, &w);
 	if (err)
 		cpu_raise_pf(cpu, op, va, err & ~(1u << 31));
@@ -198,6 +205,14 @@ static void before_store(struct cpu *cpu, const struct uop *op, uint64_t gpa)
 	}
 }
 
+/* SDM 3A 6.15, #AC: user code, CR0.AM and RFLAGS.AC. */
+static void check_aligned(struct cpu *cpu, const struct uop *op, uint64_t va,
+			  unsigned size)
+{
+	if (cpu->mode == TLB_USER_AC && va & (size - 1))
+		cpu_raise_err(cpu, op, EXC_AC, 0);
+}
+
 static int crosses(uint64_t va, unsigned size)
 {
 	return (va & ~PAGE_MASK) + size > PAGE_SIZE;
@@ -209,6 +224,7 @@ uint64_t mmu_load_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
 	uint64_t v = 0, gpa;
 	uint8_t *p;
 
+	check_aligned(cpu, op, va, size);
 	if (crosses(va, size)) {
 		mmu_read(cpu, op, va, &v, size);
 		return v;
@@ -227,6 +243,7 @@ void mmu_store_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
 	uint64_t gpa;
 	uint8_t *p;
 
+	check_aligned(cpu, op, va, size);
 	if (crosses(va, size)) {
 		mmu_write(cpu, op, va, &v, size);
 		return;
@@ -246,6 +263,7 @@ void *mmu_rmw_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
 	uint64_t gpa;
 	uint8_t *p;
 
+	check_aligned(cpu, op, va, size);
 	if (crosses(va, size)) {
 		mmu_probe_write(cpu, op, va, size);
 		return NULL;
@@ -264,7 +282,7 @@ const void *mmu_read_ptr(struct cpu *cpu, const struct uop *op, uint64_t va,
 
 	if (e->rd == ((va + len - 1) & PAGE_MASK))
 		return (const void *)(uintptr_t)(va + e->addend);
-	if (crosses(va, len))
+	if (crosses(va, len) || cpu->mode == TLB_USER_AC)
 		return NULL;
 	return translate(cpu, op, va, ACC_READ, &gpa);
 }
@@ -278,7 +296,7 @@ void *mmu_write_ptr(struct cpu *cpu, const struct uop *op, uint64_t va,
 
 	if (e->wr == ((va + len - 1) & PAGE_MASK))
 		return (void *)(uintptr_t)(va + e->addend);
-	if (crosses(va, len))
+	if (crosses(va, len) || cpu->mode == TLB_USER_AC)
 		return NULL;
 	p = translate(cpu, op, va, ACC_WRITE, &gpa);
 	return p && !code_page_test(cpu->vm->code, gpa) ? p : NULL;
@@ -414,11 +432,21 @@ static void sys_check(struct cpu *cpu, const struct uop *op, uint64_t va,
 	}
 }
 
+static const struct tlb_entry *kernel_entry(const struct cpu *cpu, uint64_t va)
+{
+	return &cpu->tlbs[TLB_KERNEL][(va >> 12) & (TLB_SIZE - 1)];
+}
+
 void mmu_sys_read(struct cpu *cpu, const struct uop *op, uint64_t va,
 		  void *buf, unsigned len)
 {
+	const struct tlb_entry *e = kernel_entry(cpu, va);
 	struct borrowed b;
 
+	if (e->rd == ((va + len - 1) & PAGE_MASK)) {
+		memcpy(buf, (const void *)(uintptr_t)(va + e->addend), len);
+		return;
+	}
 	sys_check(cpu, op, va, len, ACC_READ);
 	b = borrow_kernel(cpu);
 	mmu_read(cpu, NULL, va, buf, len);
@@ -428,8 +456,13 @@ void mmu_sys_read(struct cpu *cpu, const struct uop *op, uint64_t va,
 void mmu_sys_write(struct cpu *cpu, const struct uop *op, uint64_t va,
 		   const void *buf, unsigned len)
 {
+	const struct tlb_entry *e = kernel_entry(cpu, va);
 	struct borrowed b;
 
+	if (e->wr == ((va + len - 1) & PAGE_MASK)) {
+		memcpy((void *)(uintptr_t)(va + e->addend), buf, len);
+		return;
+	}
 	sys_check(cpu, op, va, len, ACC_WRITE);
 	b = borrow_kernel(cpu);
 	mmu_write(cpu, NULL, va, buf, len);
@@ -448,11 +481,13 @@ uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t va, const uint8_t **host)
 	}
 	if (!mmu_canonical(va))
 		cpu_raise_err(cpu, NULL, EXC_GP, 0);
-	err = walk(cpu, va, ACC_FETCH, cpu->mode == TLB_USER, 0, &w);
+	err = walk(cpu, va, ACC_FETCH, cpu->mode >= TLB_USER, 0, &w);
 	if (err)
 		cpu_raise_pf(cpu, NULL, va, err & ~(1u << 31));
 	if (w.size > PAGE_SIZE)
 		note_large(cpu, va, w.size);
+	if (!w.global && cpu->mode < TLB_USER)
+		cpu->kernel_local = 1;
 	f->page = va & PAGE_MASK;
 	f->tag = cpu->jc_tag;
 	f->gpa = w.gpa & PAGE_MASK;
@@ -461,17 +496,40 @@ uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t va, const uint8_t **host)
 	return f->gpa;
 }
 
+/* Drop all entries that lack the kind @keep (0: every one). */
+static void flush_entries(struct cpu *cpu, uint64_t keep)
+{
+	for (int m = 0; m < TLB_MODES; m++) {
+		if (!(cpu->tlb_used & 1u << m))
+			continue;
+		for (unsigned i = 0; i < TLB_SIZE; i++) {
+			struct tlb_entry *e = &cpu->tlbs[m][i];
+
+			if (!(e->kind & keep))
+				e->rd = e->wr = TLB_NONE;
+		}
+	}
+}
+
 void mmu_flush(struct cpu *cpu)
 {
-	for (int m = 0; m < TLB_MODES; m++)
-		if (cpu->tlb_used & 1u << m)
-			for (unsigned i = 0; i < TLB_SIZE; i++)
-				cpu->tlbs[m][i].rd = cpu->tlbs[m][i].wr =
-					TLB_NONE;
+	flush_entries(cpu, 0);
 	cpu->tlb_used = 0;
 	cpu->large_lo = 1;
 	cpu->large_hi = 0;
-	cpu->generation++;
+	cpu->kernel_local = 0;
+	cpu->gen_kernel++;
+	cpu->gen_user++;
+	cpu->jc_tag = cpu_make_tag(cpu);
+}
+
+void mmu_flush_local(struct cpu *cpu)
+{
+	flush_entries(cpu, TLB_GLOBAL);
+	if (cpu->kernel_local)
+		cpu->gen_kernel++;
+	cpu->kernel_local = 0;
+	cpu->gen_user++;
 	cpu->jc_tag = cpu_make_tag(cpu);
 }
 

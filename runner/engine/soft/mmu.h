@@ -118,8 +118,10 @@ void mmu_sys_write(struct cpu *cpu, const struct uop *op, uint64_t va,
  * pointer (NULL: not RAM). Raises #PF with the I bit. */
 uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t va, const uint8_t **host);
 
-/* CR3 write (keep_global) or everything; also drops the jump cache. */
+/* Everything, or all but global pages (a CR3 write). What the jump and fetch
+ * caches know by address goes with it. */
 void mmu_flush(struct cpu *cpu);
+void mmu_flush_local(struct cpu *cpu);
 void mmu_flush_page(struct cpu *cpu, uint64_t va);
 /* Forget write tags of a page that now holds decoded code. */
 void mmu_protect_code(struct cpu *cpu, uint64_t gpa);

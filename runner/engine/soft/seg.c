@@ -27,7 +27,8 @@ void cpu_update_mode(struct cpu *cpu)
 	cpu->code64 = (cpu->efer & EFER_LMA) && cpu->seg[X86_CS].l;
 	cpu->code32 = !cpu->code64 && cpu->seg[X86_CS].db;
 	if (cpu->cpl == 3)
-		cpu->mode = TLB_USER;
+		cpu->mode = cpu->rflags & RFLAGS_AC && cpu->cr0 & CR0_AM ?
+			    TLB_USER_AC : TLB_USER;
 	else
 		cpu->mode = cpu->rflags & RFLAGS_AC ? TLB_KERNEL_AC :
 						      TLB_KERNEL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PUSH, POP, ENTER, LEAVE of general registers, memory and immediates. */
+/* PUSH, POP, PUSHA, POPA, ENTER, LEAVE. Segment registers: seg.c. */
 #include "runner/engine/soft/ops.h"
 
 #define RSP cpu->r[X86_RSP]
@@ -41,21 +41,16 @@ HANDLER(pop_r##W##_##A)                                                      \
 	SET_REG(W, cpu, op->r0, v);                                          \
 	NEXT(cpu, op);                                                       \
 }                                                                            \
-/* SDM 2B POP: an address with RSP uses RSP as it is after the pop. */       \
 HANDLER(pop_m##W##_##A)                                                      \
 {                                                                            \
-	uint64_t sp = RSP, next = SP##A(sp + sizeof(U(W))), va;              \
 	U(W) v;                                                              \
                                                                              \
 	/* the uop's base is the operand's: tell a bad stack from that */    \
-	if (!mmu_canonical(AT##A(sp)))                                       \
+	if (!mmu_canonical(AT##A(RSP)))                                      \
 		cpu_raise_err(cpu, op, EXC_SS, 0);                           \
-	v = LOAD_MEM(W, cpu, op, AT##A(sp));                                 \
-	RSP = next;                                                          \
-	va = uop_ea(cpu, op);                                                \
-	RSP = sp;                                                            \
-	STORE_MEM(W, cpu, op, va, v);                                        \
-	RSP = next;                                                          \
+	v = LOAD_MEM(W, cpu, op, AT##A(RSP));                                \
+	STORE_MEM(W, cpu, op, uop_ea(cpu, op), v);                           \
+	RSP = SP##A(RSP + sizeof(U(W)));                                     \
 	NEXT(cpu, op);                                                       \
 }                                                                            \
 HANDLER(leave##W##_##A)                                                      \
@@ -93,6 +88,38 @@ STACK(16, 64)
 STACK(64, 64)
 STACK(16, 32)
 STACK(32, 32)
+
+/* PUSHA, POPA (not in 64-bit code): all eight, RSP's place skipped on the
+ * way back. */
+#define STACK_ALL(W)                                                         \
+HANDLER(pusha##W)                                                            \
+{                                                                            \
+	uint64_t sp = RSP;                                                   \
+                                                                             \
+	mmu_probe_write(cpu, op, AT32(sp - 8 * sizeof(U(W))),                \
+			8 * sizeof(U(W)));                                   \
+	for (unsigned i = 0; i < 8; i++) {                                   \
+		sp -= sizeof(U(W));                                          \
+		STORE_MEM(W, cpu, op, AT32(sp), (U(W))cpu->r[i]);            \
+	}                                                                    \
+	RSP = SP32(sp);                                                      \
+	NEXT(cpu, op);                                                       \
+}                                                                            \
+HANDLER(popa##W)                                                             \
+{                                                                            \
+	U(W) v[8];                                                           \
+                                                                             \
+	for (unsigned i = 0; i < 8; i++)                                     \
+		v[i] = LOAD_MEM(W, cpu, op,                                  \
+				AT32(RSP + i * sizeof(U(W))));               \
+	RSP = SP32(RSP + 8 * sizeof(U(W)));                                  \
+	for (unsigned i = 0; i < 8; i++)                                     \
+		if (i != 7 - X86_RSP)                                        \
+			SET_REG(W, cpu, SLOT_OFF(7 - i), v[i]);              \
+	NEXT(cpu, op);                                                       \
+}
+STACK_ALL(16)
+STACK_ALL(32)
 
 struct stack_ops {
 	uop_fn push_r, push_i, pop_r, pop_m, leave, enter;
@@ -138,7 +165,12 @@ static int emit_pop(struct emitter *e, const struct insn *in,
 	struct uop *u;
 
 	if (o->kind == OPND_MEM) {
-		a = emit_address(e, in);
+		struct insn after = *in;
+
+		/* SDM 2B POP: RSP in the address is what the pop leaves */
+		if (in->base == X86_RSP)
+			after.disp += o->size;
+		a = emit_address(e, &after);
 		emit_set_ea(emit_uop(e, s->pop_m), a);
 		return 1;
 	}
@@ -160,6 +192,12 @@ int emit_stack(struct emitter *e, const struct insn *in)
 		return emit_push(e, in, s);
 	case OP_POP:
 		return emit_pop(e, in, s);
+	case OP_PUSHA:
+		emit_uop(e, in->osize == 2 ? pusha16 : pusha32);
+		return 1;
+	case OP_POPA:
+		emit_uop(e, in->osize == 2 ? popa16 : popa32);
+		return 1;
 	case OP_LEAVE:
 		emit_uop(e, s->leave)->base = SLOT_OFF(X86_RBP);
 		return 1;
