@@ -202,7 +202,7 @@ VIRTIO_UNIT := virtqueue virtio_mmio virtio_blk virtio_vsock virtio_rng
 UNIT += $(VIRTIO_UNIT)
 $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 
-LAUNCHER_UNIT := opts config jail console scratch sink verdict_meta \
+LAUNCHER_UNIT := opts config jail console scratch sink terminal verdict_meta \
 	run_session
 UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \

@@ -3,6 +3,7 @@
 #include "runner/cmd.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -224,12 +225,31 @@ static int on_some_engine(const struct config *c, struct machine *m,
 	return attempt(c, m, r, err);
 }
 
+/* What a person at a terminal would wonder about. */
+static void notice(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static void notice(const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	if (!isatty(STDERR_FILENO) && log_get_level() == LOG_QUIET)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	dprintf(STDERR_FILENO, "mayfly: %s\n", text);
+}
+
 static void tell(const struct config *c, const struct machine *m,
 		 const struct run_result *r)
 {
 	if (r->ncpus && r->ncpus < c->cpus)
-		log_info("engine %s has %u of the %u CPUs asked for",
-			 machine_engine_name(m), r->ncpus, c->cpus);
+		notice("engine %s has %u of the %u CPUs asked for",
+		       machine_engine_name(m), r->ncpus, c->cpus);
+	if (r->verdict == VERDICT_TIMEOUT)
+		notice("the command was ended after its --timeout of %g s",
+		       (double)c->timeout_ns / 1e9);
 	if (r->ready_ns)
 		log_info("engine %s, up after %.1f ms", machine_engine_name(m),
 			 (double)(r->ready_ns - r->begin_ns) / 1e6);

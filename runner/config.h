@@ -44,7 +44,7 @@ struct config {
 	const char *console; /* file that gets the guest's console, or NULL */
 	const char *meta;    /* file that gets the report, or NULL */
 	int verbose;
-	char **argv; /* the command, NULL-terminated; empty: the image's own */
+	char **argv; /* the command: at least one word, then NULL */
 };
 
 void config_init(struct config *c);

@@ -245,7 +245,7 @@ static void help_option(const struct opt *o)
 	snprintf(left, sizeof(left), "%s%c%s--%s%s%s", o->letter ? "-" : " ",
 		 o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name,
 		 o->arg ? " " : "", o->arg ? o->arg : "");
-	printf("  %-22s %s", left, o->help);
+	printf("  %-23s %s", left, o->help);
 	if (o->env)
 		printf(" [%s]", o->env);
 	putchar('\n');

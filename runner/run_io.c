@@ -17,6 +17,9 @@
 
 /* Room that input leaves in the sink: SIGNAL and STDIN_EOF always fit. */
 #define INPUT_RESERVE 128
+/* Reads in one go: more than a socket holds, so that a stopped VM's last
+ * bytes are taken at once. */
+#define PUMP_ROUNDS 16
 
 static void pump_input(struct session *s);
 
@@ -55,8 +58,6 @@ int session_ask_stats(struct session *s)
 
 static void got_exit(struct session *s, const struct wire_frame *f)
 {
-	const struct config *c = s->p->config;
-
 	if (s->r->have_exit)
 		return;
 	wire_get(f, &s->r->exit, sizeof(s->r->exit));
@@ -64,7 +65,7 @@ static void got_exit(struct session *s, const struct wire_frame *f)
 	if (s->stop_signal)
 		verdict_stopped(s->r, s->stop_signal);
 	if (s->r->verdict == VERDICT_NONE)
-		verdict_from_exit(s->r, c->argv[0] ? c->argv[0] : "sh", s->err);
+		verdict_from_exit(s->r, s->p->config->argv[0], s->err);
 	if (s->state < STATE_DRAIN && session_ask_stats(s))
 		session_await(s, s->p->limits->stats);
 	else
@@ -138,27 +139,32 @@ static int take_frames(struct session *s)
 	       !outputs_have_room(s);
 }
 
-/* Until the stream is empty, an output is full, or the agent is gone. */
+/*
+ * Until the stream is empty, an output is full, or the agent is gone. A guest
+ * that writes faster than we read must not keep the loop from the clock.
+ */
 void session_pump_agent(struct session *s)
 {
-	while (!take_frames(s)) {
+	for (int i = 0; i < PUMP_ROUNDS; i++) {
 		size_t room;
-		void *p = wire_room(&s->reader, &room);
-		ssize_t n = recv(s->agent_fd, p, room, MSG_DONTWAIT);
+		ssize_t n;
+		void *p;
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN) {
-			ev_set(s->p->loop, &s->agent, EPOLLIN);
+		if (take_frames(s)) {
+			ev_del(&s->agent); /* until an output has room again */
 			return;
 		}
+		p = wire_room(&s->reader, &room);
+		n = recv(s->agent_fd, p, room, MSG_DONTWAIT);
+		if (n < 0 && errno == EAGAIN)
+			break;
 		if (n <= 0) {
 			agent_lost(s);
 			return;
 		}
 		wire_filled(&s->reader, (size_t)n);
 	}
-	ev_del(&s->agent); /* until an output has room again */
+	ev_set(s->p->loop, &s->agent, EPOLLIN);
 }
 
 static void on_agent(struct ev *ev, uint32_t events)
@@ -270,13 +276,12 @@ static void to_agent_moved(struct sink *k, void *opaque)
 
 int session_send_exec(struct session *s)
 {
-	static char *const shell[] = { (char *)"/bin/sh", NULL };
 	const struct config *c = s->p->config;
 	_cleanup_free_ char **env = calloc(c->env.n + 1, sizeof(*env));
 	_cleanup_free_ uint8_t *buf = malloc(WIRE_HDR + WIRE_EXEC_MAX);
 	struct timespec now;
 	struct wire_command cmd = {
-		.argv = c->argv[0] ? c->argv : shell,
+		.argv = c->argv,
 		.cwd = c->workdir ? c->workdir : "",
 		.user = "",
 	};

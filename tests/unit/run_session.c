@@ -309,6 +309,22 @@ Test(session, timeout_takes_last_words_but_not_the_guests_code)
 	cr_assert_str_eq(text(out), "last words");
 }
 
+static void floods(struct guest *g)
+{
+	static char block[60000];
+
+	say_ready(g);
+	for (;;)
+		frame(g, WIRE_STDOUT, block, sizeof(block));
+}
+
+Test(session, a_guest_that_floods_does_not_stop_the_clock)
+{
+	config.timeout_ns = 100 * MS;
+	cr_assert_eq(play_on(floods, open("/dev/null", O_WRONLY), 2), 0);
+	expect(VERDICT_TIMEOUT, 124);
+}
+
 static void panics(struct guest *g)
 {
 	static const char words[] =
