@@ -27,8 +27,9 @@ struct code_cache {
 	size_t used;			/* of the arena */
 	uint8_t *arena;
 	struct block *hash[HASH_SIZE];
-	struct block one;		/* block_get(cpu, 1) */
-	struct uop one_uops[EMIT_MAX + 2];
+	struct block *one;		/* block_get(cpu, 1): in `one_room` */
+	_Alignas(64) uint8_t one_room[sizeof(struct block) +
+				      (EMIT_MAX + 2) * sizeof(struct uop)];
 };
 
 #define CODE_HERE    1
@@ -52,6 +53,7 @@ struct code_cache *code_new(uint64_t ram_top)
 	c->mark = reserve(c->npages);
 	c->pages = reserve(c->npages * sizeof(*c->pages));
 	c->arena = reserve(ARENA_SIZE);
+	c->one = (struct block *)c->one_room;
 	if (!c->mark || !c->pages || !c->arena) {
 		code_free(c);
 		return NULL;
@@ -82,26 +84,6 @@ static uint64_t make_key(const struct cpu *cpu, uint64_t gpa)
 	return gpa | (uint64_t)(cpu->code64 << 1 | cpu->code32) << 60;
 }
 
-void jump_drop_page(struct cpu *cpu, uint64_t va)
-{
-	/* and the page before, whose last block may reach into this one */
-	for (uint64_t n = (va >> 12) - 1, k = 0; k < 2; n++, k++) {
-		struct jump_entry *j = &cpu->jc[(n * JUMP_PAGE) &
-						(JUMP_SIZE - 1)];
-
-		for (unsigned i = 0; i < JUMP_PAGE; i++)
-			j[i].tag = 0;
-	}
-}
-
-/* Every cached virtual address is looked up anew. */
-static void forget_addresses(struct cpu *cpu)
-{
-	cpu->gen_kernel++;
-	cpu->gen_user++;
-	cpu->jc_tag = cpu_make_tag(cpu);
-}
-
 /* What a dropped block runs: whoever still knows its address is sent to look
  * it up. So dropping needs no search through the jump cache. */
 static const struct uop *op_dead(struct cpu *cpu, const struct uop *op)
@@ -109,8 +91,6 @@ static const struct uop *op_dead(struct cpu *cpu, const struct uop *op)
 	(void)op;
 	LEAVE(cpu, cpu->r[SLOT_RIP]);
 }
-
-static const struct uop dead_uops[] = { { .fn = op_dead } };
 
 int code_page_test(const struct code_cache *c, uint64_t gpa)
 {
@@ -157,7 +137,7 @@ void code_drop_page(struct cpu *cpu, uint64_t gpa)
 	for (b = c->pages[page]; b; b = next) {
 		next = *next_in_page(b, page);
 		b->dead = 1;
-		b->uops = dead_uops;
+		b->uops[0].fn = op_dead;
 		unhash(c, b);
 		if (b->gpa2 != BLOCK_NONE) {
 			uint64_t first = BLOCK_GPA(b) / PAGE_SIZE;
@@ -224,7 +204,8 @@ static void code_reset(struct cpu *cpu)
 	c->used = 0;
 	cpu->cur = NULL;
 	native_reset(cpu->vm->native);
-	forget_addresses(cpu);
+	mmu_forget_fetches(cpu, 0);
+	mmu_forget_fetches(cpu, 1);
 }
 
 /* Set the mark before the bytes are read: see struct code_cache. */
@@ -277,11 +258,11 @@ static enum decode_result decode_crossing(struct cpu *cpu, struct block *b,
 	return decode(bytes, DECODE_MAX, decode_mode(cpu), in);
 }
 
-/* Decode from @p (up to its page's end) into @b->uops. */
-static void fill_block(struct cpu *cpu, struct block *b, struct uop *uops,
-		       const uint8_t *p, unsigned avail, unsigned max)
+/* Decode from @p (up to its page's end); the number of uops. */
+static unsigned fill_block(struct cpu *cpu, struct block *b, const uint8_t *p,
+			   unsigned avail, unsigned max)
 {
-	struct emitter e = { .uops = uops, .cpu = cpu };
+	struct emitter e = { .uops = b->uops, .cpu = cpu };
 	struct uop *end;
 
 	while (b->ninsns < max && !e.ends) {
@@ -310,23 +291,20 @@ static void fill_block(struct cpu *cpu, struct block *b, struct uop *uops,
 	/* a branch never gets here; all else falls through */
 	end = emit_uop(&e, op_fall);
 	end->imm = b->nbytes;
-	b->uops = uops;
-	cpu->vm->code->used += e.n * sizeof(struct uop);
+	return e.n;
 }
 
 static const struct block *block_one(struct cpu *cpu, const uint8_t *host,
 				     unsigned off)
 {
-	struct code_cache *c = cpu->vm->code;
-	size_t used = c->used;
+	struct block *b = cpu->vm->code->one;
 
-	memset(&c->one, 0, sizeof(c->one));
-	c->one.key = BLOCK_NONE;
-	c->one.gpa2 = BLOCK_NONE;
-	fill_block(cpu, &c->one, c->one_uops, host + off, PAGE_SIZE - off, 1);
-	c->one.gpa2 = BLOCK_NONE;
-	c->used = used;
-	return &c->one;
+	memset(b, 0, sizeof(*b));
+	b->key = BLOCK_NONE; /* in no page: a store next to it is no harm */
+	b->gpa2 = BLOCK_NONE;
+	fill_block(cpu, b, host + off, PAGE_SIZE - off, 1);
+	b->gpa2 = BLOCK_NONE;
+	return b;
 }
 
 static struct block *block_make(struct cpu *cpu, uint64_t gpa, uint64_t key,
@@ -335,6 +313,7 @@ static struct block *block_make(struct cpu *cpu, uint64_t gpa, uint64_t key,
 	struct code_cache *c = cpu->vm->code;
 	unsigned off = (unsigned)(gpa & ~PAGE_MASK);
 	struct block *b, **head;
+	unsigned n;
 
 	mark_page(cpu, gpa);
 	b = (struct block *)(c->arena + c->used);
@@ -342,9 +321,8 @@ static struct block *block_make(struct cpu *cpu, uint64_t gpa, uint64_t key,
 	b->key = key;
 	b->gpa2 = BLOCK_NONE;
 	/* a fetch fault in the second page leaves here: nothing is linked */
-	fill_block(cpu, b, (struct uop *)(b + 1), host + off, PAGE_SIZE - off,
-		   BLOCK_INSNS);
-	c->used += sizeof(*b);
+	n = fill_block(cpu, b, host + off, PAGE_SIZE - off, BLOCK_INSNS);
+	c->used += sizeof(*b) + n * sizeof(struct uop);
 
 	head = &c->hash[hash_key(key)];
 	b->hash_next = *head;

@@ -30,10 +30,10 @@ struct block {
 	uint64_t gpa2; /* the page a first instruction crosses into, or NONE */
 	struct block *hash_next;
 	struct block *page_next[2]; /* lists of gpa's and of gpa2's page */
-	const struct uop *uops;
 	uint32_t ninsns;
 	uint16_t nbytes;
-	uint8_t dead; /* dropped: do not enter */
+	uint8_t dead; /* dropped: uops[0] leads back to cpu_loop() */
+	struct uop uops[];
 };
 #define BLOCK_NONE UINT64_MAX
 #define BLOCK_GPA(b) ((b)->key & ((1ull << 60) - 1))
@@ -44,16 +44,10 @@ static inline int block_in_page(const struct block *b, uint64_t gpa)
 	       (b->gpa2 ^ gpa) < PAGE_SIZE;
 }
 
-/* The jump cache keeps a page's entries together, so that dropping a page
- * touches JUMP_PAGE of them. */
-#define JUMP_PAGE 64u
 static inline struct jump_entry *jump_entry(struct cpu *cpu, uint64_t rip)
 {
-	uint64_t in_page = (rip ^ rip >> 6) & (JUMP_PAGE - 1);
-
-	return &cpu->jc[((rip >> 12) * JUMP_PAGE + in_page) & (JUMP_SIZE - 1)];
+	return &cpu->jc[(rip ^ rip >> JUMP_BITS) & (JUMP_SIZE - 1)];
 }
-void jump_drop_page(struct cpu *cpu, uint64_t va);
 
 /*
  * The tail of every block: go on at @rip when its block is known and nobody

@@ -159,7 +159,7 @@ struct jump_entry {
 	uint64_t tag;
 	const struct block *block;
 };
-#define JUMP_BITS 12
+#define JUMP_BITS 14
 #define JUMP_SIZE (1u << JUMP_BITS)
 
 /* Instruction fetch translations; good while tag is cpu->jc_tag. */
@@ -170,6 +170,7 @@ struct fetch_entry {
 	const uint8_t *host;
 };
 #define ITLB_SIZE 64u
+#define FETCHED_BITS 2048u
 
 struct exc {
 	uint8_t pending;
@@ -238,6 +239,9 @@ struct cpu {
 	 * while its code lies in global pages. */
 	uint64_t gen_kernel, gen_user;
 	uint8_t kernel_local;	     /* kernel code was in a page not global */
+	/* Pages, hashed, that user [1] and kernel [0] code came from since
+	 * the generation began: INVLPG of any other needs no new one. */
+	uint64_t fetched[2][FETCHED_BITS / 64];
 	uint32_t tlb_used;	     /* bit per mode: has entries */
 	struct fetch_entry itlb[ITLB_SIZE];
 	struct tlb_entry tlbs[TLB_MODES][TLB_SIZE];

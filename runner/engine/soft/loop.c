@@ -90,6 +90,22 @@ static void run_one(struct cpu *cpu)
 	}
 }
 
+/* Must the next instruction run by itself? */
+static int alone(const struct cpu *cpu)
+{
+	return cpu->shadow || cpu->step_once || cpu->rflags & RFLAGS_TF;
+}
+
+/* Run until somebody wants attention. Whatever makes an interrupt deliverable
+ * sets cpu->attention, so that a mere miss of the jump cache stays in here. */
+static void run_blocks(struct cpu *cpu)
+{
+	do
+		run_block(cpu, block_get(cpu, 0));
+	while (cpu->budget > 0 && !cpu->halted && !alone(cpu) &&
+	       !atomic_load_explicit(&cpu->attention, memory_order_acquire));
+}
+
 /* Interrupts and timers; 1 when the CPU has an instruction to run. */
 static int ready(struct cpu *cpu)
 {
@@ -152,9 +168,9 @@ void cpu_loop(struct cpu *cpu, struct engine_exit *x)
 			code_drop_noted(cpu);
 		if (!ready(cpu))
 			continue;
-		if (cpu->shadow || cpu->step_once || cpu->rflags & RFLAGS_TF)
+		if (alone(cpu))
 			run_one(cpu);
 		else
-			run_block(cpu, block_get(cpu, 0));
+			run_blocks(cpu);
 	}
 }

@@ -469,11 +469,17 @@ void mmu_sys_write(struct cpu *cpu, const struct uop *op, uint64_t va,
 	give_back(cpu, b);
 }
 
+static unsigned fetched_bit(uint64_t va)
+{
+	return (unsigned)((va >> 12) ^ (va >> 23)) & (FETCHED_BITS - 1);
+}
+
 uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t va, const uint8_t **host)
 {
 	struct fetch_entry *f = &cpu->itlb[(va >> 12) & (ITLB_SIZE - 1)];
 	struct walk w;
 	uint32_t err;
+	unsigned bit;
 
 	if (f->page == (va & PAGE_MASK) && f->tag == cpu->jc_tag) {
 		*host = f->host;
@@ -488,12 +494,27 @@ uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t va, const uint8_t **host)
 		note_large(cpu, va, w.size);
 	if (!w.global && cpu->mode < TLB_USER)
 		cpu->kernel_local = 1;
+	bit = fetched_bit(va);
+	cpu->fetched[cpu->mode >= TLB_USER][bit / 64] |= 1ull << bit % 64;
 	f->page = va & PAGE_MASK;
 	f->tag = cpu->jc_tag;
 	f->gpa = w.gpa & PAGE_MASK;
 	f->host = gmem_ptr(cpu->vm->gm, f->gpa, PAGE_SIZE);
 	*host = f->host;
 	return f->gpa;
+}
+
+/* What is known by address of user or kernel code is looked up anew. */
+void mmu_forget_fetches(struct cpu *cpu, int user)
+{
+	memset(cpu->fetched[user], 0, sizeof(cpu->fetched[user]));
+	if (user) {
+		cpu->gen_user++;
+	} else {
+		cpu->gen_kernel++;
+		cpu->kernel_local = 0;
+	}
+	cpu->jc_tag = cpu_make_tag(cpu);
 }
 
 /* Drop all entries that lack the kind @keep (0: every one). */
@@ -517,20 +538,25 @@ void mmu_flush(struct cpu *cpu)
 	cpu->tlb_used = 0;
 	cpu->large_lo = 1;
 	cpu->large_hi = 0;
-	cpu->kernel_local = 0;
-	cpu->gen_kernel++;
-	cpu->gen_user++;
-	cpu->jc_tag = cpu_make_tag(cpu);
+	mmu_forget_fetches(cpu, 0);
+	mmu_forget_fetches(cpu, 1);
 }
 
 void mmu_flush_local(struct cpu *cpu)
 {
 	flush_entries(cpu, TLB_GLOBAL);
 	if (cpu->kernel_local)
-		cpu->gen_kernel++;
-	cpu->kernel_local = 0;
-	cpu->gen_user++;
-	cpu->jc_tag = cpu_make_tag(cpu);
+		mmu_forget_fetches(cpu, 0);
+	mmu_forget_fetches(cpu, 1);
+}
+
+/* A block may reach from the page before into this one. */
+static int was_fetched(const struct cpu *cpu, int user, uint64_t va)
+{
+	unsigned a = fetched_bit(va), b = fetched_bit(va - PAGE_SIZE);
+
+	return cpu->fetched[user][a / 64] >> a % 64 & 1 ||
+	       cpu->fetched[user][b / 64] >> b % 64 & 1;
 }
 
 void mmu_flush_page(struct cpu *cpu, uint64_t va)
@@ -543,8 +569,9 @@ void mmu_flush_page(struct cpu *cpu, uint64_t va)
 	}
 	for (int m = 0; m < TLB_MODES; m++)
 		cpu->tlbs[m][i].rd = cpu->tlbs[m][i].wr = TLB_NONE;
-	cpu->itlb[(va >> 12) & (ITLB_SIZE - 1)].tag = 0;
-	jump_drop_page(cpu, va);
+	for (int user = 0; user < 2; user++)
+		if (was_fetched(cpu, user, va))
+			mmu_forget_fetches(cpu, user);
 }
 
 void mmu_protect_code(struct cpu *cpu, uint64_t gpa)

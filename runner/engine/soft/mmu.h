@@ -122,6 +122,8 @@ uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t va, const uint8_t **host);
  * caches know by address goes with it. */
 void mmu_flush(struct cpu *cpu);
 void mmu_flush_local(struct cpu *cpu);
+/* The caches by address only, of kernel (0) or user (1) code. */
+void mmu_forget_fetches(struct cpu *cpu, int user);
 void mmu_flush_page(struct cpu *cpu, uint64_t va);
 /* Forget write tags of a page that now holds decoded code. */
 void mmu_protect_code(struct cpu *cpu, uint64_t gpa);
