@@ -25,6 +25,20 @@ struct insn;
 #define MXCSR_MASKS 0x1f80u
 #define MXCSR_FTZ   0x8000u
 #define MXCSR_VALID 0xffffu
+#define MXCSR_HOST  MXCSR_MASKS /* the ABI's, and nobody here changes it */
+
+static inline uint32_t mxcsr_get(void)
+{
+	uint32_t v;
+
+	__asm__ volatile("stmxcsr %0" : "=m"(v) : : "memory");
+	return v;
+}
+
+static inline void mxcsr_set(uint32_t v)
+{
+	__asm__ volatile("ldmxcsr %0" : : "m"(v) : "memory");
+}
 
 /* After cpu->fx came from outside (a snapshot): make both hold. */
 void fpu_accept(struct cpu *cpu);
@@ -42,8 +56,9 @@ static inline uint32_t fpu_reported(uint32_t flags, uint32_t mxcsr)
 	return flags & unmasked & MXCSR_EARLY ? flags & MXCSR_EARLY : flags;
 }
 
-/* CR0 and CR4 forbid SSE now: #UD or #NM. */
-_Noreturn void fpu_refuse_simd(struct cpu *cpu, const struct uop *op);
+/* CR0 and CR4 forbid SSE now: #UD or #NM. Never returns; the type is for
+ * handlers to end with. */
+const struct uop *fpu_refuse_simd(struct cpu *cpu, const struct uop *op);
 /* An unmasked SIMD floating-point exception: #XM, or #UD. */
 _Noreturn void fpu_raise_simd(struct cpu *cpu, const struct uop *op);
 

@@ -10,8 +10,9 @@
  * register name once; a thunk is made once and found by hash.
  *
  * A thunk touches no memory but what it is given, ends with the x87 state
- * empty and MXCSR as it found it, and changes no register that the ABI
- * preserves. It does not look at exceptions: simd.c and x87.c do.
+ * empty, and changes no register that the ABI preserves. It runs with the
+ * MXCSR that it finds, or that is in the image, and does not look at
+ * exceptions: simd.c and x87.c do.
  *
  * The code arena has a fixed size and is mapped twice, once to write and once
  * to run, by native_new(): nothing becomes executable later. When it fills,

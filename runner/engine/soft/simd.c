@@ -34,48 +34,38 @@ static inline void *gpr(struct cpu *cpu, uint8_t off)
 	return (char *)cpu->r + off;
 }
 
-static inline void simd_check(struct cpu *cpu, const struct uop *op)
-{
-	if (__builtin_expect((cpu->cr0 & (CR0_EM | CR0_TS)) ||
-			     !(cpu->cr4 & CR4_OSFXSR), 0))
-		fpu_refuse_simd(cpu, op);
-}
+/* Both return from the handler when the guest gets an exception: as tail
+ * calls they leave it without a stack frame. */
+#define SIMD_CHECK(cpu, op)                                               \
+	do {                                                              \
+		if (__builtin_expect(((cpu)->cr0 & (CR0_EM | CR0_TS)) ||  \
+				     !((cpu)->cr4 & CR4_OSFXSR), 0))      \
+			return fpu_refuse_simd(cpu, op);                  \
+	} while (0)
+#define ALIGN_CHECK(cpu, op, va)                                          \
+	do {                                                              \
+		if (__builtin_expect((va) & (op)->ext[0], 0))             \
+			return misaligned(cpu, op);                       \
+	} while (0)
 
-static inline uint64_t simd_ea(struct cpu *cpu, const struct uop *op)
+static const struct uop *misaligned(struct cpu *cpu, const struct uop *op)
 {
-	uint64_t va = uop_ea(cpu, op);
-
-	if (__builtin_expect(va & op->ext[0], 0))
-		cpu_raise_err(cpu, op, EXC_GP, 0);
-	return va;
+	cpu_raise_err(cpu, op, EXC_GP, 0);
 }
 
 /* --- floating point ---------------------------------------------------- */
-
-static inline uint32_t mxcsr_get(void)
-{
-	uint32_t v;
-
-	__asm__ volatile("stmxcsr %0" : "=m"(v) : : "memory");
-	return v;
-}
-
-static inline void mxcsr_set(uint32_t v)
-{
-	__asm__ volatile("ldmxcsr %0" : : "m"(v) : "memory");
-}
 
 /* Run with the guest's rounding and denormal modes, and nothing unmasked;
  * the exceptions that it met. */
 static uint32_t run_masked(struct cpu *cpu, const struct uop *op, void *rm,
 			   void *reg, uint32_t control)
 {
-	uint32_t host = mxcsr_get(), flags;
+	uint32_t flags;
 
 	mxcsr_set((control & ~MXCSR_FLAGS) | MXCSR_MASKS);
 	THUNK(op)(rm, reg, cpu);
 	flags = mxcsr_get() & MXCSR_FLAGS;
-	mxcsr_set(host);
+	mxcsr_set(MXCSR_HOST);
 	return flags;
 }
 
@@ -123,15 +113,28 @@ run_unmasked(struct cpu *cpu, const struct uop *op, void *rm, void *reg,
 	memcpy(reg, out, size);
 }
 
+/*
+ * Nothing unmasked: the guest's MXCSR serves as it is, and collects its own
+ * flags. Loading another value costs some 60 ns on recent processors, so the
+ * flags stay in the host's MXCSR, where C looks at none of them; the control
+ * bits do not.
+ */
 static inline void run_fp(struct cpu *cpu, const struct uop *op, void *rm,
 			  void *reg, unsigned size)
 {
 	uint32_t guest = FX_MXCSR(cpu);
 
-	if (__builtin_expect((guest & MXCSR_MASKS) != MXCSR_MASKS, 0))
+	if (__builtin_expect((guest & MXCSR_MASKS) != MXCSR_MASKS, 0)) {
 		run_unmasked(cpu, op, rm, reg, size);
-	else
-		FX_MXCSR(cpu) = guest | run_masked(cpu, op, rm, reg, guest);
+		return;
+	}
+	if (__builtin_expect(mxcsr_get() != guest, 0))
+		mxcsr_set(guest);
+	THUNK(op)(rm, reg, cpu);
+	guest = mxcsr_get();
+	FX_MXCSR(cpu) = guest;
+	if (__builtin_expect((guest ^ MXCSR_HOST) & ~MXCSR_FLAGS, 0))
+		mxcsr_set(MXCSR_HOST);
 }
 
 static inline void run_int(struct cpu *cpu, const struct uop *op, void *rm,
@@ -188,7 +191,7 @@ slow_store(struct cpu *cpu, const struct uop *op, uint64_t va, void *reg)
 #define REG_HANDLER(name, run, reg, rm, size)                           \
 static const struct uop *name(struct cpu *cpu, const struct uop *op)    \
 {                                                                       \
-	simd_check(cpu, op);                                            \
+	SIMD_CHECK(cpu, op);                                            \
 	run(cpu, op, rm(cpu, op->r1), reg(cpu, op->r0), size);          \
 	NEXT(cpu, op);                                                  \
 }
@@ -206,8 +209,9 @@ static const struct uop *name(struct cpu *cpu, const struct uop *op)    \
 	uint64_t va;                                                    \
 	void *p;                                                        \
                                                                         \
-	simd_check(cpu, op);                                            \
-	va = simd_ea(cpu, op);                                          \
+	SIMD_CHECK(cpu, op);                                            \
+	va = uop_ea(cpu, op);                                           \
+	ALIGN_CHECK(cpu, op, va);                                     \
 	p = fast_read(cpu, va, op->aux);                                \
 	if (__builtin_expect(!p, 0))                                    \
 		return name##_slow(cpu, op, va);                        \
@@ -229,8 +233,9 @@ static const struct uop *store_mx(struct cpu *cpu, const struct uop *op)
 	uint64_t va;
 	void *p;
 
-	simd_check(cpu, op);
-	va = simd_ea(cpu, op);
+	SIMD_CHECK(cpu, op);
+	va = uop_ea(cpu, op);
+	ALIGN_CHECK(cpu, op, va);
 	p = fast_write(cpu, va, op->aux);
 	if (__builtin_expect(!p, 0))
 		slow_store(cpu, op, va, xmm(cpu, op->r0));
@@ -267,8 +272,9 @@ static const struct uop *mov_store16(struct cpu *cpu, const struct uop *op)
 	uint64_t va;
 	void *p;
 
-	simd_check(cpu, op);
-	va = simd_ea(cpu, op);
+	SIMD_CHECK(cpu, op);
+	va = uop_ea(cpu, op);
+	ALIGN_CHECK(cpu, op, va);
 	p = fast_write(cpu, va, 16);
 	if (__builtin_expect(!p, 0))
 		return mov_store16_slow(cpu, op, va);
@@ -281,7 +287,7 @@ static const struct uop *name(struct cpu *cpu, const struct uop *op)   \
 {                                                                      \
 	uint64_t *x, v;                                                \
                                                                        \
-	simd_check(cpu, op);                                           \
+	SIMD_CHECK(cpu, op);                                           \
 	x = xmm(cpu, op->r0);                                          \
 	body;                                                          \
 	NEXT(cpu, op);                                                 \
@@ -307,7 +313,7 @@ static const struct uop *name(struct cpu *cpu, const struct uop *op)   \
 {                                                                      \
 	v128 a, b;                                                     \
                                                                        \
-	simd_check(cpu, op);                                           \
+	SIMD_CHECK(cpu, op);                                           \
 	a = V128(xmm(cpu, op->r0));                                    \
 	b = V128(xmm(cpu, op->r1));                                    \
 	V128(xmm(cpu, op->r0)) = (expr);                               \
@@ -335,7 +341,7 @@ store_masked(struct cpu *cpu, const struct uop *op)
 
 static const struct uop *maskmov(struct cpu *cpu, const struct uop *op)
 {
-	simd_check(cpu, op);
+	SIMD_CHECK(cpu, op);
 	store_masked(cpu, op);
 	NEXT(cpu, op);
 }
@@ -346,7 +352,7 @@ static const struct uop *op_ldmxcsr(struct cpu *cpu, const struct uop *op)
 {
 	uint32_t v;
 
-	simd_check(cpu, op);
+	SIMD_CHECK(cpu, op);
 	v = mmu_load32(cpu, op, uop_ea(cpu, op));
 	if (v & ~MXCSR_VALID)
 		cpu_raise_err(cpu, op, EXC_GP, 0);
@@ -356,7 +362,7 @@ static const struct uop *op_ldmxcsr(struct cpu *cpu, const struct uop *op)
 
 static const struct uop *op_stmxcsr(struct cpu *cpu, const struct uop *op)
 {
-	simd_check(cpu, op);
+	SIMD_CHECK(cpu, op);
 	mmu_store32(cpu, op, uop_ea(cpu, op), FX_MXCSR(cpu));
 	NEXT(cpu, op);
 }
@@ -452,9 +458,12 @@ static uop_fn find_thunk_handler(const struct insn *in)
 
 static uint8_t reg_off(const struct insn *in, uint8_t which)
 {
-	const struct opnd *o = &in->o[which];
+	const struct opnd *o;
 
-	if (which == REG_NONE || o->kind == OPND_MEM)
+	if (which == REG_NONE)
+		return 0;
+	o = &in->o[which];
+	if (o->kind == OPND_MEM)
 		return 0;
 	return o->kind == OPND_XMM ? XMM_OFF(o->reg) : SLOT_OFF(o->reg);
 }

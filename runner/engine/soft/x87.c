@@ -88,7 +88,7 @@ static inline void put64(uint8_t *p, uint64_t v)
 
 /* --- exceptions -------------------------------------------------------- */
 
-void fpu_refuse_simd(struct cpu *cpu, const struct uop *op)
+const struct uop *fpu_refuse_simd(struct cpu *cpu, const struct uop *op)
 {
 	if (cpu->cr0 & CR0_EM || !(cpu->cr4 & CR4_OSFXSR))
 		cpu_raise(cpu, op, EXC_UD);
@@ -208,7 +208,9 @@ static uint32_t execute(struct cpu *cpu, const struct uop *op,
 	void *gpr = &R64(cpu, op->r0);
 
 	memcpy(im->b, cpu->fx, FXI_SIZE);
-	put32(im->b + FXI_MXCSR, (mxcsr & ~MXCSR_FLAGS) | MXCSR_MASKS);
+	/* a value that the host has already loads much faster */
+	put32(im->b + FXI_MXCSR, how & X_SSE ?
+	      (mxcsr & ~MXCSR_FLAGS) | MXCSR_MASKS : mxcsr_get());
 	((native_fn)(uintptr_t)op->imm)(
 		how & (X_LOAD | X_STORE) ? mem : gpr,
 		how & X_MMX ? gpr : (void *)&cpu->fl, im->b);
@@ -302,7 +304,7 @@ store_masked(struct cpu *cpu, const struct uop *op)
 	memset(zero, 0, sizeof(zero));
 	memset(ones, 0xff, sizeof(ones));
 	memcpy(im.b, cpu->fx, FXI_SIZE);
-	put32(im.b + FXI_MXCSR, MXCSR_MASKS);
+	put32(im.b + FXI_MXCSR, mxcsr_get());
 	thunk(NULL, zero, im.b);
 	thunk(NULL, ones, im.b);
 	fpu_write_masked(cpu, op, uop_ea(cpu, op), zero, ones, 8);
