@@ -8,6 +8,7 @@
  *	00007000  | zero page (boot_params)	|
  *	00008000  | boot stack, grows down	|
  *	00009000  | PML4, PDPT, 4 PDs		| first 4 GiB, identity
+ *	0000f000  | seed of the guest's random numbers
  *	00010000  | MP wake-up mailbox		| reserved, soft with > 1 CPU
  *	00020000  | command line		|
  *	0009fc00  +-----------------------------+ RAM ends
@@ -38,6 +39,7 @@
 #define LAYOUT_PML4	  0x9000ull
 #define LAYOUT_PDPT	  0xa000ull
 #define LAYOUT_PD	  0xb000ull /* 4 pages */
+#define LAYOUT_SEED	  0xf000ull
 #define LAYOUT_MAILBOX	  0x10000ull
 #define LAYOUT_CMDLINE	  0x20000ull
 #define LAYOUT_LOWMEM_END 0x9fc00ull

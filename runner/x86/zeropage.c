@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "runner/base/err.h"
 #include "runner/vmm/gmem.h"
@@ -14,6 +15,8 @@
 /* ACPI 6.5, table 15.4 */
 #define E820_RAM      1
 #define E820_RESERVED 2
+
+#define SEED_SIZE 32 /* 256 bits: all that the kernel's pool can hold */
 
 static_assert(sizeof(struct boot_params) == 4096, "ABI: one page");
 static_assert(offsetof(struct boot_params, acpi_rsdp_addr) == 0x70, "ABI");
@@ -42,11 +45,31 @@ static void e820_fill(struct boot_params *bp, const struct gmem *gm)
 			 E820_RAM);
 }
 
+/*
+ * Entropy before any driver runs: Documentation/arch/x86/boot.rst, setup_data
+ * and SETUP_RNG_SEED. The kernel takes it in and wipes it.
+ */
+static int seed_write(const struct gmem *gm, struct boot_params *bp,
+		      struct err *err)
+{
+	struct {
+		struct setup_data head;
+		uint8_t data[SEED_SIZE];
+	} seed = { .head = { .type = SETUP_RNG_SEED, .len = SEED_SIZE } };
+	ssize_t n = getrandom(seed.data, sizeof(seed.data), 0);
+
+	if (n != SEED_SIZE)
+		return err_set(err, n < 0 ? -errno : -EIO, "random seed");
+	bp->hdr.setup_data = LAYOUT_SEED;
+	return gmem_write(gm, LAYOUT_SEED, &seed, sizeof(seed));
+}
+
 int zeropage_write(const struct gmem *gm, const struct zeropage_params *p,
 		   struct err *err)
 {
 	struct boot_params bp = { .hdr = p->kernel->hdr };
 	size_t len = strlen(p->cmdline);
+	int r;
 
 	if (len > p->kernel->cmdline_max)
 		return err_say(err, -E2BIG,
@@ -61,5 +84,8 @@ int zeropage_write(const struct gmem *gm, const struct zeropage_params *p,
 	bp.hdr.ramdisk_size = (uint32_t)p->initrd->size;
 	bp.acpi_rsdp_addr = p->rsdp;
 	e820_fill(&bp, gm);
+	r = seed_write(gm, &bp, err);
+	if (r)
+		return r;
 	return gmem_write(gm, LAYOUT_ZEROPAGE, &bp, sizeof(bp));
 }

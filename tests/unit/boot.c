@@ -309,6 +309,27 @@ Test(boot, zero_page_tells_memory_initrd_and_command_line)
 	cr_expect_eq(zeropage_write(&gm, &p, NULL), -E2BIG);
 }
 
+Test(boot, seeds_the_kernel_with_fresh_randomness)
+{
+	struct boot_kernel k = { .cmdline_max = 16 };
+	struct boot_initrd rd = { 0 };
+	struct zeropage_params p = { .kernel = &k, .initrd = &rd,
+				     .cmdline = "" };
+	struct { struct setup_data head; uint8_t data[32]; } a, b;
+	struct boot_params bp;
+
+	cr_assert_eq(zeropage_write(&gm, &p, NULL), 0);
+	gmem_read(&gm, LAYOUT_ZEROPAGE, &bp, sizeof(bp));
+	cr_assert_eq(bp.hdr.setup_data, LAYOUT_SEED);
+	gmem_read(&gm, LAYOUT_SEED, &a, sizeof(a));
+	cr_expect_eq(a.head.next, 0);
+	cr_expect_eq(a.head.type, SETUP_RNG_SEED);
+	cr_expect_eq(a.head.len, 32);
+	cr_assert_eq(zeropage_write(&gm, &p, NULL), 0);
+	gmem_read(&gm, LAYOUT_SEED, &b, sizeof(b));
+	cr_expect_neq(memcmp(a.data, b.data, 32), 0);
+}
+
 Test(boot, memory_above_the_hole_is_an_entry_of_its_own)
 {
 	struct boot_kernel k = { .cmdline_max = 2047 };
