@@ -146,8 +146,8 @@ static void alignment(void)
 	__asm__ volatile("jmp 1f\n"
 			 "a_odd: mov -7(%rsp), %eax; int3\n"
 			 "a_end:\n1:");
-	if (cpu_is_tcg() || cpu_is_soft() || cpu_is_limited()) {
-		skip("#AC", "neither TCG, soft nor a limited KVM checks it");
+	if (cpu_is_tcg() || cpu_is_limited()) {
+		skip("#AC", "neither TCG nor a limited KVM checks alignment");
 		return;
 	}
 	write_cr0(read_cr0() | 1ull << 18); /* AM */

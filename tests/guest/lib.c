@@ -127,11 +127,6 @@ int cpu_is_tcg(void)
 	return 1; /* whoever else runs payloads is QEMU */
 }
 
-int cpu_is_soft(void)
-{
-	return have_testdev() && (inl(TD_FLAGS) & TD_FLAG_SOFT);
-}
-
 /* --- memory ------------------------------------------------------------ */
 
 void *memset(void *p, int c, size_t n)

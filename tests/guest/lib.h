@@ -35,8 +35,6 @@ int have_testdev(void);
 int cpu_is_limited(void);
 /* QEMU's TCG, by itself or below a KVM. */
 int cpu_is_tcg(void);
-/* mayfly's own engine: for what it leaves out by design. */
-int cpu_is_soft(void);
 
 int main(void);
 

@@ -17,7 +17,6 @@
 #define TD_FLAGS       0xf8
 #define TD_FLAG_LIMITED 1u /* the probe refuses this KVM */
 #define TD_FLAG_TCG	2u /* KVM inside QEMU: the CPU beneath is TCG */
-#define TD_FLAG_SOFT	4u /* our own engine */
 
 /* Interrupts: writes of 4 bytes. LINE: GSI | level << 8. PULSE: GSI.
  * LATER: GSI | microseconds << 8, a pulse from another thread. */
