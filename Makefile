@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# mayfly: one Makefile, explicit source lists, everything below $(B).
-# V=1 shows commands, WERROR=1 makes warnings errors, SAN=address,undefined
-# (or thread) builds with sanitizers: give it a B of its own.
+# mayfly: one Makefile, explicit source lists, everything below $(B). `make
+# help` lists the targets. V=1 shows commands, WERROR=1 makes warnings errors,
+# SAN=address,undefined (or thread) builds with sanitizers: give it a B of its
+# own. Nothing is asked of the host while this is read, so that `make deps`
+# can bring what is missing.
 
 B       ?= build
 ifeq ($(filter environment command,$(firstword $(origin CC))),)
@@ -12,7 +14,9 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1.0
 SAN     ?=
-MAKEFLAGS += -rR --no-print-directory
+WERROR  ?= $(CI)
+# L: files in $(B)/guest are links into the cache, and as new as the link.
+MAKEFLAGS += -rRL --no-print-directory
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wvla -Wformat=2 -Wimplicit-fallthrough -Wno-format-nonliteral \
@@ -35,8 +39,43 @@ Q := @
 say = @printf '  %-7s %s\n'
 endif
 
-.PHONY: all
-all:
+# --- what to type ------------------------------------------------------
+# run and check start from nothing: they fetch packages first, and only then
+# let a second make look at what there is to build.
+
+GUEST_FILES := vmlinux agent.cpio base.img scratch.img
+PRODUCT := $(B)/mayfly $(B)/mayfly-vmm $(GUEST_FILES:%=$(B)/guest/%)
+# The kernel's build shows its progress on one line: it comes last, alone.
+SMALL := $(filter-out %/vmlinux,$(PRODUCT))
+# For a make below this one: all CPUs, unless who called has said how many.
+SUB = $(if $(V),,-s) \
+	$(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+
+.PHONY: all help deps run check check-programs san-programs clean
+#: all            build everything, install no package (the default)
+all: $(PRODUCT)
+
+help:
+	$(Q)sed -n 's/^#: /  /p' Makefile
+
+#: deps           install the Debian packages that are missing
+deps:
+	$(Q)tools/deps.sh build check
+
+#: run            packages, build, and a demonstration in a microVM
+run:
+	$(Q)MAKE='$(MAKE) $(SUB)' tools/run.sh $(B) $(SMALL)
+
+#: check          packages, build, and every test; ends with the counts
+check:
+	$(Q)tools/deps.sh build check
+	$(Q)$(MAKE) $(SUB) $(SMALL) check-programs san-programs
+	$(Q)$(MAKE) $(SUB) $(PRODUCT)
+	$(Q)$(CHECK) $(B) tree unit guest san system kvmhost readme
+
+#: clean          remove what was built here; the cache stays
+clean:
+	$(Q)rm -rf $(B) compile_commands.json
 
 # --- libraries ---------------------------------------------------------
 # base: nothing below it. vmm, x86, dev, virtio, disk, engine: what
@@ -133,11 +172,11 @@ $(B)/mayfly: $(B)/obj/runner/main.o \
 # The order below lib/mayfly is that of $(B): runner/artifact.c. Images are
 # sparse, and stay so.
 
-GUEST_FILES := vmlinux agent.cpio base.img scratch.img
 LIBDIR = $(DESTDIR)$(PREFIX)/lib/mayfly
 
 .PHONY: install uninstall
-install: $(B)/mayfly $(B)/mayfly-vmm $(GUEST_FILES:%=$(B)/guest/%)
+#: install        to PREFIX (/usr/local), below DESTDIR
+install: $(PRODUCT)
 	$(say) INSTALL $(DESTDIR)$(PREFIX)
 	$(Q)install -d $(DESTDIR)$(PREFIX)/bin $(LIBDIR)/guest
 	$(Q)install -m 755 $(B)/mayfly $(DESTDIR)$(PREFIX)/bin/mayfly
@@ -146,6 +185,7 @@ install: $(B)/mayfly $(B)/mayfly-vmm $(GUEST_FILES:%=$(B)/guest/%)
 		cp -L --sparse=always $(B)/guest/$$f $(LIBDIR)/guest/ && \
 		chmod 644 $(LIBDIR)/guest/$$f || exit 1; done
 
+#: uninstall      what install has put there
 uninstall:
 	$(say) REMOVE $(DESTDIR)$(PREFIX)
 	$(Q)rm -f $(DESTDIR)$(PREFIX)/bin/mayfly
@@ -185,8 +225,10 @@ $(B)/guest/base.img $(B)/guest/scratch.img: $(B)/guest/%.img: \
 	$(say) IMG $@
 	$(Q)rootfs/base/build.sh $* $@
 
-.PHONY: guest
-guest: $(addprefix $(B)/guest/,agent.cpio base.img scratch.img)
+$(B)/guest/vmlinux: kernel-config/build.sh $(addprefix kernel-config/,\
+		base.config x86_64.config)
+	$(say) KERNEL $@
+	$(Q)kernel-config/build.sh $@
 
 # --- unit tests --------------------------------------------------------
 # tests/unit/NAME.c is one Criterion program; NAME_LIBS says what it links.
@@ -283,24 +325,83 @@ $(B)/tests/guest-run: $(GUEST_RUN_OBJ) \
 		$(GUEST_RUN_OBJ) -Wl,--start-group $(filter %.a,$^) \
 		-Wl,--end-group -lpthread -lm
 
-.PHONY: payloads check-guest
-payloads: $(GUEST_BIN)
-GUEST_ENGINES ?= soft kvm qemu
-check-guest: $(B)/tests/guest-run $(GUEST_BIN)
-	$(Q)for e in $(GUEST_ENGINES); do \
-		$(B)/tests/guest-run $$e $(GUEST_BIN) || exit 1; done
+ENGINES ?= soft kvm qemu
 
 # --- real KVM ----------------------------------------------------------
 # The payloads and the system tests on the kvm engine, inside a machine with
 # emulated SVM: tests/kvmhost. `make check` takes the smoke part.
 
-KVMHOST_NEEDS := $(B)/mayfly $(B)/mayfly-vmm $(B)/tests/guest-run \
-	$(GUEST_BIN) $(GUEST_FILES:%=$(B)/guest/%)
+KVMHOST_NEEDS := $(PRODUCT) $(B)/tests/guest-run $(GUEST_BIN)
 
 .PHONY: check-kvm check-kvm-smoke
+#: check-kvm      all system tests on real KVM, in an emulated-SVM machine
 check-kvm: $(KVMHOST_NEEDS)
 	$(Q)tests/kvmhost/run.sh $(B) all
+#: check-kvm-smoke  a few of them, as `check` runs them
 check-kvm-smoke: $(KVMHOST_NEEDS)
-	$(Q)tests/kvmhost/run.sh $(B) smoke
+	$(Q)$(CHECK) $(B) kvmhost
+
+# --- running tests -----------------------------------------------------
+# tests/check.sh runs suites and counts. asan, ubsan and tsan are builds of
+# their own, of unit tests and payloads; `check` has the first two in one.
+
+CHECK = UNIT='$(UNIT)' GUEST='$(GUEST)' ENGINES='$(ENGINES)' tests/check.sh
+CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN)
+
+check-programs: $(CHECK_PROGRAMS)
+san-programs:
+	$(Q)$(MAKE) $(if $(V),,-s) B=$(B)/san SAN=address,undefined check-programs
+
+.PHONY: check-tree check-unit check-guest check-system check-readme
+#: check-tree     includes, lengths and licence lines of the sources
+check-tree:
+	$(Q)$(CHECK) $(B) tree
+#: check-unit     unit tests, the CPU compared with the host's among them
+check-unit: $(UNIT:%=$(B)/tests/unit/%)
+	$(Q)$(CHECK) $(B) unit
+#: check-guest    bare-metal payloads on ENGINES (soft kvm qemu)
+check-guest: $(B)/tests/guest-run $(GUEST_BIN)
+	$(Q)$(CHECK) $(B) guest
+#: check-system   what a user gets, in real microVMs
+check-system: $(PRODUCT)
+	$(Q)$(CHECK) $(B) system
+#: check-readme   the README's examples print what it says
+check-readme: $(PRODUCT)
+	$(Q)$(CHECK) $(B) readme
+
+.PHONY: asan ubsan tsan
+#: asan ubsan tsan  unit tests and payloads, under a sanitizer
+asan: SAN_KIND = address
+ubsan: SAN_KIND = undefined
+tsan: SAN_KIND = thread
+asan ubsan tsan: ENGINES = soft
+asan ubsan tsan:
+	$(Q)$(MAKE) $(SUB) B=$(B)/$@ SAN=$(SAN_KIND) check-programs
+	$(Q)$(CHECK) $(B)/$@ unit guest
+
+# --- reading the source ------------------------------------------------
+
+C_FILES = $(shell find runner jail net rootfs tests -name '*.[ch]' 2>/dev/null)
+
+.PHONY: tidy cppcheck format-check lint-deps
+lint-deps:
+	$(Q)tools/deps.sh lint
+#: tidy           clang-tidy
+tidy: lint-deps compile_commands.json
+	$(Q)printf '%s\n' $(filter %.c,$(C_FILES)) | \
+		xargs -n 4 -P $$(nproc) clang-tidy --quiet -p .
+#: cppcheck       cppcheck
+cppcheck: lint-deps compile_commands.json
+	$(Q)cppcheck --project=compile_commands.json --quiet --inline-suppr \
+		--enable=warning,performance,portability --error-exitcode=1
+#: format-check   what check-tree says; .clang-format is a starting point
+format-check: check-tree
+
+#: compile_commands.json  for editors and the two above
+compile_commands.json: Makefile
+	$(say) GEN $@
+	$(Q)$(MAKE) -nB V=1 $(B)/mayfly $(B)/mayfly-vmm \
+		$(B)/guest/mayfly-agent check-programs | \
+		tools/compile-commands.sh >$@
 
 -include $(shell find $(B)/obj $(B)/guest/obj $(B)/payload/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,153 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# check.sh BUILD SUITE...: run suites of tests, with a line for each that has
+# its counts and seconds. The output of one that failed follows in full, as
+# does the reason of each skip. The last line sums up:
+#
+#	N passed, N failed, N skipped
+#
+# SUITE: tree, unit, guest, system, kvmhost, readme; san stands for unit and
+# guest of the sanitized build in BUILD/san. UNIT and GUEST list the programs
+# of these two, ENGINES the engines for payloads. With MAYFLY_MUST_RUN=1 a
+# test that is skipped has failed, unless this host cannot run it.
+set -eu
+export LC_ALL=C
+
+build=$1
+shift
+here=$(cd "$(dirname "$0")" && pwd)
+log=$(mktemp "${TMPDIR:-/tmp}/mayfly-check.XXXXXX")
+trap 'rm -f "$log"' EXIT
+trap 'exit 130' INT TERM HUP
+passed=0 failed=0 skipped=0
+
+now() {
+	date +%s%N
+}
+
+# "PASSED FAILED SKIPPED" of the log. TAP, and the lines of guest-run.
+count() {
+	awk '
+	/^ok +[a-z0-9_]+ on [a-z]+: / { pass += $5; skip += $7; next }
+	/^FAIL +[a-z0-9_]+ on [a-z]+: / {
+		fail += $5 ? $5 : 1; pass += $7; next
+	}
+	/^ok .*# [Ss][Kk][Ii][Pp]/ { skip++; next }
+	/^ok / { pass++ }
+	/^not ok / { fail++ }
+	END { print pass + 0, fail + 0, skip + 0 }' "$log"
+}
+
+# The reasons of skips, one a line.
+reasons() {
+	sed -n 's/^ok .*# [Ss][Kk][Ii][Pp][: ]*//p; s/^ *SKIP [0-9]* //p' \
+		"$log" | sort | uniq -c | sed 's/^ *1 //; s/^ *\([0-9]*\) /\1x /'
+}
+
+# How many of these skips are for want of something that the host could have.
+# Payloads skip what they find an engine, or this KVM, cannot do.
+unexcused() {
+	sed -n 's/^ok .*# [Ss][Kk][Ii][Pp][: ]*//p' "$log" |
+	if [ -w /dev/kvm ]; then cat; else grep -v /dev/kvm || :; fi | wc -l
+}
+
+# suite NAME SECONDS COMMAND...: run it under a deadline and tell.
+suite() {
+	name=$1 limit=$2
+	shift 2
+	start=$(now)
+	rc=0
+	timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null || rc=$?
+	ms=$((($(now) - start) / 1000000))
+	set -- $(count)
+	p=$1 f=$2 s=$3 why=
+	if [ "$rc" = 124 ] || [ "$rc" = 137 ]; then
+		why="no end after $limit s"
+	elif [ "$rc" != 0 ] && [ "$f" = 0 ]; then
+		why="exit code $rc"
+	elif [ $((p + f + s)) = 0 ]; then
+		why='it ran no test'
+	elif [ -n "${MAYFLY_MUST_RUN:-}" ] && [ "$(unexcused)" != 0 ]; then
+		why="skipped, though MAYFLY_MUST_RUN is set"
+		s=$((s - $(unexcused))) f=$((f + $(unexcused) - 1))
+	fi
+	[ -z "$why" ] || f=$((f + 1))
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	printf '%-6s %-24s %6d passed' "$([ $f = 0 ] && echo ok || echo FAIL)" \
+		"$name" "$p"
+	[ "$f" = 0 ] && printf '%12s' '' || printf ' %4d failed' "$f"
+	[ "$s" = 0 ] && printf '%13s' '' || printf ' %4d skipped' "$s"
+	printf ' %4d.%d s\n' $((ms / 1000)) $((ms % 1000 / 100))
+	reasons | sed 's/^/         skip: /'
+	if [ "$f" != 0 ]; then
+		[ -z "$why" ] || echo "         $name: $why"
+		sed 's/^/  | /' "$log"
+	fi
+}
+
+# A suite that this host cannot run: one skip.
+cannot() {
+	suite "$1" 10 echo "ok 1 - $1 # SKIP $2"
+}
+
+# $1: in front of names, $2: a build directory.
+units() {
+	for t in $UNIT; do
+		suite "$1$t" 300 "$2/tests/unit/$t" --tap
+	done
+}
+
+payloads() {
+	for e in $ENGINES; do
+		if [ "$e" = kvm ] && ! [ -w /dev/kvm ]; then
+			cannot "$1$e" 'no /dev/kvm that opens'
+			continue
+		fi
+		set -- "$1" "$2"
+		for g in $GUEST; do
+			set -- "$@" "$2/payload/$g"
+		done
+		prefix=$1 dir=$2
+		shift 2
+		suite "$prefix$e" 300 "$dir/tests/guest-run" "$e" "$@"
+		set -- "$prefix" "$dir"
+	done
+}
+
+# The engines that `mayfly run` takes on this host.
+system() {
+	suite system/soft 900 "$here/system/core.sh" "$build/mayfly" soft
+	if "$build/mayfly" doctor | grep -q '^ok .*engine auto .*kvm'; then
+		suite system/kvm 900 "$here/system/core.sh" "$build/mayfly" kvm
+	fi
+}
+
+kvmhost() {
+	if ! "$here/kvmhost/kernel.sh" >"$log" 2>&1; then
+		cannot kvmhost/smoke "$(tail -n 1 "$log")"
+		return
+	fi
+	suite kvmhost/smoke 600 "$here/kvmhost/run.sh" "$build" smoke
+}
+
+san() {
+	units san/ "$build/san"
+	ENGINES=soft payloads san/guest/ "$build/san"
+}
+
+for what in "$@"; do
+	case $what in
+	tree) suite tree 60 "$here/../tools/tree.sh" ;;
+	unit) units unit/ "$build" ;;
+	guest) payloads guest/ "$build" ;;
+	system) system ;;
+	kvmhost) kvmhost ;;
+	readme) suite readme 120 "$here/readme.sh" "$build" ;;
+	san) san ;;
+	*) echo "check.sh: no suite is called $what" >&2; exit 2 ;;
+	esac
+done
+echo "$passed passed, $failed failed, $skipped skipped" |
+	tee "$build/check.summary"
+[ "$failed" = 0 ]

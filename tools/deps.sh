@@ -1,0 +1,103 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# deps.sh SET...: install the Debian packages of these sets that are missing,
+# naming each. Sets: build (also what the guest is made of), check, lint.
+# With nothing missing it is silent and takes a few hundredths of a second.
+set -eu
+export LC_ALL=C
+
+# A compiler for the host and one for the guest's agent; the launcher's
+# libraries; the tools of the two disk images; the guest kernel's source and
+# what its build runs.
+build='gcc libc6-dev make musl-tools libcap-dev libjansson-dev
+	busybox-static erofs-utils e2fsprogs
+	linux-source-6.12 flex bison bc libelf-dev xz-utils'
+# The test framework, the decoder's oracle, and the machine with real KVM.
+check='libcriterion-dev libzydis-dev qemu-system-x86 cpio'
+lint='clang-format clang-tidy cppcheck'
+
+die() {
+	echo "mayfly: $*" >&2
+	exit 1
+}
+
+wanted=
+for set in "$@"; do
+	case $set in
+	build) wanted="$wanted $build" ;;
+	check) wanted="$wanted $check" ;;
+	lint) wanted="$wanted $lint" ;;
+	*) die "deps.sh: no set of packages is called $set" ;;
+	esac
+done
+wanted=$(echo $wanted)
+
+command -v apt-get >/dev/null && command -v dpkg-query >/dev/null ||
+	die "no apt here: install these or their like, then run make: $wanted"
+
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $wanted \
+	2>/dev/null | sed -n 's/^installed //p') || :
+missing=
+for p in $wanted; do
+	case "
+$installed
+" in
+	*"
+$p
+"*) ;;
+	*) missing="$missing $p" ;;
+	esac
+done
+missing=$(echo $missing)
+[ -n "$missing" ] || exit 0
+
+# No terminal, no password: sudo must not wait for one.
+as_root=
+if [ "$(id -u)" != 0 ]; then
+	command -v sudo >/dev/null ||
+		die "packages are missing, and this is neither root nor is there sudo; as root: apt-get install $missing"
+	as_root=sudo
+	[ -t 0 ] || as_root='sudo -n'
+	$as_root true ||
+		die "packages are missing, and sudo does not let us; as root: apt-get install $missing"
+fi
+
+log=$(mktemp "${TMPDIR:-/tmp}/mayfly-deps.XXXXXX")
+trap 'rm -f "$log"' EXIT
+trap 'exit 130' INT TERM HUP
+
+# apt's own words go to the log. What is seen is a line for each package that
+# was asked for and, on a terminal, one that says what apt does just now.
+transient() {
+	[ ! -t 2 ] || printf '\r\033[K%.79s' "$1" >&2
+}
+show() {
+	while IFS= read -r line; do
+		printf '%s\n' "$line" >>"$log"
+		case $line in
+		'Setting up '*)
+			p=${line#Setting up } p=${p%% *} p=${p%%:*}
+			case " $missing " in
+			*" $p "*) transient ''; printf '  %-7s %s\n' APT "$p" ;;
+			*) transient "  APT     ($p)" ;;
+			esac ;;
+		Get:*) transient "  GET     ${line#Get:* * }" ;;
+		esac
+	done
+	transient ''
+}
+apt() {
+	if { $as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get -y -o DPkg::Lock::Timeout=300 "$@" </dev/null 2>&1 ||
+		echo 'apt-get: failed'; } | show &&
+		[ "$(tail -n 1 "$log")" != 'apt-get: failed' ]; then
+		return
+	fi
+	cat "$log" >&2
+	die "apt-get $1 failed, see above; as root: apt-get update && apt-get install $missing"
+}
+
+echo "mayfly: installing $(echo $missing | wc -w) packages, with what they need: $missing"
+apt update
+apt install --no-install-recommends $missing
