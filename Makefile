@@ -97,7 +97,7 @@ ENGINE_SRC := $(addprefix runner/engine/,engine.c kvm.c kvm_state.c probe.c \
 
 SOFT_SRC := $(addprefix runner/engine/soft/,soft.c loop.c mmu.c block.c emit.c \
 	alu.c shift.c bits.c muldiv.c move.c stack.c branch.c string.c \
-	decode.c decode_table.c decode_table_0f.c \
+	decode.c decode_operand.c decode_table.c decode_table_0f.c \
 	sys.c operand.c msr.c ctrl.c seg.c flags.c far.c pio.c except.c \
 	lapic.c ioapic.c \
 	simd.c x87.c native.c)
@@ -403,5 +403,58 @@ compile_commands.json: Makefile
 	$(Q)$(MAKE) -nB V=1 $(B)/mayfly $(B)/mayfly-vmm \
 		$(B)/guest/mayfly-agent check-programs | \
 		tools/compile-commands.sh >$@
+
+# --- bench -------------------------------------------------------------
+# Comparisons with QEMU in one run: tests/bench/bench.py. BENCH names sections
+# (all of them without), BENCH_N how many pairs each takes.
+
+BENCH_DIR := $(B)/bench
+BENCH_TOOLS := $(addprefix $(BENCH_DIR)/,race launch speed out init.cpio \
+	speed.img)
+
+$(BENCH_DIR)/race: tests/bench/race.c
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STD) -O2 $(WARN) -static -o $@ $<
+
+$(BENCH_DIR)/launch: $(B)/obj/tests/bench/launch.o \
+		$(foreach l,$(MAYFLY_LIBS),$(B)/lib$(l).a)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) -static-pie $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) \
+		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(MAYFLY_LD)
+
+$(BENCH_DIR)/speed: tests/bench/speed.c
+	$(say) MUSL $@
+	@mkdir -p $(@D)
+	$(Q)$(MUSLCC) -std=c11 -D_GNU_SOURCE -O2 $(WARN) -static -s -o $@ $<
+
+$(BENCH_DIR)/out: tests/bench/out.S tests/guest/payload.lds
+	$(say) GUESTLD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) -static -no-pie -nostdlib -Wl,--build-id=none \
+		-Wl,-z,max-page-size=4096 -Wl,-z,noexecstack \
+		-Wl,--no-warn-rwx-segments -T tests/guest/payload.lds -o $@ $<
+
+$(BENCH_DIR)/init: $(B)/guest/obj/tests/bench/init.o \
+		$(filter-out %/main.o,$(AGENT_OBJ))
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(MUSLCC) $(AGENT_LDFLAGS) -o $@ $^
+
+$(BENCH_DIR)/init.cpio: $(BENCH_DIR)/init $(B)/mkinitramfs
+	$(say) CPIO $@
+	$(Q)$(B)/mkinitramfs $< $@
+
+$(BENCH_DIR)/speed.img: $(BENCH_DIR)/speed
+	$(say) IMG $@
+	$(Q)rm -rf $@ $@.root && \
+		mkdir -p $(addprefix $@.root/,bin dev etc proc root sys tmp) && \
+		cp $< $@.root/bin/ && \
+		mkfs.erofs --quiet --all-root -T0 $@ $@.root && rm -r $@.root
+
+.PHONY: bench
+bench: $(KVMHOST_NEEDS) $(BENCH_TOOLS)
+	$(Q)tests/bench/bench.py --build $(B) $(BENCH_N:%=--pairs %) $(BENCH)
 
 -include $(shell find $(B)/obj $(B)/guest/obj $(B)/payload/obj -name '*.d' 2>/dev/null)

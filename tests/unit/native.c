@@ -348,6 +348,37 @@ Test(native, x87_pointers_are_the_guests)
 	cr_expect_eq(fip, 0);
 }
 
+Test(native, fxsave_outside_64_bit_mode_leaves_xmm8_alone)
+{
+	static struct bench t;
+	static struct state s;
+	unsigned at = 0x100 + 160 + 16 * 8;
+
+	start(&t);
+	t.cpu->code64 = 0;
+	quiet_state(&s);
+	memset(s.fx + 160, 0x11, 256);
+	memset(s.data + 0x100, 0x22, 512);
+	cr_expect_eq(run_bytes(&t, "\x0f\xae\x07", &s), -1); /* fxsave */
+	cr_expect_eq(s.data[at - 1], 0x11);
+	cr_expect_eq(s.data[at], 0x22);
+	cr_expect_eq(run_bytes(&t, "\x0f\xae\x0f", &s), -1); /* fxrstor */
+	cr_expect_eq(s.fx[160 + 16 * 8], 0x11);
+}
+
+Test(native, reserved_mxcsr_bits_are_gp)
+{
+	static struct bench t;
+	static struct state s;
+
+	start(&t);
+	quiet_state(&s);
+	s.data[0x102] = 1;
+	cr_expect_eq(run_bytes(&t, "\x0f\xae\x17", &s), EXC_GP); /* ldmxcsr */
+	s.data[0x100 + 26] = 1;
+	cr_expect_eq(run_bytes(&t, "\x0f\xae\x0f", &s), EXC_GP); /* fxrstor */
+}
+
 Test(native, thunks_are_shared_and_forgotten)
 {
 	struct native *n = native_new();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * decode_table: the shape of the opcode tables, read by decode.c alone.
+ * decode_table: the shape of the opcode tables, and what else the files of
+ * the decoder share. Nobody else includes this.
  *
  * A form says what one opcode does: the operation, and up to three operands
  * in the notation of SDM 2D appendix A (addressing method, then size: Eb, Gv,
@@ -197,5 +198,45 @@ extern const struct form form_map0[256];
 extern const struct form form_0f[256];
 extern const struct form form_0f38[256];
 extern const struct form form_0f3a[256];
+
+/* --- between decode.c and decode_operand.c ------------------------------ */
+
+#define REX_W 8
+#define REX_R 4
+#define REX_X 2
+#define REX_B 1
+
+/* Bytes not yet taken. Past the end, zeros are read and `ended` is set: the
+ * result is thrown away then. */
+struct cursor {
+	const uint8_t *p;
+	uint8_t pos, end, ended;
+	enum decode_mode mode;
+};
+
+/* The next @n bytes, little-endian. */
+uint64_t decode_take(struct cursor *c, unsigned n);
+
+/* The bytes of the memory operand that ModRM announces. */
+void decode_memory(struct insn *in, struct cursor *c);
+/* No segment prefix: @sreg it is. */
+void decode_default_seg(struct insn *in, unsigned sreg);
+/* Every operand of the form; -1 where one makes the insn undefined. */
+int decode_operands(struct insn *in, const struct form *f, struct cursor *c);
+
+static inline unsigned modrm_mod(const struct insn *in)
+{
+	return in->modrm >> 6;
+}
+
+static inline unsigned modrm_reg(const struct insn *in)
+{
+	return in->modrm >> 3 & 7;
+}
+
+static inline unsigned modrm_rm(const struct insn *in)
+{
+	return in->modrm & 7;
+}
 
 #endif

@@ -8,7 +8,9 @@
  */
 #include "runner/engine/soft/native.h"
 
+#include <assert.h>
 #include <cpuid.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -47,10 +49,16 @@ static int arena_fd(void)
 
 struct native *native_new(void)
 {
-	_cleanup_fd_ int fd = arena_fd();
+	_cleanup_fd_ int fd = -1;
 	struct native *n;
 	void *rw, *rx;
 
+	/* The newest of what the decoder lets through. */
+	if (!__builtin_cpu_supports("sse4.2")) {
+		errno = ENOTSUP;
+		return NULL;
+	}
+	fd = arena_fd();
 	if (fd < 0 || ftruncate(fd, ARENA_SIZE))
 		return NULL;
 	n = calloc(1, sizeof(*n));
@@ -104,6 +112,7 @@ struct code {
 
 static void put(struct code *c, const void *bytes, unsigned n)
 {
+	assert(n <= THUNK_MAX - c->n);
 	memcpy(c->b + c->n, bytes, n);
 	c->n += n;
 }

@@ -45,7 +45,8 @@ struct native;
  */
 typedef void (*native_fn)(void *rm, void *reg, void *arg);
 
-/* NULL when the host gives no executable memory. */
+/* NULL with errno: ENOTSUP where the host lacks SSE4.2, else whatever refused
+ * the executable memory. */
 struct native *native_new(void);
 void native_free(struct native *n); /* takes NULL */
 
