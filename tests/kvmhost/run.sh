@@ -7,6 +7,7 @@
 # the build directory; a COMMAND is run in /work there, by busybox sh.
 #
 # KVMHOST_LIMIT: seconds before all is stopped (900).
+# KVMHOST_EXTRA: a directory whose contents are put into /work there.
 set -eu
 umask 022
 export LC_ALL=C
@@ -58,6 +59,7 @@ stage() {
 	find "$build/payload" -maxdepth 1 -type f -exec \
 		cp {} "$work/stage/payload/" \;
 	cp -r "$here/../system" "$work/stage/system"
+	[ -z "${KVMHOST_EXTRA:-}" ] || cp -R "$KVMHOST_EXTRA/." "$work/stage/"
 }
 
 pack() {
@@ -78,7 +80,7 @@ rm -rf "$work/stage" "$work/root"
 timeout -k 5 "$limit" qemu-system-x86_64 -M q35 -accel tcg,thread=multi \
 	-cpu max,+svm,+npt -smp 2 -m 2048 -nodefaults -no-user-config \
 	-display none -no-reboot -kernel "$kernel/vmlinuz" \
-	-initrd "$work/cpio" -append 'console=ttyS0 quiet panic=-1' \
+	-initrd "$work/cpio" -append 'console=ttyS0 loglevel=1 panic=-1' \
 	-chardev "file,id=serial,path=$work/log" -serial chardev:serial \
 	</dev/null &
 qemu=$!
