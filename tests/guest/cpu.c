@@ -21,7 +21,7 @@ static void identification(void)
 	check_eq(l1.b >> 24, 0, "initial APIC id 0");
 	check(e0.a >= 0x80000008, "extended leaves up to 8 at least");
 	check((e1.d >> 29 & 1) && (e1.d >> 11 & 1), "long mode and syscall");
-	check((cpuid(0x80000008, 0).a & 0xff) >= 36, "36 address bits at least");
+	check((cpuid(0x80000008, 0).a & 0xff) >= 36, "36 address bits");
 	/* SDM 2A CPUID: past the last, Intel's last basic leaf; AMD's zeros. */
 	check((past.a == basic.a && past.b == basic.b) ||
 	      (!past.a && !past.b && !past.c && !past.d),

@@ -87,7 +87,7 @@ static void copies(void)
 	r = run_movsb(0, src, dst, 0);
 	check(r.si == pa_of(src) && dst[0] == 0xee, "a count of 0");
 	r = run_movsb_one(7, src, dst, 0);
-	check(r.cx == 7 && r.si == pa_of(src + 1), "without REP: one, RCX kept");
+	check(r.cx == 7 && r.si == pa_of(src + 1), "without REP: one alone");
 }
 
 static void overlaps(void)

@@ -24,13 +24,13 @@ trap 'exit 130' INT TERM HUP
 
 # Slower than a real host by one order: fewer repetitions, more patience.
 system='RUNS=3 MEGABYTES=50 LIMIT=120 sh system/core.sh bin/mayfly kvm'
-smoke='streams_are_separate_and_the_exit_code_is_the_commands
-	uname_is_the_guests memory_follows_m
-	killed_command_is_128_and_the_signal'
+smoke='streams_are_separate_and_the_exit_code_is_the_commands'
+smoke="$smoke uname_is_the_guests memory_follows_m"
+smoke="$smoke killed_command_is_128_and_the_signal"
 
 case $what in
 smoke)	tests="set -e; bin/guest-run -p kvm payload/*
-		$system $(echo $smoke)" ;;
+		$system $smoke" ;;
 all)	tests="set -e; bin/guest-run -p kvm payload/*
 		$system" ;;
 *)	tests=$what ;;
@@ -93,5 +93,8 @@ tail -n +1 -f --pid="$qemu" "$work/log" | tr -d '\r' |
 		/^Booting from/d'
 wait "$qemu" && rc=0 || rc=$?
 qemu=
-[ "$rc" = 0 ] || { echo "kvmhost: QEMU ended with $rc (limit $limit s)"; exit 1; }
+if [ "$rc" != 0 ]; then
+	echo "kvmhost: QEMU ended with $rc (limit $limit s)"
+	exit 1
+fi
 tr -d '\r' <"$work/log" | grep -qx 'kvmhost: exit 0'
