@@ -10,21 +10,6 @@
 #include "runner/engine/engine.h"
 #include "runner/engine/soft/decode_table.h"
 
-uint64_t decode_take(struct cursor *c, unsigned n)
-{
-	uint64_t v = 0;
-	unsigned i;
-
-	if (n > (unsigned)(c->end - c->pos)) {
-		c->ended = 1;
-		return 0;
-	}
-	for (i = 0; i < n; i++)
-		v |= (uint64_t)c->p[c->pos + i] << (8 * i);
-	c->pos = (uint8_t)(c->pos + n);
-	return v;
-}
-
 static void segment_prefix(struct insn *in, const struct cursor *c,
 			   unsigned sreg)
 {
@@ -77,20 +62,31 @@ static int take_prefix(struct insn *in, const struct cursor *c, uint8_t b)
 	return 1;
 }
 
+/* The bytes that take_prefix() may know, a bit each. */
+static int maybe_prefix(uint8_t b)
+{
+	static const uint64_t set[4] = {
+		1ull << 0x26 | 1ull << 0x2e | 1ull << 0x36 | 1ull << 0x3e,
+		0xffffull | 0xfull << 0x24, 0, 1ull << 0x30 | 3ull << 0x32,
+	};
+
+	return set[b >> 6] >> (b & 63) & 1;
+}
+
 static const struct form *take_opcode(struct insn *in, struct cursor *c)
 {
-	uint8_t b = (uint8_t)decode_take(c, 1);
+	uint8_t b = decode_byte(c);
 
-	while (!c->ended && take_prefix(in, c, b))
-		b = (uint8_t)decode_take(c, 1);
+	while (maybe_prefix(b) && !c->ended && take_prefix(in, c, b))
+		b = decode_byte(c);
 	in->opcode = b;
 	if (b != 0x0f)
 		return &form_map0[b];
-	in->opcode = b = (uint8_t)decode_take(c, 1);
+	in->opcode = b = decode_byte(c);
 	in->map = b == 0x38 ? 2 : b == 0x3a ? 3 : 1;
 	if (in->map == 1)
 		return &form_0f[b];
-	in->opcode = b = (uint8_t)decode_take(c, 1);
+	in->opcode = b = decode_byte(c);
 	return in->map == 2 ? &form_0f38[b] : &form_0f3a[b];
 }
 
@@ -98,7 +94,7 @@ static void take_modrm(struct insn *in, struct cursor *c)
 {
 	if (in->has_modrm)
 		return;
-	in->modrm = (uint8_t)decode_take(c, 1);
+	in->modrm = decode_byte(c);
 	in->has_modrm = 1;
 }
 
@@ -183,42 +179,26 @@ static void set_sizes(struct insn *in, const struct form *f,
 		in->osize = f->flags & FORM_D64 ? 8 : 4;
 }
 
-static int writes_sreg(const struct insn *in)
-{
-	return in->nopnd && in->o[0].kind == OPND_SREG &&
-	       in->o[0].access & OPND_W;
-}
-
 /* Branches, and what changes the mode, the flags' side effects, or what an
  * address means. */
-static int ends_block(const struct insn *in)
+enum { ENDS = 1, ENDS_IF_SREG, ENDS_IF_CR };
+static const uint8_t ends_block[OP_COUNT] = {
+	[OP_JCC ... OP_SYSEXIT] = ENDS, [OP_UD] = ENDS, [OP_CLI] = ENDS,
+	[OP_STI] = ENDS, [OP_POPF] = ENDS, [OP_HLT] = ENDS, [OP_WRMSR] = ENDS,
+	[OP_MOV_DR] = ENDS, [OP_LSEG] = ENDS, [OP_CLTS] = ENDS,
+	[OP_LMSW] = ENDS, [OP_LLDT] = ENDS, [OP_LTR] = ENDS,
+	[OP_INVLPG] = ENDS, [OP_STAC] = ENDS, [OP_CLAC] = ENDS,
+	[OP_MOV_CR] = ENDS_IF_CR, [OP_MOV_SREG] = ENDS_IF_SREG,
+	[OP_POP] = ENDS_IF_SREG,
+};
+
+static int ends(const struct insn *in)
 {
-	switch (in->op) {
-	case OP_JCC ... OP_SYSEXIT:
-	case OP_UD:
-	case OP_CLI:
-	case OP_STI:
-	case OP_POPF:
-	case OP_HLT:
-	case OP_WRMSR:
-	case OP_MOV_DR:
-	case OP_LSEG:
-	case OP_CLTS:
-	case OP_LMSW:
-	case OP_LLDT:
-	case OP_LTR:
-	case OP_INVLPG:
-	case OP_STAC:
-	case OP_CLAC:
-		return 1;
-	case OP_MOV_CR:
-		return in->o[0].kind == OPND_CR;
-	case OP_MOV_SREG:
-	case OP_POP:
-		return writes_sreg(in);
-	default:
-		return 0;
-	}
+	unsigned how = ends_block[in->op];
+
+	return how == ENDS ||
+	       (how == ENDS_IF_SREG && in->o[0].kind == OPND_SREG) ||
+	       (how == ENDS_IF_CR && in->o[0].kind == OPND_CR);
 }
 
 static void set_attr(struct insn *in, const struct form *f)
@@ -226,7 +206,7 @@ static void set_attr(struct insn *in, const struct form *f)
 	unsigned i;
 
 	in->attr = f->attr;
-	if (ends_block(in))
+	if (ends(in))
 		in->attr |= INSN_ENDS;
 	if (in->op != OP_SIMD)
 		return;
@@ -242,6 +222,9 @@ static void set_attr(struct insn *in, const struct form *f)
 static int undefined(const struct insn *in, const struct form *f,
 		     const struct cursor *c)
 {
+	/* most forms are good whatever surrounds them */
+	if (!(f->flags & FORM_CHECKS) && !f->rm && !(in->pfx & PFX_LOCK))
+		return 0;
 	if (f->flags & FORM_PFX && !(f->flags & 1u << mandatory(in)))
 		return 1;
 	if (f->flags & (c->mode == DECODE_64 ? FORM_I64 : FORM_O64))
@@ -266,7 +249,7 @@ static void make_undefined(struct insn *in)
 /* NOP and its relatives among the exchanges (SDM 2B NOP, PAUSE). */
 static void fix_nop(struct insn *in)
 {
-	if (in->map || in->opcode != 0x90 ||
+	if (in->op != OP_XCHG || in->opcode != 0x90 ||
 	    (in->rex & REX_B && !(in->pfx & PFX_REP)))
 		return;
 	in->op = in->pfx & PFX_REP ? OP_PAUSE : OP_NOP;

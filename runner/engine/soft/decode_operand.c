@@ -58,7 +58,7 @@ static void take_mem32(struct insn *in, struct cursor *c)
 	uint8_t sib;
 
 	if (base == 4) {
-		sib = (uint8_t)decode_take(c, 1);
+		sib = decode_byte(c);
 		base = sib & 7;
 		index = (sib >> 3 & 7) | (in->rex & REX_X ? 8 : 0);
 		if (index != X86_RSP) {
@@ -97,16 +97,16 @@ static unsigned operand_size(const struct insn *in, const struct cursor *c,
 			     unsigned code, int reg)
 {
 	static const uint8_t fixed[] = {
-		[S_B] = 1, [S_W] = 2, [S_D] = 4, [S_Q] = 8, [S_DQ] = 16,
+		[S_NONE] = 0, [S_B] = 1, [S_W] = 2, [S_D] = 4, [S_Q] = 8, [S_DQ] = 16,
 		[S_T] = 10,
 	};
 	int z4 = in->osize == 2 ? 2 : 4;
 
-	switch (code) {
-	case S_NONE:
-		return 0;
-	case S_V:
+	if (code == S_V)
 		return in->osize;
+	if (code <= S_T)
+		return fixed[code];
+	switch (code) {
 	case S_Z:
 		return (unsigned)z4;
 	case S_Y:
@@ -135,10 +135,8 @@ static unsigned operand_size(const struct insn *in, const struct cursor *c,
 		return z4 == 2 ? 14 : 28;
 	case S_SAVE:
 		return z4 == 2 ? 94 : 108;
-	case S_FX:
-		return 0; /* 512 does not fit; the operation says it */
-	default:
-		return fixed[code];
+	default: /* S_FX: 512 does not fit; the operation says it */
+		return 0;
 	}
 }
 
@@ -161,8 +159,8 @@ static void set_reg(struct opnd *o, unsigned kind, unsigned reg, unsigned size)
 }
 
 /* The operands that ModRM does not describe. */
-static int implied_operand(struct opnd *o, struct insn *in, struct cursor *c,
-			   unsigned method)
+static void implied_operand(struct opnd *o, struct insn *in, struct cursor *c,
+			    unsigned method)
 {
 	unsigned n = o->size;
 
@@ -185,8 +183,6 @@ static int implied_operand(struct opnd *o, struct insn *in, struct cursor *c,
 		in->imm = 1;
 		break;
 	case M_I:
-		if (o->kind == OPND_IMM) /* ENTER's second */
-			break;
 		o->kind = OPND_IMM;
 		in->imm = decode_take(c, n);
 		break;
@@ -212,10 +208,7 @@ static int implied_operand(struct opnd *o, struct insn *in, struct cursor *c,
 	case M_SEG:
 		set_reg(o, OPND_SREG, in->opcode >> 3 & 7, 2);
 		break;
-	default:
-		return 0;
 	}
-	return 1;
 }
 
 /* 0, or -1 where the operand makes the instruction undefined. */
@@ -293,18 +286,10 @@ static int modrm_operand(struct opnd *o, struct insn *in,
 /* The methods that ModRM.reg serves; the others are ModRM.rm's. */
 static int names_reg(unsigned method)
 {
-	switch (method) {
-	case M_G:
-	case M_S:
-	case M_C:
-	case M_D:
-	case M_P:
-	case M_V:
-	case M_PV:
-		return 1;
-	default:
-		return 0;
-	}
+	const uint32_t set = 1u << M_G | 1u << M_S | 1u << M_C | 1u << M_D |
+			     1u << M_P | 1u << M_V | 1u << M_PV;
+
+	return set >> method & 1;
 }
 
 int decode_operands(struct insn *in, const struct form *f,
@@ -322,7 +307,9 @@ int decode_operands(struct insn *in, const struct form *f,
 		if (i && method == M_I && in->o[i - 1].kind == OPND_IMM) {
 			o->kind = OPND_IMM; /* ENTER */
 			in->imm2 = decode_take(c, o->size);
-		} else if (!implied_operand(o, in, c, method)) {
+		} else if (method < M_E) {
+			implied_operand(o, in, c, method);
+		} else {
 			if (modrm_operand(o, in, c, method) < 0)
 				return -1;
 			if (names_reg(method))

@@ -44,6 +44,7 @@ struct form {
 #define FORM_F64 0x0040	  /* operand size is 8 in 64-bit mode */
 #define FORM_I64 0x0080	  /* undefined in 64-bit mode */
 #define FORM_O64 0x0100	  /* undefined outside 64-bit mode */
+#define FORM_CHECKS (FORM_PFX | FORM_I64 | FORM_O64)
 #define FORM_BYTE 0x0200  /* operand size is 1 */
 #define FORM_LOOSE 0x0400 /* a 16-byte memory operand may be unaligned */
 #define FORM_RDI 0x0800	  /* memory operand is seg:[rDI], implied */
@@ -215,7 +216,29 @@ struct cursor {
 };
 
 /* The next @n bytes, little-endian. */
-uint64_t decode_take(struct cursor *c, unsigned n);
+static inline uint64_t decode_take(struct cursor *c, unsigned n)
+{
+	const uint8_t *p = c->p + c->pos;
+	uint64_t v = 0;
+
+	if (n > (unsigned)(c->end - c->pos)) {
+		c->ended = 1;
+		return 0;
+	}
+	c->pos = (uint8_t)(c->pos + n);
+	while (n--)
+		v = v << 8 | p[n];
+	return v;
+}
+
+static inline uint8_t decode_byte(struct cursor *c)
+{
+	if (c->pos == c->end) {
+		c->ended = 1;
+		return 0;
+	}
+	return c->p[c->pos++];
+}
 
 /* The bytes of the memory operand that ModRM announces. */
 void decode_memory(struct insn *in, struct cursor *c);
