@@ -211,7 +211,7 @@ static const struct uop *name(struct cpu *cpu, const struct uop *op)    \
                                                                         \
 	SIMD_CHECK(cpu, op);                                            \
 	va = uop_ea(cpu, op);                                           \
-	ALIGN_CHECK(cpu, op, va);                                     \
+	ALIGN_CHECK(cpu, op, va);                                       \
 	p = fast_read(cpu, va, op->aux);                                \
 	if (__builtin_expect(!p, 0))                                    \
 		return name##_slow(cpu, op, va);                        \
