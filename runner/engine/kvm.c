@@ -52,11 +52,6 @@ static void kvm_free(struct engine *e)
 	free(e);
 }
 
-static void free_half_built(struct engine **e)
-{
-	kvm_free(*e);
-}
-
 static int check_api(int kvm_fd, struct err *err)
 {
 	int version = ioctl(kvm_fd, KVM_GET_API_VERSION, 0);
@@ -145,7 +140,7 @@ static int add_cpu(struct engine *e, unsigned n, struct err *err)
 static int kvm_create(const struct engine_params *p, struct engine **out,
 		      struct err *err)
 {
-	_cleanup_(free_half_built) struct engine *e = NULL;
+	struct engine *e;
 	int rc;
 
 	*out = NULL;
@@ -174,8 +169,10 @@ static int kvm_create(const struct engine_params *p, struct engine **out,
 		mask_lint0(e);
 	for (unsigned i = 0; rc == 0 && i < p->ncpus; i++)
 		rc = add_cpu(e, i, err);
-	if (rc == 0)
-		*out = steal_ptr(&e);
+	if (rc < 0)
+		kvm_free(e);
+	else
+		*out = e;
 	return rc;
 }
 

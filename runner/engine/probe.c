@@ -2,6 +2,7 @@
 /* The probe's host side: a VM of eight pages, and what came out of it. */
 #include "runner/engine/probe.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/kvm.h>
 #include <signal.h>
@@ -107,8 +108,8 @@ static void wrong(struct shared *sh, const char *what)
 /* Two 2 MiB mappings of the same first 2 MiB: kernel's at 0, user's after. */
 static void load_guest(struct shared *sh)
 {
-	memcpy(sh->ram, probe_guest_start,
-	       (size_t)(probe_guest_end - probe_guest_start));
+	assert(probe_guest_layout.size <= PROBE_PML4);
+	memcpy(sh->ram, probe_guest_start, probe_guest_layout.size);
 	put_u64(sh, PROBE_PML4, PROBE_PDPT | PTE_P | PTE_RW | PTE_US);
 	put_u64(sh, PROBE_PDPT, PROBE_PD | PTE_P | PTE_RW | PTE_US);
 	put_u64(sh, PROBE_PD, PTE_P | PTE_RW | PTE_PS);
@@ -168,6 +169,7 @@ static int set_registers(struct vm *vm)
 		.limit = 0xffffffff, .selector = PROBE_SS, .type = 3,
 		.present = 1, .s = 1, .db = 1, .g = 1,
 	};
+	const struct probe_guest_layout *at = &probe_guest_layout;
 	struct kvm_regs regs = { .rflags = 2, .rsp = PROBE_KERNEL_STACK };
 	struct kvm_sregs s;
 
@@ -179,13 +181,13 @@ static int set_registers(struct vm *vm)
 	};
 	s.ds = s.es = s.fs = s.gs = s.ss = data;
 	s.tr = (struct kvm_segment){
-		.base = (uint64_t)(probe_guest_tss - probe_guest_start),
+		.base = at->tss,
 		.limit = 0x67, .selector = PROBE_TSS, .type = 11, .present = 1,
 	};
-	s.gdt.base = (uint64_t)(probe_guest_gdt - probe_guest_start);
-	s.gdt.limit = (uint16_t)(probe_guest_gdt_end - probe_guest_gdt - 1);
-	s.idt.base = (uint64_t)(probe_guest_idt - probe_guest_start);
-	s.idt.limit = (uint16_t)(probe_guest_idt_end - probe_guest_idt - 1);
+	s.gdt.base = at->gdt;
+	s.gdt.limit = (uint16_t)(at->gdt_size - 1);
+	s.idt.base = at->idt;
+	s.idt.limit = (uint16_t)(at->idt_size - 1);
 	s.cr3 = PROBE_PML4;
 	s.cr4 = 0x620;	    /* PAE, OSFXSR, OSXMMEXCPT */
 	s.cr0 = 0x80010033; /* PG, WP, NE, ET, MP, PE */
@@ -313,9 +315,9 @@ static void child(struct shared *sh, int kvm_fd, pid_t parent)
 static int judge(const struct shared *sh, struct probe_result *r)
 {
 	const struct report *rep = &sh->report;
-	uint32_t step;
+	uint32_t outcome = rep->outcome, step;
 
-	switch (rep->outcome) {
+	switch (outcome) {
 	case OUT_RIGHT:
 		r->ok = 1;
 		return 0;

@@ -270,7 +270,6 @@ faults:					/* 16 bytes each */
 	.endr
 
 	.balign	8
-	.globl	probe_guest_gdt, probe_guest_gdt_end
 probe_guest_gdt:
 	.quad	0
 	.quad	0x00af9b000000ffff		/* PROBE_CS: 64-bit code */
@@ -281,7 +280,6 @@ probe_guest_gdt:
 	.quad	0
 probe_guest_gdt_end:
 
-	.globl	probe_guest_tss
 	.balign	8
 probe_guest_tss:				/* SDM 3A figure 8-11 */
 	.long	0
@@ -297,7 +295,6 @@ probe_guest_tss:				/* SDM 3A figure 8-11 */
 	.quad	0
 .endm
 
-	.globl	probe_guest_idt, probe_guest_idt_end
 	.balign	16
 probe_guest_idt:
 	.set	n, 0
@@ -314,7 +311,14 @@ probe_guest_idt:
 	gate	timer				/* PROBE_TIMER */
 probe_guest_idt_end:
 
-	.globl	probe_guest_end
 probe_guest_end:
+
+	.globl	probe_guest_layout
+	.balign	4
+probe_guest_layout:			/* struct probe_guest_layout */
+	.long	AT(probe_guest_end)
+	.long	AT(probe_guest_gdt), probe_guest_gdt_end - probe_guest_gdt
+	.long	AT(probe_guest_idt), probe_guest_idt_end - probe_guest_idt
+	.long	AT(probe_guest_tss)
 
 	.section .note.GNU-stack, "", @progbits

@@ -59,12 +59,15 @@
 #ifndef __ASSEMBLER__
 #include <stdint.h>
 
-/* The image, to be copied to 0 and entered at its start. The tables are
- * offsets into it. */
-extern const uint8_t probe_guest_start[], probe_guest_end[];
-extern const uint8_t probe_guest_gdt[], probe_guest_gdt_end[];
-extern const uint8_t probe_guest_idt[], probe_guest_idt_end[];
-extern const uint8_t probe_guest_tss[];
+/* The image, to be copied to 0 and entered at its start, and where in it the
+ * tables are. */
+extern const uint8_t probe_guest_start[];
+extern const struct probe_guest_layout {
+	uint32_t size;
+	uint32_t gdt, gdt_size;
+	uint32_t idt, idt_size;
+	uint32_t tss;
+} probe_guest_layout;
 #endif
 
 #endif
