@@ -51,9 +51,10 @@ SMALL := $(filter-out %/vmlinux,$(PRODUCT))
 SUB = $(if $(V),,-s) \
 	$(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all help deps run check check-programs san-programs clean
+.PHONY: all guest help deps run check check-programs san-programs clean
 #: all            build everything, install no package (the default)
 all: $(PRODUCT)
+guest: $(GUEST_FILES:%=$(B)/guest/%)
 
 help:
 	$(Q)sed -n 's/^#: /  /p' Makefile
@@ -325,6 +326,8 @@ $(B)/tests/guest-run: $(GUEST_RUN_OBJ) \
 		$(GUEST_RUN_OBJ) -Wl,--start-group $(filter %.a,$^) \
 		-Wl,--end-group -lpthread -lm
 
+.PHONY: payloads
+payloads: $(GUEST_BIN)
 ENGINES ?= soft kvm qemu
 
 # --- real KVM ----------------------------------------------------------

@@ -52,15 +52,17 @@ done
 missing=$(echo $missing)
 [ -n "$missing" ] || exit 0
 
+remedy="as root, apt-get update && apt-get install $missing"
+
 # No terminal, no password: sudo must not wait for one.
 as_root=
 if [ "$(id -u)" != 0 ]; then
 	command -v sudo >/dev/null ||
-		die "packages are missing, and this is neither root nor is there sudo; as root: apt-get install $missing"
+		die "this is not root, and there is no sudo: $remedy"
 	as_root=sudo
 	[ -t 0 ] || as_root='sudo -n'
 	$as_root true ||
-		die "packages are missing, and sudo does not let us; as root: apt-get install $missing"
+		die "this is not root, and sudo does not let us: $remedy"
 fi
 
 log=$(mktemp "${TMPDIR:-/tmp}/mayfly-deps.XXXXXX")
@@ -95,7 +97,7 @@ apt() {
 		return
 	fi
 	cat "$log" >&2
-	die "apt-get $1 failed, see above; as root: apt-get update && apt-get install $missing"
+	die "apt-get $1 failed, see above; to try by hand: $remedy"
 }
 
 echo "mayfly: installing $(echo $missing | wc -w) packages, with what they need: $missing"

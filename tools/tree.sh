@@ -13,7 +13,8 @@ export LC_ALL=C
 cd "$(dirname "$0")/.."
 
 # Directory, then what its files may include besides their own directory.
-# jail, net and rootfs know nothing of each other, nor of the VMM.
+# jail, net and rootfs know nothing of each other, nor of the VMM. A line that
+# begins with a blank goes on.
 layers='
 runner/base
 jail		runner/base/
@@ -22,12 +23,16 @@ rootfs		runner/base/
 rootfs/agent	rootfs/wire.h
 runner/disk	runner/base/
 runner/engine	runner/base/ runner/vmm/gmem.h
-runner/engine/soft runner/base/ runner/vmm/gmem.h runner/engine/engine.h runner/x86/cpuid.h
-runner/x86	runner/base/ runner/vmm/gmem.h runner/vmm/bus.h runner/engine/engine.h
+runner/engine/soft runner/base/ runner/vmm/gmem.h runner/engine/engine.h
+		runner/x86/cpuid.h
+runner/x86	runner/base/ runner/vmm/gmem.h runner/vmm/bus.h
+		runner/engine/engine.h
 runner/dev	runner/base/ runner/x86/
 runner/virtio	runner/base/ runner/vmm/gmem.h runner/disk/
-runner/vmm	runner/base/ runner/x86/ runner/dev/ runner/virtio/ runner/engine/engine.h
-runner		runner/base/ jail/ net/ rootfs/wire.h runner/vmm/ctl.h runner/engine/engine.h runner/engine/probe.h
+runner/vmm	runner/base/ runner/x86/ runner/dev/ runner/virtio/
+		runner/engine/engine.h
+runner		runner/base/ jail/ net/ rootfs/wire.h runner/vmm/ctl.h
+		runner/engine/engine.h runner/engine/probe.h
 '
 
 sources() {
@@ -56,8 +61,10 @@ against_layers() {
 		rows = split(layers, row, "\n")
 		for (i = 1; i <= rows; i++) {
 			fields = split(row[i], f)
+			if (row[i] ~ /^[^ \t]/)
+				layer = f[1]
 			for (j = 1; j <= fields; j++)
-				may[f[1]] = may[f[1]] " " f[j]
+				may[layer] = may[layer] " " f[j]
 		}
 	}
 	FNR == 1 {
