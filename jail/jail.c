@@ -70,12 +70,18 @@ static int step_parent(struct jail *j, struct err *err)
 
 static int step_signals(struct jail *j, struct err *err)
 {
+	/* struct kernel_sigaction: SIG_DFL, and nothing else */
+	const unsigned long none_of_it[4] = { 0 };
 	sigset_t none;
 
 	(void)j;
-	/* SIGKILL, SIGSTOP and libc's own refuse; they are right already. */
+	/*
+	 * By system call, for libc keeps two signals to itself, and what it
+	 * spawns (make's recipes, for one) starts with those ignored. SIGKILL
+	 * and SIGSTOP refuse, and are right already.
+	 */
 	for (int n = 1; n < NSIG; n++)
-		signal(n, SIG_DFL);
+		(void)syscall(SYS_rt_sigaction, n, none_of_it, NULL, NSIG / 8);
 	sigemptyset(&none);
 	if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
 		return err_set(err, -errno, "sigprocmask");
