@@ -221,7 +221,7 @@ int main(int argc, char **argv)
 		else if (c == 'p')
 			o.must_accept = 1;
 		else if (c == 't')
-			o.seconds = atoi(optarg);
+			o.seconds = (int)strtol(optarg, NULL, 10);
 		else
 			return 2;
 	}
