@@ -10,18 +10,40 @@
 #include "runner/base/mem.h"
 
 #define GMEM_PAGE 4096ull
+#define HUGE_PAGE (2ull << 20)
 #define GMEM_MIN  (1ull << 20)
 /* Guest physical addresses have 36 bits at the least everywhere. */
 #define GMEM_MAX (1ull << 36)
+
+/*
+ * @size bytes at a multiple of 2 MiB, in huge pages where the host has them:
+ * KVM maps guest memory by the page size of the host, and a nested page fault
+ * for each 4 KiB was most of the exits of a boot.
+ */
+static void *map_aligned(uint64_t size)
+{
+	uint8_t *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t skip;
+
+	if (p == MAP_FAILED)
+		return NULL;
+	skip = -(uint64_t)(uintptr_t)p & (HUGE_PAGE - 1);
+	if (skip)
+		munmap(p, skip);
+	munmap(p + skip + size, HUGE_PAGE - skip);
+	/* Advice only: without huge pages all works as before. */
+	madvise(p + skip, size, MADV_HUGEPAGE);
+	return p + skip;
+}
 
 static int region_add(struct gmem *gm, uint64_t gpa, uint64_t size,
 		      struct err *err)
 {
 	struct gmem_region *r = &gm->r[gm->nregions];
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = map_aligned(size);
 
-	if (p == MAP_FAILED)
+	if (!p)
 		return err_set(err, -errno, "guest memory: map %llu MiB",
 			       (unsigned long long)(size >> 20));
 	/* The VMM's core dump is not the place for the guest's secrets. */
