@@ -112,12 +112,11 @@ static int forbid_regaining(struct err *err)
 		if (cap_drop_bound(c) < 0)
 			return err_set(err, -errno, "drop bounding set");
 	/* No capability for being user 0, none kept over a change of user. */
-	if (cap_set_secbits(SECBIT_NOROOT | SECBIT_NOROOT_LOCKED |
-			    SECBIT_NO_SETUID_FIXUP |
-			    SECBIT_NO_SETUID_FIXUP_LOCKED |
-			    SECBIT_KEEP_CAPS_LOCKED |
-			    SECBIT_NO_CAP_AMBIENT_RAISE |
-			    SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED) < 0)
+	if (cap_set_secbits(
+		    SECBIT_NOROOT | SECBIT_NOROOT_LOCKED |
+		    SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
+		    SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+		    SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED) < 0)
 		return err_set(err, -errno, "securebits");
 	return 0;
 }
@@ -153,9 +152,9 @@ static int step_privileges(struct jail *j, struct err *err)
 
 static int place(int from, int to, int flags, struct err *err)
 {
-	return dup3(from, to, flags) < 0 ?
-		       err_set(err, -errno, "descriptor %d", to) :
-		       0;
+	return dup3(from, to, flags) < 0
+		       ? err_set(err, -errno, "descriptor %d", to)
+		       : 0;
 }
 
 static int step_descriptors(struct jail *j, struct err *err)

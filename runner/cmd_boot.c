@@ -38,8 +38,8 @@ static const struct opt boot_options[] = {
 	{ "memory", 'm', "SIZE", "MAYFLY_MEMORY",
 	  "memory: 512m, 2g; a bare number is MiB (512m)", config_set_memory,
 	  FIELD(memory) },
-	{ "cpus", 0, "N", "MAYFLY_CPUS", "number of CPUs (1)",
-	  config_set_cpus, FIELD(cpus) },
+	{ "cpus", 0, "N", "MAYFLY_CPUS", "number of CPUs (1)", config_set_cpus,
+	  FIELD(cpus) },
 	{ "engine", 0, "NAME", "MAYFLY_ENGINE", "auto, kvm or soft",
 	  config_set_engine, FIELD(engine) },
 	{ "verbose", 0, NULL, NULL, "say on stderr what is done", opt_flag,
@@ -51,8 +51,8 @@ const struct opt_table cmd_boot_table = {
 	.usage = "--kernel FILE [OPTIONS]",
 	.about = "Boot a kernel in a microVM. Its first serial port is "
 		 "standard input and output.\nCtrl-] quits when standard "
-		 "input is a terminal. The kernel command line is\n\""
-		 CMDLINE "\" and what --append adds.\n\n"
+		 "input is a terminal. The kernel command line is\n\"" CMDLINE
+		 "\" and what --append adds.\n\n"
 		 "Exit codes: 0 the guest reset or powered itself off, 125 it "
 		 "crashed, 128+N\nmayfly got signal N.",
 	.opt = boot_options,
@@ -68,7 +68,7 @@ struct boot {
 	struct stream in;
 	struct ev input, control, signals;
 	int signal_fd;
-	int over; /* the VM is gone: only output is left to do */
+	int over;  /* the VM is gone: only output is left to do */
 	int reset; /* by the guest's own doing */
 	int exit_code;
 	struct err *err;
@@ -142,8 +142,8 @@ static void read_input(struct boot *b, int ready)
 			break;
 		if (b->terminal.fd >= 0)
 			esc = memchr(buf, ESCAPE, (size_t)n);
-		sink_put(&b->to_guest, buf, esc ? (size_t)(esc - buf) :
-						  (size_t)n);
+		sink_put(&b->to_guest, buf,
+			 esc ? (size_t)(esc - buf) : (size_t)n);
 		if (esc)
 			quit(b, 0);
 	}

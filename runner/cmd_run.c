@@ -34,11 +34,11 @@ static const struct opt run_options[] = {
 	{ "engine", 0, "NAME", "MAYFLY_ENGINE",
 	  "auto, kvm or soft; auto proves that KVM works, else takes soft",
 	  config_set_engine, FIELD(engine) },
-	{ "cpus", 0, "N", "MAYFLY_CPUS", "number of CPUs (1)",
-	  config_set_cpus, FIELD(cpus) },
+	{ "cpus", 0, "N", "MAYFLY_CPUS", "number of CPUs (1)", config_set_cpus,
+	  FIELD(cpus) },
 	{ "memory", 'm', "SIZE", "MAYFLY_MEMORY",
-	  "memory: 512m, 2g; a bare number is MiB (512m)",
-	  config_set_memory, FIELD(memory) },
+	  "memory: 512m, 2g; a bare number is MiB (512m)", config_set_memory,
+	  FIELD(memory) },
 	{ "kernel", 0, "FILE", "MAYFLY_KERNEL",
 	  "guest kernel, vmlinux or bzImage (the one built with mayfly)",
 	  opt_string, FIELD(kernel) },
@@ -48,8 +48,8 @@ static const struct opt run_options[] = {
 	  "root image: ext4, erofs or squashfs; it is never written to",
 	  opt_string, FIELD(rootfs) },
 	{ "env", 'e', "NAME=VALUE", NULL,
-	  "set a variable; NAME alone hands on your own",
-	  config_add_env, FIELD(env) },
+	  "set a variable; NAME alone hands on your own", config_add_env,
+	  FIELD(env) },
 	{ "workdir", 'w', "DIR", NULL, "directory to run the command in",
 	  config_set_workdir, FIELD(workdir) },
 	{ "interactive", 'i', NULL, NULL, "hand on standard input", opt_flag,
@@ -84,15 +84,15 @@ const struct opt_table cmd_run_table = {
 static int open_or(const struct artifacts *a, enum artifact which,
 		   const char *path, const char *what, struct err *err)
 {
-	return path ? machine_open_file(what, path, err) :
-		      artifact_open(a, which, err);
+	return path ? machine_open_file(what, path, err)
+		    : artifact_open(a, which, err);
 }
 
 /* Kernel, initramfs and both disks. */
 static int give_files(struct machine *m, const struct config *c,
 		      const struct artifacts *a, struct err *err)
 {
-	_cleanup_fd_ int template = -1;
+	_cleanup_fd_ int empty = -1;
 	int fd;
 
 	fd = open_or(a, ARTIFACT_KERNEL, c->kernel, "kernel", err);
@@ -107,10 +107,10 @@ static int give_files(struct machine *m, const struct config *c,
 	if (fd < 0)
 		return fd;
 	machine_disk(m, fd, 1);
-	template = artifact_open(a, ARTIFACT_SCRATCH, err);
-	if (template < 0)
-		return template;
-	fd = scratch_create(template, err);
+	empty = artifact_open(a, ARTIFACT_SCRATCH, err);
+	if (empty < 0)
+		return empty;
+	fd = scratch_create(empty, err);
 	if (fd < 0)
 		return fd;
 	machine_disk(m, fd, 0);

@@ -11,11 +11,11 @@
 #include "runner/base/mem.h"
 #include "runner/engine/engine.h"
 
-#define PAGE_SIZE   4096ull
-#define NS_PER_SEC  1000000000ull
-#define NS_PER_MS   1000000ull
-#define FRACTION    1000000ull /* digits past the millionth do not count */
-#define ENV_MAX	    1024
+#define PAGE_SIZE  4096ull
+#define NS_PER_SEC 1000000000ull
+#define NS_PER_MS  1000000ull
+#define FRACTION   1000000ull /* digits past the millionth do not count */
+#define ENV_MAX	   1024
 
 extern char **environ;
 
@@ -74,8 +74,8 @@ static int parse_span(const char **s, uint64_t *ns)
 		const char *name;
 		uint64_t ns;
 	} unit[] = {
-		{ "ms", NS_PER_MS },	{ "us", 1000 },
-		{ "s", NS_PER_SEC },	{ "m", 60 * NS_PER_SEC },
+		{ "ms", NS_PER_MS },	    { "us", 1000 },
+		{ "s", NS_PER_SEC },	    { "m", 60 * NS_PER_SEC },
 		{ "h", 3600 * NS_PER_SEC },
 	};
 	uint64_t whole, scale = NS_PER_SEC, frac = 0, tenth = 1;
@@ -107,8 +107,8 @@ static int parse_span(const char **s, uint64_t *ns)
 	if (__builtin_mul_overflow(whole, scale, ns))
 		return -ERANGE;
 	/* At most 10^6 * 3.6 * 10^12: it fits. */
-	return __builtin_add_overflow(*ns, frac * scale / tenth, ns) ? -ERANGE :
-								       0;
+	return __builtin_add_overflow(*ns, frac * scale / tenth, ns) ? -ERANGE
+								     : 0;
 }
 
 int config_parse_duration(const char *s, uint64_t *ns)

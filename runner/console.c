@@ -81,8 +81,10 @@ int console_init(struct console *c, struct ev_loop *loop, const char *path,
 	*c = (struct console){ .fd = -1, .file = -1 };
 	if (path) {
 		/* O_NONBLOCK: a FIFO that nobody reads is an error, no wait. */
-		c->file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC |
-				     O_NOCTTY | O_NONBLOCK, 0666);
+		c->file = open(path,
+			       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC |
+				       O_NOCTTY | O_NONBLOCK,
+			       0666);
 		if (c->file < 0)
 			return err_set(err, -errno, "console: open %s", path);
 		io_set_nonblock(c->file, 0);

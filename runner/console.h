@@ -25,8 +25,8 @@ struct err;
 
 struct console {
 	struct ev ev;
-	int fd;	  /* owned, -1 once the writer is gone */
-	int file; /* owned, or -1 */
+	int fd;	    /* owned, -1 once the writer is gone */
+	int file;   /* owned, or -1 */
 	size_t end; /* bytes seen: the ring ends there */
 	char ring[CONSOLE_RING];
 	/* Told of new bytes, CONSOLE_CHUNK at the most, and of the end by

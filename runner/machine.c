@@ -72,8 +72,8 @@ static int kvm_missing(int code, struct err *err)
 
 static int kvm_refused(const struct probe_result *p, struct err *err)
 {
-	int r = err_say(err, -ENOTSUP, "engine kvm: /dev/kvm does not run "
-			"guests right: %s", p->why);
+	int r = err_say(err, -ENOTSUP,
+			"engine kvm: /dev/kvm runs guests wrong: %s", p->why);
 
 	err_hint(err, "use --engine soft, or auto, which takes it by itself");
 	return r;
@@ -147,8 +147,7 @@ int machine_cmdline(struct machine *m, const char *words, struct err *err)
 	if (k >= 0 && (size_t)k < room)
 		return 0;
 	line[n] = '\0';
-	return err_say(err, -E2BIG,
-		       "kernel command line: longer than %d bytes",
+	return err_say(err, -E2BIG, "kernel command line: longer than %d bytes",
 		       CTL_CMDLINE - 1);
 }
 
@@ -165,8 +164,8 @@ int machine_open_file(const char *what, const char *path, struct err *err)
 	if (S_ISDIR(st.st_mode))
 		return err_set(err, -EISDIR, "%s: %s", what, path);
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return err_say(err, -EINVAL, "%s: %s: not a regular file",
-			       what, path);
+		return err_say(err, -EINVAL, "%s: %s: not a regular file", what,
+			       path);
 	if (S_ISREG(st.st_mode) && st.st_size == 0)
 		return err_say(err, -EINVAL, "%s: %s: the file is empty", what,
 			       path);

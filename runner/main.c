@@ -21,8 +21,8 @@ static const struct cmd commands[] = {
 	  &cmd_run_table },
 	{ "boot", "boot a kernel with its console on the terminal", cmd_boot,
 	  &cmd_boot_table },
-	{ "doctor", "say what works on this host, and what to do about the "
-	  "rest", cmd_doctor, &cmd_doctor_table },
+	{ "doctor", "say what works on this host, and what is missing",
+	  cmd_doctor, &cmd_doctor_table },
 	{ "version", "print the version", cmd_version, NULL },
 	{ "help", "print this, or the options of a command", cmd_help, NULL },
 };

@@ -87,8 +87,9 @@ static json_t *host_part(const struct meta *m, int *bad)
 	add(o, "command_ms", span(r->ready_ns, r->exit_ns), bad);
 	add(o, "total_ms", span(r->begin_ns, r->exit_ns), bad);
 	add(o, "vcpu_ms",
-	    r->vcpu_ns ? json_real((double)(r->vcpu_ns / 1000) / 1000.0) :
-			 json_null(), bad);
+	    r->vcpu_ns ? json_real((double)(r->vcpu_ns / 1000) / 1000.0)
+		       : json_null(),
+	    bad);
 	add(o, "instructions",
 	    r->instructions ? number(r->instructions) : json_null(), bad);
 	if (r->verdict == VERDICT_STOPPED)

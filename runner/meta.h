@@ -18,8 +18,8 @@ struct err;
 struct meta {
 	const struct config *config;
 	const struct run_result *result;
-	const char *engine;	/* NULL: none was chosen */
-	const char *engine_why; /* auto: why not kvm; NULL or empty */
+	const char *engine;	 /* NULL: none was chosen */
+	const char *engine_why;	 /* auto: why not kvm; NULL or empty */
 	const struct err *error; /* NULL or no code: nothing to say */
 };
 

@@ -11,8 +11,8 @@
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
 
-#define WORD_MAX 64 /* longer words are not typing errors */
-#define NEAR_MAX 3  /* more typing errors than this make another word */
+#define WORD_MAX  64 /* longer words are not typing errors */
+#define NEAR_MAX  3  /* more typing errors than this make another word */
 #define NAMES_MAX 48
 
 int opt_flag(void *field, const char *arg, struct err *err)
@@ -223,9 +223,8 @@ int opts_parse(const struct opt_table *t, void *config, int argc, char **argv,
 			i++;
 			break;
 		}
-		r = argv[i][1] == '-' ?
-			    long_option(t, config, argv + i, err) :
-			    short_options(t, config, argv + i, err);
+		r = argv[i][1] == '-' ? long_option(t, config, argv + i, err)
+				      : short_options(t, config, argv + i, err);
 		if (r < 0)
 			return r;
 		if (r == 0) {

@@ -272,8 +272,8 @@ static int set_up(struct session *s, const sigset_t *signals)
 	int r = session_open_streams(s);
 
 	if (r == 0) {
-		s->signal_fd = signalfd(-1, signals,
-					SFD_CLOEXEC | SFD_NONBLOCK);
+		s->signal_fd =
+			signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
 		s->limit_fd = ev_timer_fd();
 		s->grace_fd = ev_timer_fd();
 		r = session_watch(s, &s->signals, s->signal_fd, on_signal);

@@ -37,7 +37,7 @@ struct run_params {
 	struct ev_loop *loop;
 	struct console *console; /* on that loop */
 	struct machine *machine; /* started; killed when the run is over */
-	int agent_fd; /* our end of the agent's stream; taken over */
+	int agent_fd;		 /* our end of the agent's stream; taken over */
 };
 
 /*

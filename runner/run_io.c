@@ -135,8 +135,7 @@ static int take_frames(struct session *s)
 		log_info("the guest agent sent a frame that is not one");
 		agent_lost(s);
 	}
-	return s->agent_gone || s->state == STATE_DONE ||
-	       !outputs_have_room(s);
+	return s->agent_gone || s->state == STATE_DONE || !outputs_have_room(s);
 }
 
 /*
@@ -293,15 +292,16 @@ int session_send_exec(struct session *s)
 		env[i] = (char *)c->env.v[i];
 	cmd.env = env;
 	clock_gettime(CLOCK_REALTIME, &now);
-	cmd.head.realtime_ns = (uint64_t)now.tv_sec * 1000000000u +
-			       (uint64_t)now.tv_nsec;
+	cmd.head.realtime_ns =
+		(uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	if (c->interactive)
 		cmd.head.flags = WIRE_EXEC_STDIN;
 	n = wire_put_exec(buf, sink_room(&s->to_agent), &cmd);
 	if (n < 0)
 		return err_say(s->err, (int)n,
 			       "the command and its environment are too long "
-			       "(%u bytes at the most)", WIRE_EXEC_MAX);
+			       "(%u bytes at the most)",
+			       WIRE_EXEC_MAX);
 	sink_put(&s->to_agent, buf, (size_t)n);
 	return 0;
 }

@@ -73,9 +73,9 @@ ssize_t stream_read(const struct stream *s, void *buf, size_t len)
 	ssize_t n;
 
 	do
-		n = s->kind == STREAM_SOCKET ?
-			    recv(s->fd, buf, len, MSG_DONTWAIT) :
-			    read(s->fd, buf, len);
+		n = s->kind == STREAM_SOCKET
+			    ? recv(s->fd, buf, len, MSG_DONTWAIT)
+			    : read(s->fd, buf, len);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }
@@ -88,10 +88,9 @@ ssize_t stream_write(const struct stream *s, const void *buf, size_t len)
 	if (s->kind == STREAM_SHARED)
 		len = MIN(len, (size_t)PIPE_BUF);
 	do
-		n = s->kind == STREAM_SOCKET ?
-			    send(s->fd, buf, len,
-				 MSG_DONTWAIT | MSG_NOSIGNAL) :
-			    write(s->fd, buf, len);
+		n = s->kind == STREAM_SOCKET
+			    ? send(s->fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL)
+			    : write(s->fd, buf, len);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }

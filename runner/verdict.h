@@ -35,11 +35,11 @@ struct run_result {
 	int exit_code;
 	int signal; /* STOPPED: what stopped it */
 	/* Measured here. CLOCK_MONOTONIC in ns; 0: it did not come to that. */
-	uint64_t begin_ns;   /* mayfly's main() */
-	uint64_t started_ns; /* the vCPUs */
-	uint64_t ready_ns;   /* the agent's READY came */
-	uint64_t output_ns;  /* the first byte of output came */
-	uint64_t exit_ns;    /* the verdict was there */
+	uint64_t begin_ns;     /* mayfly's main() */
+	uint64_t started_ns;   /* the vCPUs */
+	uint64_t ready_ns;     /* the agent's READY came */
+	uint64_t output_ns;    /* the first byte of output came */
+	uint64_t exit_ns;      /* the verdict was there */
 	uint64_t vcpu_ns;      /* CPU time of the vCPU threads, or 0 */
 	uint64_t instructions; /* soft: executed, or 0 */
 	unsigned ncpus;	       /* what the engine really has */
@@ -61,7 +61,6 @@ void verdict_stopped(struct run_result *r, int signo);
 
 /* From the guest's EXIT in @r->exit. Words in @err where the program could
  * not be started; @name is what was to run. */
-void verdict_from_exit(struct run_result *r, const char *name,
-		       struct err *err);
+void verdict_from_exit(struct run_result *r, const char *name, struct err *err);
 
 #endif

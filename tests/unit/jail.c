@@ -120,7 +120,8 @@ Test(jail, it_has_a_session_of_its_own_and_dumps_no_core)
 		int ppid, pgrp, session;
 
 		cr_assert_eq(sscanf(strchr(s, ')'), ") %*c %d %d %d", &ppid,
-				    &pgrp, &session), 3);
+				    &pgrp, &session),
+			     3);
 		cr_assert_eq(session, atoi(self + 5), "%s", s);
 	}
 }

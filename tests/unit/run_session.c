@@ -134,8 +134,9 @@ static int play_on(actor fn, int to_out, int to_err)
 	cr_assert_eq(console_init(&console, &loop, NULL, &console_fd, NULL), 0);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent),
 		     0);
-	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
-				control), 0);
+	cr_assert_eq(
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control),
+		0);
 	machine_init(&m, &config);
 	m.pid = fork();
 	if (m.pid == 0) {
@@ -190,8 +191,8 @@ static const char *text(int fd)
 
 static void expect(enum verdict v, int code)
 {
-	cr_assert_eq(result.verdict, v, "%s (%s)",
-		     verdict_name(result.verdict), err.msg);
+	cr_assert_eq(result.verdict, v, "%s (%s)", verdict_name(result.verdict),
+		     err.msg);
 	cr_assert_eq(result.exit_code, code, "%d", result.exit_code);
 }
 
@@ -327,8 +328,7 @@ Test(session, a_guest_that_floods_does_not_stop_the_clock)
 
 static void panics(struct guest *g)
 {
-	static const char words[] =
-		"Kernel panic - not syncing: on purpose\n";
+	static const char words[] = "Kernel panic - not syncing: on purpose\n";
 
 	say_ready(g);
 	say_out(g, "before");
@@ -569,8 +569,12 @@ static void counts_window(struct guest *g)
 	while (all < WIRE_STDIN_WINDOW && hear(g, &f) == WIRE_STDIN)
 		all += f.len;
 	usleep(50000);
-	say_exit(g, recv(g->agent, &f, 1, MSG_DONTWAIT) < 0 &&
-			    all == WIRE_STDIN_WINDOW ? 0 : 1, 0);
+	say_exit(g,
+		 recv(g->agent, &f, 1, MSG_DONTWAIT) < 0 &&
+				 all == WIRE_STDIN_WINDOW
+			 ? 0
+			 : 1,
+		 0);
 }
 
 Test(session, input_stops_at_the_window)
@@ -645,7 +649,8 @@ Test(session, a_signal_before_the_guest_is_up_ends_it)
 
 static void answers_query(struct guest *g)
 {
-	struct ctl_event e = { .type = CTL_STATS, .vcpu_ns = 77,
+	struct ctl_event e = { .type = CTL_STATS,
+			       .vcpu_ns = 77,
 			       .instructions = 88 };
 
 	say_ready(g);

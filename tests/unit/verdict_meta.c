@@ -33,16 +33,19 @@ Test(verdict, the_guests_exit_decides)
 		{ { .signal = 9 }, VERDICT_SIGNAL, 137 },
 		{ { .signal = 15 }, VERDICT_SIGNAL, 143 },
 		{ { .signal = 9, .oom_kills = 1 }, VERDICT_OOM, 137 },
-		{ { .signal = 9, .oom_kills = WIRE_UNKNOWN }, VERDICT_SIGNAL,
+		{ { .signal = 9, .oom_kills = WIRE_UNKNOWN },
+		  VERDICT_SIGNAL,
 		  137 },
 		{ { .code = 127, .stage = WIRE_STAGE_EXEC, .error = ENOENT },
-		  VERDICT_RUNTIME_ERROR, 127 },
+		  VERDICT_RUNTIME_ERROR,
+		  127 },
 		/* What no honest guest says stays in range. */
 		{ { .code = 0xffffff00 }, VERDICT_OK, 0 },
 		{ { .code = UINT32_MAX }, VERDICT_RUNTIME_ERROR, 255 },
 		{ { .signal = UINT32_MAX }, VERDICT_SIGNAL, 255 },
 		{ { .stage = UINT32_MAX, .error = UINT32_MAX },
-		  VERDICT_RUNTIME_ERROR, 126 },
+		  VERDICT_RUNTIME_ERROR,
+		  126 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
@@ -61,8 +64,10 @@ Test(verdict, a_program_that_is_missing_is_named)
 {
 	struct err err = { 0 };
 
-	judge((struct wire_exit){ .code = 127, .stage = WIRE_STAGE_EXEC,
-				  .error = ENOENT }, &err);
+	judge((struct wire_exit){ .code = 127,
+				  .stage = WIRE_STAGE_EXEC,
+				  .error = ENOENT },
+	      &err);
 	cr_assert(strstr(err.msg, "prog"));
 	cr_assert(strstr(err.msg, "No such file"));
 }
@@ -82,8 +87,9 @@ Test(verdict, the_hosts_word_stands)
 static json_t *report(const struct run_result *r, const struct err *err)
 {
 	struct config c;
-	struct meta m = { .config = &c, .result = r, .engine = "soft",
-			  .error = err };
+	struct meta m = {
+		.config = &c, .result = r, .engine = "soft", .error = err
+	};
 	_cleanup_free_ char *text = NULL;
 	json_t *doc;
 
@@ -105,7 +111,8 @@ Test(meta, tells_apart_who_said_what)
 		.exit_ns = 601000000,
 		.ncpus = 1,
 		.have_exit = 1,
-		.exit = { .code = 7, .user_us = 5,
+		.exit = { .code = 7,
+			  .user_us = 5,
 			  .memory_peak = WIRE_UNKNOWN },
 	};
 	json_t *doc = report(&r, NULL), *host, *guest;
