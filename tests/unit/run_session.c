@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -114,6 +115,7 @@ static _Noreturn void act(actor fn, int agent, int control, int console)
 {
 	struct guest *g = calloc(1, sizeof(*g));
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	g->agent = agent;
 	g->control = control;
 	g->console = console;
@@ -623,8 +625,10 @@ Test(session, a_second_signal_ends_the_vm)
 
 static void ignores_one_int(struct guest *g)
 {
+	struct wire_frame f;
+
 	say_ready(g);
-	usleep(20000);
+	hear(g, &f); /* EXEC */
 	kill(getppid(), SIGINT);
 }
 
@@ -637,7 +641,9 @@ Test(session, a_command_that_ignores_the_signal_is_ended_in_time)
 
 static void interrupts_boot(struct guest *g)
 {
-	(void)g;
+	struct wire_frame f;
+
+	hear(g, &f); /* EXEC: the session listens */
 	kill(getppid(), SIGHUP);
 }
 
