@@ -30,11 +30,12 @@ int err_set(struct err *err, int code, const char *fmt, ...)
 int err_say(struct err *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Put "fmt: " before the message that is there. Returns err->code. */
+/* Put "fmt: " before the message that is there. Returns err->code, so that a
+ * caller may return it; -EIO where nobody keeps the words (NULL). */
 int err_wrap(struct err *err, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Say what the user can do about it. Returns err->code. */
+/* Say what the user can do about it. Returns as err_wrap() does. */
 int err_hint(struct err *err, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

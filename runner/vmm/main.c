@@ -33,6 +33,8 @@ static void prepare_process(void)
 {
 	/* Should the launcher die, so do we, whatever we are doing. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* execve undid the jail's: no process of this user may look in. */
+	prctl(PR_SET_DUMPABLE, 0);
 	signal(SIGPIPE, SIG_IGN);
 	/* The terminal's interrupt is the launcher's to judge. */
 	signal(SIGINT, SIG_IGN);

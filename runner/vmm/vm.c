@@ -244,6 +244,7 @@ int vm_start(struct vm *vm, struct err *err)
 		v->gate = &vm->gate;
 		r = vcpu_start(v);
 	}
+	vm->start_ns = io_now_ns();
 	if (!r)
 		return 0;
 	for (unsigned i = 0; i < vm->ncpus; i++)
@@ -255,7 +256,6 @@ int vm_start(struct vm *vm, struct err *err)
 
 void vm_go(struct vm *vm)
 {
-	vm->start_ns = io_now_ns();
 	pthread_mutex_unlock(&vm->gate);
 }
 
