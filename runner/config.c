@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
@@ -16,8 +17,6 @@
 #define NS_PER_MS  1000000ull
 #define FRACTION   1000000ull /* digits past the millionth do not count */
 #define ENV_MAX	   1024
-
-extern char **environ;
 
 void config_init(struct config *c)
 {
