@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cold boot on the kvm engine against QEMU microvm -accel kvm, inside the
 machine with emulated SVM of tests/kvmhost: same kernel, same image."""
+import json
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ import tempfile
 import boot
 import payload
 import qemu
+import timeline
 from measure import Goal, Skip, parse_race
 
 LIMIT = 1500
@@ -52,20 +54,35 @@ def script(pairs, start):
                            *ours, ":::", *start, *peer[1:]])
 
     linux = qemu.linux("bin/guest/vmlinux", "init.cpio", "bin/guest/base.img",
-                       "scratch.img", "echo " + boot.WORD, accel="kvm",
-                       cpu="host", append="")
+                       "scratch.img", "echo " + boot.WORD,
+                       machine=qemu.KVM_MACHINE, accel="kvm", cpu="host",
+                       append="")
     out = qemu.bare("out", "kvm")
+    stage = ["./race", "-n", "1", "bin/mayfly", "run", "--engine", "kvm",
+             "--meta", "meta", "--", "echo", boot.WORD]
     return "\n".join([
         "set -e",
         f"echo {MARK} boot",
         race(["bin/mayfly", "run", "--engine", "kvm", "--", "echo",
               boot.WORD], linux, "-w", boot.WORD, "-b",
              # busybox's cp fills holes
-             "tar -C bin/guest -cSf - scratch.img | tar -xSf -"),
+             "/bin/tar -C bin/guest -cSf - scratch.img | /bin/tar -xSf -"),
         f"echo {MARK} out",
         race(["./launch", "kvm", "bin/mayfly-vmm", "out"], out),
+        f"for i in $(seq {pairs}); do echo {MARK} timeline$i",
+        shlex.join(stage),
+        "cat meta; done",
         f"echo {MARK} end",
     ])
+
+
+def timelines(parts):
+    """(Run, report) of each timeline part: race's line, then the JSON."""
+    for name, lines in parts.items():
+        if name.startswith("timeline"):
+            yield (parse_race(lines)["a"][0],
+                   json.loads("\n".join(x for x in lines
+                                        if not x.startswith("a "))))
 
 
 def run_there(build, extra, command):
@@ -97,3 +114,4 @@ def run(section):
                     goal=Goal("ratio", "<=", 0.8), note=boot.NOTE)
     section.compare("kvm, one out, QEMU microvm", parse_race(parts["out"]),
                     fields, note=payload.NOTE)
+    timeline.add_stages(section, "kvm, ", list(timelines(parts)))

@@ -2,16 +2,18 @@
 """The peer: QEMU's microvm, at its best, on our kernel and our images.
 
 How its configuration was found (`make bench BENCH=tune`, QEMU 7.2, -accel tcg,
-Linux 6.12; CPU ms of a whole run, which noise moves least):
-  - acpi=on is at least as fast as acpi=off, and needs no words on the command
-    line for its disks.
-  - tsc_early_khz spares the guest its calibration against the PIT, which
-    under TCG costs 150 ms, or fails on a busy host and with it the boot. The
-    value is the host's: TCG's TSC is the host's.
-  - With that the PIT is of no use: pit=off. So is the PIC with ACPI.
-  - -cpu max, Nehalem and qemu64 boot alike, and so do -accel tcg's
-    thread=single and tb-size.
-  - x-option-roms=off starts the small firmware (qboot).
+Linux 6.12; median CPU time of a whole run, which noise moves least; mayfly's
+beside it was 210 ms):
+  - 659 ms: MACHINE, CPU and tsc_early_khz as below. 677 with the PIC, 717
+    with PIC and PIT, 635 with x-option-roms=on: noise is 40.
+  - tsc_early_khz spares the guest its calibration against the PIT: without it
+    803 ms with acpi=off; with acpi=on that fails on a busy host, and with it
+    the boot. The value is the host's: TCG's TSC is the host's.
+  - acpi=off 723 ms. rtc=off 1705 ms: the guest waits for it.
+  - -cpu Nehalem, qemu64 or max without smap, -accel tcg's thread=single and
+    tb-size: 654 to 724 ms, no difference that can be told from noise.
+On -accel kvm within emulated SVM acpi=on does not come to its first line;
+there it is acpi=off. PIT and PIC make no difference.
 """
 import shutil
 
@@ -23,6 +25,7 @@ BARE = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-serial", "stdio"]
 MACHINE = "acpi=on,x-option-roms=off,pit=off,pic=off"
 CPU = "max"
+KVM_MACHINE = "acpi=off,x-option-roms=off,pit=off,pic=off"
 
 
 def need():

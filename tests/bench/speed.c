@@ -156,6 +156,7 @@ static void page_faults(unsigned pages)
 		p[(size_t)i * PAGE] = 1;
 	s = seconds() - start;
 	report("page-fault", s / pages * 1e6, "us", s);
+	munmap((void *)p, (size_t)pages * PAGE); /* fork would copy it */
 }
 
 static void processes(unsigned n)

@@ -18,7 +18,7 @@ def stages(run, host, guest):
         stage["to STARTED (first guest instruction)"] = started
     stage["to READY (the agent is connected)"] = \
         host["boot_ms"] - (started or 0)
-    stage["  of that by the guest's own clock"] = guest["boot_ms"]
+    stage["of that by the guest's own clock"] = guest["boot_ms"]
     stage["to first output"] = host["first_output_ms"] - host["boot_ms"]
     stage["to EXIT (the command's end)"] = \
         host["total_ms"] - host["first_output_ms"]
@@ -28,8 +28,25 @@ def stages(run, host, guest):
     return stage
 
 
-def run(section):
+def add_stages(section, prefix, runs):
+    """A row for the median of each stage; runs: (Run, report) pairs."""
     found = {}
+    for once, doc in runs:
+        if doc["verdict"] != "ok":
+            raise Skip(f"a run ended as {doc['verdict']}")
+        for name, ms in stages(once, doc["host"], doc["guest"]).items():
+            found.setdefault(name, []).append(ms)
+    for name, ms in found.items():
+        section.add(prefix + name, "ms", statistics.median(ms),
+                    samples={"mayfly": ms})
+    counts = [doc["host"]["instructions"] for _, doc in runs]
+    if all(counts):
+        section.add(prefix + "guest instructions", "million",
+                    statistics.median(counts) / 1e6)
+
+
+def run(section):
+    runs = []
     with tempfile.TemporaryDirectory(prefix="mayfly-bench.") as work:
         meta = os.path.join(work, "meta.json")
         argv = [section.bench.path("mayfly"), "run", "--engine", "soft",
@@ -37,11 +54,5 @@ def run(section):
         for _ in range(section.pairs):
             once = section.race(argv, pairs=1)["a"][0]
             with open(meta, encoding="utf-8") as f:
-                doc = json.load(f)
-            if doc["verdict"] != "ok":
-                raise Skip(f"a run ended as {doc['verdict']}")
-            for name, ms in stages(once, doc["host"], doc["guest"]).items():
-                found.setdefault(name, []).append(ms)
-    for name, ms in found.items():
-        section.add(name, "ms", statistics.median(ms),
-                    samples={"mayfly": ms})
+                runs.append((once, json.load(f)))
+    add_stages(section, "soft, ", runs)
