@@ -242,7 +242,7 @@ $(foreach t,gmem bus ctl boot acpi serial rtc cpuid,\
 	$(eval UNIT_LIBS_$(t) := vmm base))
 
 VIRTIO_UNIT := virtqueue virtio_mmio virtio_blk virtio_vsock virtio_vsock_dial \
-	virtio_rng
+	virtio_vsock_threads virtio_rng
 UNIT += $(VIRTIO_UNIT)
 $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 

@@ -144,11 +144,15 @@ void vsock_on_timer(struct ev *ev, uint32_t events)
 
 /* --- guest to host -------------------------------------------------------- */
 
-/* Tell the guest of room before it has used up what it knows of. */
+/*
+ * Tell the guest of room before it has used up what it knows of. That may be
+ * less than our buffer: Linux holds what it has under way to the size of its
+ * own, too.
+ */
 static void forwarded(struct vsock_conn *c, uint32_t n)
 {
 	c->fwd += n;
-	if (c->fwd - c->told_fwd >= VSOCK_BUF / 2)
+	if (c->fwd - c->told_fwd > MIN(VSOCK_BUF, c->peer_alloc) / 2)
 		conn_owe(c, OWE_CREDIT);
 }
 
