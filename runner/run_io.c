@@ -138,32 +138,38 @@ static int take_frames(struct session *s)
 	return s->agent_gone || s->state == STATE_DONE || !outputs_have_room(s);
 }
 
+/* 0 when there is nothing to read now. */
+static int read_agent(struct session *s)
+{
+	size_t room;
+	void *p = wire_room(&s->reader, &room);
+	ssize_t n = recv(s->agent_fd, p, room, MSG_DONTWAIT);
+
+	if (n < 0 && errno == EAGAIN)
+		return 0;
+	if (n > 0)
+		wire_filled(&s->reader, (size_t)n);
+	else
+		agent_lost(s);
+	return 1;
+}
+
 /*
  * Until the stream is empty, an output is full, or the agent is gone. A guest
- * that writes faster than we read must not keep the loop from the clock.
+ * that writes faster than we read must not keep the loop from the clock. Frames
+ * are taken after the last read too: no byte may follow that would wake us.
  */
 void session_pump_agent(struct session *s)
 {
-	for (int i = 0; i < PUMP_ROUNDS; i++) {
-		size_t room;
-		ssize_t n;
-		void *p;
+	int rounds = PUMP_ROUNDS;
 
-		if (take_frames(s)) {
-			ev_del(&s->agent); /* until an output has room again */
+	while (!take_frames(s)) {
+		if (!rounds-- || !read_agent(s)) {
+			ev_set(s->p->loop, &s->agent, EPOLLIN);
 			return;
 		}
-		p = wire_room(&s->reader, &room);
-		n = recv(s->agent_fd, p, room, MSG_DONTWAIT);
-		if (n < 0 && errno == EAGAIN)
-			break;
-		if (n <= 0) {
-			agent_lost(s);
-			return;
-		}
-		wire_filled(&s->reader, (size_t)n);
 	}
-	ev_set(s->p->loop, &s->agent, EPOLLIN);
+	ev_del(&s->agent); /* until an output has room again */
 }
 
 static void on_agent(struct ev *ev, uint32_t events)

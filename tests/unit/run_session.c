@@ -328,6 +328,38 @@ Test(session, a_guest_that_floods_does_not_stop_the_clock)
 	expect(VERDICT_TIMEOUT, 124);
 }
 
+static uint32_t flood_frames;
+
+/* All of it lies in the socket before the session has read much. */
+static void floods_and_ends(struct guest *g)
+{
+	static uint8_t block[WIRE_DATA_MAX];
+	int room = 16 << 20;
+
+	setsockopt(g->agent, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
+	say_ready(g);
+	for (uint32_t i = 0; i < flood_frames; i++)
+		frame(g, WIRE_STDOUT, block, sizeof(block));
+	say_exit(g, 5, 0);
+}
+
+/* The session reads so much in one go and no more: some of these floods end
+ * with its last read, and nothing comes after that would wake it. */
+Test(session, the_end_of_a_flood_is_not_left_lying)
+{
+	struct stat st;
+
+	config.timeout_ns = 5000 * MS;
+	for (flood_frames = 50; flood_frames < 70; flood_frames++) {
+		cr_assert_eq(play(floods_and_ends), 0);
+		expect(VERDICT_RUNTIME_ERROR, 5);
+		cr_assert_eq(fstat(out, &st), 0);
+		cr_assert_eq(st.st_size, flood_frames * WIRE_DATA_MAX);
+		close(out);
+		close(errout);
+	}
+}
+
 static void panics(struct guest *g)
 {
 	static const char words[] = "Kernel panic - not syncing: on purpose\n";
