@@ -118,6 +118,8 @@ payloads() {
 # The engines that `mayfly run` takes on this host.
 system() {
 	suite system/soft 900 "$here/system/core.sh" "$build/mayfly" soft
+	suite system/glibc 300 "$here/system/glibc.sh" "$build/mayfly" soft
+	suite system/debian 300 "$here/system/debian.sh" "$build/mayfly" soft
 	if "$build/mayfly" doctor | grep -q '^ok .*engine auto .*kvm'; then
 		suite system/kvm 900 "$here/system/core.sh" "$build/mayfly" kvm
 	fi
