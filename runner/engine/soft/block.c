@@ -9,7 +9,7 @@
 #include "runner/engine/soft/native.h"
 #include "runner/engine/soft/soft.h"
 
-#define ARENA_SIZE (14u << 20)
+#define ARENA_SIZE (20u << 20)
 #define HASH_BITS  15
 #define HASH_SIZE  (1u << HASH_BITS)
 
@@ -159,9 +159,14 @@ void code_note_write(struct code_cache *c, uint64_t gpa, uint64_t len)
 	last = (gpa + len - 1) / PAGE_SIZE;
 	atomic_thread_fence(memory_order_seq_cst);
 	for (uint64_t n = first; n <= last && n < c->npages; n++) {
+		uint8_t here = CODE_HERE;
+
 		if (!atomic_load_explicit(&c->mark[n], memory_order_relaxed))
 			continue;
-		atomic_fetch_or(&c->mark[n], CODE_WRITTEN);
+		/* a page dropped meanwhile stays unmarked: a mark that the
+		 * vCPU did not set would stand for protection not there */
+		atomic_compare_exchange_strong(&c->mark[n], &here,
+					       CODE_HERE | CODE_WRITTEN);
 		atomic_store(&c->noted, 1);
 	}
 }
