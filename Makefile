@@ -268,8 +268,9 @@ UNIT_LIBS_engine_kvm := engine vmm base
 UNIT += decode
 UNIT_LIBS_decode := soft
 UNIT_LD_decode := -lZydis
-UNIT += native
-UNIT_LIBS_native := soft engine vmm base
+UNIT += native soft_engine soft_fuzz
+$(foreach t,native soft_engine soft_fuzz,\
+	$(eval UNIT_LIBS_$(t) := soft engine vmm base))
 
 UNIT += diff_int
 UNIT_LIBS_diff_int := diff soft engine vmm base

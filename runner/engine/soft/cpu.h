@@ -212,6 +212,7 @@ struct cpu {
 	uint8_t in_delivery;	    /* 1 + vector being delivered, for #DF */
 	uint8_t delivery_err;	    /* its class, except.c's own */
 	uint8_t step_once;	    /* run one instruction as a block of its own */
+	uint8_t trap;		    /* #DB follows the instruction: single step */
 
 	struct x86_seg seg[X86_SREGS]; /* .base mirrors r[SLOT_SEG + n] */
 	struct x86_seg tr, ldtr;

@@ -290,6 +290,17 @@ static void set_flat(struct cpu *cpu, unsigned cpl, uint64_t cs, uint64_t ss,
 	cpu_update_mode(cpu);
 }
 
+/*
+ * SYSCALL and SYSRET trap by TF as they leave it (as hardware does; SDM 2B
+ * only says that SFMASK is there for TF): a kernel that masks it is not
+ * stepped through, and the #DB comes when SYSRET sets it, before the next
+ * user instruction.
+ */
+static void trap_by_new_flags(struct cpu *cpu)
+{
+	cpu->trap = !!(cpu->rflags & RFLAGS_TF);
+}
+
 UOP(far_syscall)
 {
 	uint64_t cs = cpu->star >> 32;
@@ -301,6 +312,7 @@ UOP(far_syscall)
 	cpu->r[X86_R11] = cpu_rflags(cpu);
 	set_flat(cpu, 0, cs, cs + 8, 1);
 	cpu_set_rflags(cpu, 0, cpu->sfmask & ~2ull);
+	trap_by_new_flags(cpu);
 	return block_next(cpu, cpu->lstar);
 }
 
@@ -318,6 +330,7 @@ UOP(far_sysret)
 	set_flat(cpu, 3, to64 ? base + 16 : base, base + 8, to64);
 	cpu_set_rflags(cpu, cpu->r[X86_R11],
 		       ~(uint64_t)(RFLAGS_RF | RFLAGS_VM) & 0x3f7fd7);
+	trap_by_new_flags(cpu);
 	return block_next(cpu, to64 ? rip : (uint32_t)rip);
 }
 

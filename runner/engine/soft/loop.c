@@ -75,19 +75,24 @@ static void run_block(struct cpu *cpu, const struct block *b)
  * store into the block that it is in. */
 static void run_one(struct cpu *cpu)
 {
-	int trap = !!(cpu->rflags & RFLAGS_TF);
 	const struct block *b = block_get(cpu, 1);
 
+	cpu->trap = !!(cpu->rflags & RFLAGS_TF);
 	cpu->shadow = 0;
 	cpu->step_once = 0;
 	cpu_attend(cpu, ATTN_STATE); /* so that no block follows */
 	run_block(cpu, b);
-	if (trap) {
-		cpu->dr6 |= 1u << 14; /* BS: SDM 3B 17.2.3 */
-		memset(&cpu->exc, 0, sizeof(cpu->exc));
-		cpu->exc.vec = EXC_DB;
-		cpu->exc.pending = 1;
-	}
+}
+
+/* TF was set when the last instruction began; a few of them decide it
+ * themselves, and may be part of a longer block then. */
+static void step_trap(struct cpu *cpu)
+{
+	cpu->trap = 0;
+	cpu->dr6 |= 1u << 14; /* BS: SDM 3B 17.2.3 */
+	memset(&cpu->exc, 0, sizeof(cpu->exc));
+	cpu->exc.vec = EXC_DB;
+	cpu->exc.pending = 1;
 }
 
 /* Must the next instruction run by itself? */
@@ -144,6 +149,7 @@ void cpu_loop(struct cpu *cpu, struct engine_exit *x)
 	/* Every fault comes back here; all state is in *cpu. */
 	setjmp(cpu->jmp);
 	cpu->cur = NULL;
+	cpu->trap = 0; /* a fault is no end of an instruction */
 	for (;;) {
 		uint32_t attn;
 
@@ -159,18 +165,22 @@ void cpu_loop(struct cpu *cpu, struct engine_exit *x)
 			except_deliver(cpu);
 			continue;
 		}
+		/* the other reasons are looked at anew anyway; what devices
+		 * overwrote must not run when we come back */
 		attn = atomic_exchange(&cpu->attention, 0);
+		if (attn & ATTN_CODE)
+			code_drop_noted(cpu);
 		if (attn & ATTN_KICK) {
 			leave(cpu, x, ENGINE_EXIT_INTR, "");
 			return;
 		}
-		if (attn & ATTN_CODE)
-			code_drop_noted(cpu);
 		if (!ready(cpu))
 			continue;
 		if (alone(cpu))
 			run_one(cpu);
 		else
 			run_blocks(cpu);
+		if (cpu->trap)
+			step_trap(cpu);
 	}
 }

@@ -209,12 +209,14 @@ void seg_load(struct cpu *cpu, const struct uop *op, unsigned n, uint16_t sel)
 	seg_set(cpu, n, &d.seg);
 }
 
-/* SS: no interrupt before the next instruction, which loads the pointer. */
+/* SS: no interrupt and no single step before the next instruction, which
+ * loads the pointer (SDM 3A 6.8.3). */
 static const struct uop *loaded(struct cpu *cpu, const struct uop *op)
 {
 	if (op->imm != X86_SS)
 		NEXT(cpu, op);
 	cpu->shadow = 1;
+	cpu->trap = 0;
 	LEAVE(cpu, uop_next_rip(cpu, op));
 }
 
