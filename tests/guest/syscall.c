@@ -54,6 +54,27 @@ static void enter_and_leave(uint64_t code, uint64_t sp, uint64_t after)
 		 "sysret takes no RF, no VM, no reserved flag");
 }
 
+/* TF counts as SYSCALL and SYSRET leave it: a kernel that masks it is not
+ * stepped through, and the trap comes right after SYSRET. */
+static void stepped(uint64_t sp)
+{
+	extern uint8_t t_step[], t_after[], t_end[];
+	uint64_t code = user_code(t_step, t_end);
+	uint64_t after = code + (uint64_t)(t_after - t_step);
+
+	__asm__ volatile("jmp 1f\n"
+			 "t_step: mov %edi, %eax; pushfq\n"
+			 "orl $0x100, (%rsp); popfq; syscall\n"
+			 "t_after: nop; nop; int3\n"
+			 "t_end:\n1:");
+	sc_count = 0;
+	run_user(code, sp, 1, RFLAGS_FIXED);
+	check_eq(sc_count, 1, "syscall with TF is not trapped in the kernel");
+	check_eq(sc_r11 & RFLAGS_TF, RFLAGS_TF, "R11 has TF");
+	check(trap.vector == VEC_DB && trap.f.rip == after,
+	      "sysret with TF: #DB before the next instruction");
+}
+
 static void disabled(uint64_t code, uint64_t sp)
 {
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_SCE);
@@ -112,6 +133,7 @@ int main(void)
 		return 0;
 	}
 	enter_and_leave(code, sp, code + (uint64_t)(s_after - s_call));
+	stepped(sp);
 	disabled(code, sp);
 	return 0;
 }

@@ -184,10 +184,11 @@ static void single_step(void)
 	check_eq(seen_rip, after, "the last one after the fourth");
 	hits = 0;
 	__asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq\n"
-			 "mov %0, %%ss; nop; nop; nop\n"
-			 "lea 1f(%%rip), %%rax; nop\n1:"
-			 : : "r"(KERNEL_DS) : "rax", "memory", "cc");
-	check(hits == 4, "mov to SS holds the trap back by one instruction");
+			 "mov %1, %%ss; nop; nop; nop\n"
+			 "lea 1f(%%rip), %0\n1: nop"
+			 : "=&r"(after) : "r"(KERNEL_DS) : "memory", "cc");
+	check(hits == 4 && seen_rip == after,
+	      "mov to SS holds the trap back by one instruction");
 	irq_handler[VEC_DB] = NULL;
 }
 
@@ -221,9 +222,28 @@ static void iretq(void)
 	      "iretq to ring 3 with a null SS: #GP");
 }
 
+/* SDM 2A JMP, CALL, 2B RET; AMD's fault is at the target. */
+static void branches(void)
+{
+	uint64_t bad = 1ull << 47;
+
+	if (cpuid(0, 0).b != 0x756e6547 || cpu_is_tcg()) {
+		skip("branches to nowhere", "not an Intel CPU");
+		return;
+	}
+	TRY("jmp *%0", : : "r"(bad) : "memory");
+	check_trap(VEC_GP, 0, "jmp to a non-canonical address: #GP at the jmp");
+	TRY("call *%0", : : "r"(bad) : "memory");
+	check_trap(VEC_GP, 0, "call: at the call");
+	TRY("push %0; ret", "\n\tpop %%rbx" : : "r"(bad) : "rbx", "memory");
+	check(trap.vector == VEC_GP && trap.f.rip - trap_insn < 4,
+	      "ret: at the ret, which pops nothing");
+}
+
 int main(void)
 {
 	faults();
+	branches();
 	control_registers();
 	double_fault();
 	if (cpu_is_limited()) {

@@ -45,9 +45,20 @@ HANDLER(jcc_narrow)
 	return block_next(cpu, narrow(rip, op->aux));
 }
 
+/* SDM 2A JMP, CALL, 2B RET: the fault is the branch's, not its target's. */
+static inline void check_target(struct cpu *cpu, const struct uop *op,
+				uint64_t target)
+{
+	if (__builtin_expect(!mmu_canonical(target), 0))
+		cpu_raise_err(cpu, op, EXC_GP, 0);
+}
+
 HANDLER(jmp_ind64)
 {
-	return block_next(cpu, R64(cpu, op->r1));
+	uint64_t target = R64(cpu, op->r1);
+
+	check_target(cpu, op, target);
+	return block_next(cpu, target);
 }
 
 HANDLER(jmp_ind_narrow)
@@ -68,6 +79,7 @@ HANDLER(call_ind64)
 {
 	uint64_t sp = RSP - 8, target = R64(cpu, op->r1);
 
+	check_target(cpu, op, target);
 	mmu_store64(cpu, op, sp, uop_next_rip(cpu, op));
 	RSP = sp;
 	return block_next(cpu, target);
@@ -77,6 +89,7 @@ HANDLER(ret64)
 {
 	uint64_t rip = mmu_load64(cpu, op, RSP);
 
+	check_target(cpu, op, rip);
 	RSP += op->imm;
 	return block_next(cpu, rip);
 }
