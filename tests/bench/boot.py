@@ -24,6 +24,7 @@ def scratch_prepare(template, copy):
 def race(section, pairs=None, **qemu_options):
     bench = section.bench
     qemu.need()
+    qemu_options.setdefault("append", bench.tsc_early_khz())
     with tempfile.TemporaryDirectory(prefix="mayfly-bench.") as work:
         scratch = os.path.join(work, "scratch.img")
         peer = qemu.linux(bench.guest("vmlinux"), bench.tool("init.cpio"),

@@ -55,8 +55,7 @@ def script(pairs, start):
 
     linux = qemu.linux("bin/guest/vmlinux", "init.cpio", "bin/guest/base.img",
                        "scratch.img", "echo " + boot.WORD,
-                       machine=qemu.KVM_MACHINE, accel="kvm", cpu="host",
-                       append="")
+                       machine=qemu.KVM_MACHINE, accel="kvm", cpu="host")
     out = qemu.bare("out", "kvm")
     stage = ["./race", "-n", "1", "bin/mayfly", "run", "--engine", "kvm",
              "--meta", "meta", "--", "echo", boot.WORD]

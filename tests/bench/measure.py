@@ -18,7 +18,8 @@ class Goal:
     limit: float
 
     def text(self):
-        return ("x " if self.of == "ratio" else "") + f"{self.op} {self.limit:g}"
+        unit = "x " if self.of == "ratio" else ""
+        return f"{unit}{self.op} {self.limit:g}"
 
     def met(self, value):
         return value <= self.limit if self.op == "<=" else value >= self.limit
@@ -89,6 +90,12 @@ class Bench:
 
     def tool(self, name):
         return self.path("bench", name)
+
+    def tsc_early_khz(self):
+        """The word that tells a guest on TCG its TSC's frequency."""
+        khz = subprocess.run([self.tool("race"), "-T"], check=True, text=True,
+                             stdout=subprocess.PIPE).stdout.strip()
+        return f"tsc_early_khz={khz}"
 
     def section(self, name):
         return Section(self, name)

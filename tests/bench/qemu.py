@@ -33,15 +33,6 @@ def need():
         raise Skip(f"{PROGRAM} not found; install package qemu-system-x86")
 
 
-def tsc_khz():
-    """The frequency of the host's TSC; 0: not known."""
-    with open("/proc/cpuinfo", encoding="ascii") as f:
-        for line in f:
-            if line.startswith("cpu MHz"):
-                return round(float(line.split(":")[1]) * 1000)
-    return 0
-
-
 def disk(name, path, *options):
     spec = ",".join(("if=none", f"id={name}", "format=raw", f"file={path}")
                     + options)
@@ -49,13 +40,11 @@ def disk(name, path, *options):
 
 
 def linux(kernel, initrd, root, scratch, command, machine=MACHINE, cpu=CPU,
-          accel="tcg", append=None, memory=512, program=PROGRAM):
+          accel="tcg", append="", memory=512):
     """A guest that mayfly would run @command in: same kernel, memory, disks
     and mounts; the output comes over the serial port. See init.c."""
-    if append is None:
-        append = f"tsc_early_khz={tsc_khz()}"
     words = "console=ttyS0 reboot=k panic=-1 quiet " + append
-    return [program, *BARE, "-M", "microvm," + machine, "-accel", accel,
+    return [PROGRAM, *BARE, "-M", "microvm," + machine, "-accel", accel,
             "-cpu", cpu, "-m", str(memory), "-kernel", kernel,
             "-initrd", initrd, "-append", f'{words} command="{command}"',
             *disk("root", root, "readonly=on"),

@@ -3,6 +3,7 @@
  * race: time two commands against each other, in turn.
  *
  *	race [-n PAIRS] [-l SECONDS] [-w WORD] [-b PREPARE] A... ::: B...
+ *	race -T
  *
  * Runs them A B, B A, A B, ... so that what drifts on the host meets both.
  * One line a run: which, milliseconds from just before exec to the end of WORD
@@ -10,7 +11,7 @@
  * and its children took, exit code (128+N for signal N; WORD missing: -1).
  * PREPARE is a shell command before each run of B, not timed. After SECONDS a
  * run is killed. Without B only A is run. Needs no more than libc, so that it
- * runs where there is no Python.
+ * runs where there is no Python. -T only prints the TSC's frequency in kHz.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +25,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #define OUTPUT_MAX 65536 /* what is searched for WORD, and shown on failure */
 
@@ -143,6 +145,16 @@ static int run(const struct options *o, int which)
 	return -1;
 }
 
+static void print_tsc_khz(void)
+{
+	uint64_t t0 = now(), c0 = __rdtsc(), t1, c1;
+
+	usleep(50000);
+	t1 = now();
+	c1 = __rdtsc();
+	printf("%.0f\n", (double)(c1 - c0) / (double)(t1 - t0) * 1e6);
+}
+
 static int parse(struct options *o, int argc, char **argv)
 {
 	int c;
@@ -174,6 +186,10 @@ int main(int argc, char **argv)
 {
 	struct options o = { .pairs = 10, .limit_s = 60 };
 
+	if (argc == 2 && strcmp(argv[1], "-T") == 0) {
+		print_tsc_khz();
+		return 0;
+	}
 	if (parse(&o, argc, argv) < 0) {
 		fprintf(stderr, "usage: race [-n PAIRS] [-l SECONDS] "
 			"[-w WORD] [-b PREPARE] A... [::: B...]\n");

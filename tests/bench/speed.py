@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast guests compute on soft and on QEMU's TCG: speed.c by the guest's
 clock, held against the host's."""
+import os
 import statistics
 import subprocess
 import tempfile
-import os
 import time
 
 import boot
@@ -52,7 +52,7 @@ def run(section):
                        "--rootfs", image, "--", *command.split()],
             "peer": qemu.linux(bench.guest("vmlinux"),
                                bench.tool("init.cpio"), image, scratch,
-                               command),
+                               command, append=bench.tsc_early_khz()),
         }
         for i in range(max(3, section.pairs // 2)):
             for side in sorted(sides, reverse=bool(i & 1)):
