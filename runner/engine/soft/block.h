@@ -49,11 +49,9 @@ static inline struct jump_entry *jump_entry(struct cpu *cpu, uint64_t rip)
 	return &cpu->jc[(rip ^ rip >> JUMP_BITS) & (JUMP_SIZE - 1)];
 }
 
-/*
- * The tail of every block: go on at @rip when its block is known and nobody
- * wants attention, else leave to cpu_loop().
- */
-static inline const struct uop *block_next(struct cpu *cpu, uint64_t rip)
+/* The block at @rip, entered, when it is known and nobody wants attention;
+ * else NULL, which is cpu_loop(). */
+static inline const struct uop *block_find(struct cpu *cpu, uint64_t rip)
 {
 	const struct jump_entry *j = jump_entry(cpu, rip);
 	const struct block *b = j->block;
@@ -67,7 +65,17 @@ static inline const struct uop *block_next(struct cpu *cpu, uint64_t rip)
 	cpu->budget -= (int32_t)b->ninsns;
 	cpu->cur = b;
 	cpu->r[SLOT_RIP] = rip;
-	ENTER_BLOCK(cpu, b->uops);
+	return b->uops;
+}
+
+/* The tail of every block. */
+static inline const struct uop *block_next(struct cpu *cpu, uint64_t rip)
+{
+	const struct uop *first = block_find(cpu, rip);
+
+	if (__builtin_expect(!first, 0))
+		return NULL;
+	GO_ON(cpu, first);
 }
 
 struct code_cache;

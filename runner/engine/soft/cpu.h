@@ -260,12 +260,17 @@ struct cpu {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
 	!defined(__OPTIMIZE__)
 #define SOFT_LOOP 1
-#define NEXT(cpu, op) return (void)(cpu), (op) + 1
-#define ENTER_BLOCK(cpu, first) return (void)(cpu), (first)
+#define GO_ON(cpu, op) return (void)(cpu), (op)
 #else
-#define NEXT(cpu, op) return (op)[1].fn((cpu), (op) + 1)
-#define ENTER_BLOCK(cpu, first) return (first)->fn((cpu), (first))
+#define GO_ON(cpu, op) return (op)->fn((cpu), (op))
 #endif
+/*
+ * The end of a handler. The compiler makes it a jump only in a function that
+ * has handed out no address of a local: one that has would pile up a frame
+ * on the host's stack each time a guest repeats it. Such work belongs into a
+ * function of its own that is not inlined, or into a SYSTEM handler (sys.h).
+ */
+#define NEXT(cpu, op) GO_ON(cpu, (op) + 1)
 
 /* The address of this instruction, and of the one after it. */
 static inline uint64_t uop_rip(const struct cpu *cpu, const struct uop *op)

@@ -103,7 +103,7 @@ static void set_cr4(struct cpu *cpu, const struct uop *op, uint64_t v)
 }
 
 /* The emitter lets only CR0, 2, 3, 4 and 8 through. */
-UOP(ctrl_from_cr)
+SYSTEM(ctrl_from_cr)
 {
 	uint64_t v;
 
@@ -125,10 +125,10 @@ UOP(ctrl_from_cr)
 		v = lapic_cr8(cpu->lapic);
 	}
 	R64(cpu, op->r0) = cpu->code64 ? v : (uint32_t)v;
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(ctrl_to_cr)
+SYSTEM(ctrl_to_cr)
 {
 	uint64_t v = cpu->code64 ? R64(cpu, op->r0) : R32(cpu, op->r0);
 
@@ -151,33 +151,33 @@ UOP(ctrl_to_cr)
 			gp(cpu, op);
 		lapic_set_cr8(cpu->lapic, v);
 	}
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(ctrl_clts)
+SYSTEM(ctrl_clts)
 {
 	need_cpl0(cpu, op);
 	cpu->cr0 &= ~(uint64_t)CR0_TS;
-	NEXT(cpu, op);
+	return op + 1;
 }
 
 /* MP, EM, TS; PE can be set but not cleared (SDM 2A LMSW). */
-UOP(ctrl_lmsw)
+SYSTEM(ctrl_lmsw)
 {
 	uint64_t v;
 
 	need_cpl0(cpu, op);
 	v = sys_load(cpu, op, op->r0, 2) & 0xf;
 	set_cr0(cpu, op, (cpu->cr0 & ~0xeull) | v);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(ctrl_smsw)
+SYSTEM(ctrl_smsw)
 {
 	unsigned size = op->aux & SYS_MEM ? 2 : op->aux & SYS_SIZE;
 
 	sys_store(cpu, op, op->r0, size, cpu->cr0);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
 /* --- debug registers ----------------------------------------------------- */
@@ -195,15 +195,15 @@ static unsigned dr_number(struct cpu *cpu, const struct uop *op)
 	return n == 4 || n == 5 ? n + 2 : n;
 }
 
-UOP(ctrl_from_dr)
+SYSTEM(ctrl_from_dr)
 {
 	unsigned n = dr_number(cpu, op);
 
 	R64(cpu, op->r0) = n == 6 ? cpu->dr6 : n == 7 ? cpu->dr7 : cpu->dr[n];
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(ctrl_to_dr)
+SYSTEM(ctrl_to_dr)
 {
 	unsigned n = dr_number(cpu, op);
 	uint64_t v = cpu->code64 ? R64(cpu, op->r0) : R32(cpu, op->r0);
@@ -216,19 +216,19 @@ UOP(ctrl_to_dr)
 		cpu->dr7 = (v & 0xffff23ff) | DR7_FIXED;
 	else
 		cpu->dr[n] = v;
-	NEXT(cpu, op);
+	return op + 1;
 }
 
 /* --- caches and rest ------------------------------------------------------ */
 
-UOP(ctrl_hlt)
+SYSTEM(ctrl_hlt)
 {
 	need_cpl0(cpu, op);
 	cpu->halted = 1;
 	LEAVE(cpu, uop_next_rip(cpu, op));
 }
 
-UOP(ctrl_invlpg)
+SYSTEM(ctrl_invlpg)
 {
 	uint64_t va = uop_ea(cpu, op);
 
@@ -236,18 +236,18 @@ UOP(ctrl_invlpg)
 	/* SDM 2A INVLPG: a non-canonical address does nothing */
 	if (mmu_canonical(va))
 		mmu_flush_page(cpu, va);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(ctrl_wbinvd)
+SYSTEM(ctrl_wbinvd)
 {
 	need_cpl0(cpu, op);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
 /* Checked like a load of one byte (SDM 2A CLFLUSH). */
-UOP(ctrl_clflush)
+SYSTEM(ctrl_clflush)
 {
 	mmu_load8(cpu, op, uop_ea(cpu, op));
-	NEXT(cpu, op);
+	return op + 1;
 }

@@ -91,25 +91,25 @@ static _Noreturn void raise_soft(struct cpu *cpu, const struct uop *op,
 	raise(cpu, NULL, &x);
 }
 
-UOP(except_int)
+SYSTEM(except_int)
 {
 	raise_soft(cpu, op, (uint8_t)op->imm);
 }
 
-UOP(except_int3)
+SYSTEM(except_int3)
 {
 	raise_soft(cpu, op, EXC_BP);
 }
 
-UOP(except_into)
+SYSTEM(except_into)
 {
 	if (cpu->fl & FL_OF)
 		raise_soft(cpu, op, EXC_OF);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
 /* INT1 is a trap without the DPL check of INT n (SDM 2A INT). */
-UOP(except_int1)
+SYSTEM(except_int1)
 {
 	cpu->rip = uop_next_rip(cpu, op);
 	cpu_raise(cpu, NULL, EXC_DB);

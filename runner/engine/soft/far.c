@@ -107,10 +107,10 @@ static const struct uop *far_go(struct cpu *cpu, const struct desc *cs,
 {
 	seg_set(cpu, X86_CS, &cs->seg);
 	cpu_update_mode(cpu);
-	return block_next(cpu, rip);
+	return block_find(cpu, rip);
 }
 
-UOP(far_jmp)
+SYSTEM(far_jmp)
 {
 	struct far_ptr p = far_operand(cpu, op);
 	struct desc cs;
@@ -120,7 +120,7 @@ UOP(far_jmp)
 	return far_go(cpu, &cs, p.off);
 }
 
-UOP(far_call)
+SYSTEM(far_call)
 {
 	unsigned size = op->aux & SYS_SIZE;
 	struct far_ptr p = far_operand(cpu, op);
@@ -225,7 +225,7 @@ static void far_back(struct cpu *cpu, const struct uop *op,
 		drop_inner_segments(cpu);
 }
 
-UOP(far_ret)
+SYSTEM(far_ret)
 {
 	unsigned size = op->aux & SYS_SIZE;
 	uint64_t sp = stack_sp(cpu), extra = op->imm & 0xffff;
@@ -241,10 +241,10 @@ UOP(far_ret)
 		f.ss = (uint16_t)stack_pop(cpu, op, &sp, size);
 	}
 	far_back(cpu, op, &f, extra);
-	return block_next(cpu, f.rip);
+	return block_find(cpu, f.rip);
 }
 
-UOP(far_iret)
+SYSTEM(far_iret)
 {
 	unsigned size = op->aux & SYS_SIZE, cpl = cpu->cpl;
 	uint64_t mask = RFLAGS_ARITH | RFLAGS_TF | RFLAGS_DF | RFLAGS_NT |
@@ -276,7 +276,7 @@ UOP(far_iret)
 		mask |= RFLAGS_IOPL;
 	far_back(cpu, op, &f, 0);
 	cpu_set_rflags(cpu, flags, size == 2 ? mask & 0xffff : mask);
-	return block_next(cpu, f.rip);
+	return block_find(cpu, f.rip);
 }
 
 /* --- fast system calls --------------------------------------------------- */
@@ -301,7 +301,7 @@ static void trap_by_new_flags(struct cpu *cpu)
 	cpu->trap = !!(cpu->rflags & RFLAGS_TF);
 }
 
-UOP(far_syscall)
+SYSTEM(far_syscall)
 {
 	uint64_t cs = cpu->star >> 32;
 
@@ -313,10 +313,10 @@ UOP(far_syscall)
 	set_flat(cpu, 0, cs, cs + 8, 1);
 	cpu_set_rflags(cpu, 0, cpu->sfmask & ~2ull);
 	trap_by_new_flags(cpu);
-	return block_next(cpu, cpu->lstar);
+	return block_find(cpu, cpu->lstar);
 }
 
-UOP(far_sysret)
+SYSTEM(far_sysret)
 {
 	uint64_t base = cpu->star >> 48, rip = cpu->r[X86_RCX];
 	int to64 = (op->aux & SYS_SIZE) == 8;
@@ -331,10 +331,10 @@ UOP(far_sysret)
 	cpu_set_rflags(cpu, cpu->r[X86_R11],
 		       ~(uint64_t)(RFLAGS_RF | RFLAGS_VM) & 0x3f7fd7);
 	trap_by_new_flags(cpu);
-	return block_next(cpu, to64 ? rip : (uint32_t)rip);
+	return block_find(cpu, to64 ? rip : (uint32_t)rip);
 }
 
-UOP(far_sysenter)
+SYSTEM(far_sysenter)
 {
 	uint64_t cs = cpu->sysenter_cs & 0xffff;
 	int to64 = lma(cpu);
@@ -345,11 +345,11 @@ UOP(far_sysenter)
 	cpu_set_rflags(cpu, 0, RFLAGS_IF);
 	cpu->r[X86_RSP] = to64 ? cpu->sysenter_esp :
 				 (uint32_t)cpu->sysenter_esp;
-	return block_next(cpu, to64 ? cpu->sysenter_eip :
+	return block_find(cpu, to64 ? cpu->sysenter_eip :
 				      (uint32_t)cpu->sysenter_eip);
 }
 
-UOP(far_sysexit)
+SYSTEM(far_sysexit)
 {
 	uint64_t cs = cpu->sysenter_cs & 0xffff;
 	uint64_t rip = cpu->r[X86_RDX], rsp = cpu->r[X86_RCX];
@@ -361,5 +361,5 @@ UOP(far_sysexit)
 	set_flat(cpu, 3, to64 ? cs + 32 : cs + 16, to64 ? cs + 40 : cs + 24,
 		 to64);
 	cpu->r[X86_RSP] = to64 ? rsp : (uint32_t)rsp;
-	return block_next(cpu, to64 ? rip : (uint32_t)rip);
+	return block_find(cpu, to64 ? rip : (uint32_t)rip);
 }

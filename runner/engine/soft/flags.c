@@ -28,35 +28,35 @@ static void need_iopl(struct cpu *cpu, const struct uop *op)
 		cpu_raise_err(cpu, op, EXC_GP, 0);
 }
 
-UOP(flags_cli)
+SYSTEM(flags_cli)
 {
 	need_iopl(cpu, op);
 	cpu->rflags &= ~(uint64_t)RFLAGS_IF;
-	NEXT(cpu, op);
+	return op + 1;
 }
 
 /* SDM 2B STI: interrupts wait for the end of the next instruction, but only
  * when IF was clear. */
-UOP(flags_sti)
+SYSTEM(flags_sti)
 {
 	need_iopl(cpu, op);
 	if (cpu->rflags & RFLAGS_IF)
-		NEXT(cpu, op);
+		return op + 1;
 	cpu->shadow = 1;
 	cpu_set_rflags(cpu, RFLAGS_IF, RFLAGS_IF);
 	LEAVE(cpu, uop_next_rip(cpu, op));
 }
 
-UOP(flags_pushf)
+SYSTEM(flags_pushf)
 {
 	uint64_t sp = stack_sp(cpu);
 
 	stack_push(cpu, op, &sp, op->aux & SYS_SIZE, cpu_rflags(cpu));
 	stack_set_sp(cpu, sp);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(flags_popf)
+SYSTEM(flags_popf)
 {
 	unsigned size = op->aux & SYS_SIZE;
 	uint64_t mask = RFLAGS_ARITH | RFLAGS_TF | RFLAGS_DF | RFLAGS_NT |
@@ -71,7 +71,7 @@ UOP(flags_popf)
 	stack_set_sp(cpu, sp);
 	/* where that matters to cpu_loop(), the block's end sees attention */
 	cpu_set_rflags(cpu, v, size == 2 ? mask & 0xffff : mask);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
 static void set_ac(struct cpu *cpu, const struct uop *op, uint64_t ac)
@@ -82,14 +82,14 @@ static void set_ac(struct cpu *cpu, const struct uop *op, uint64_t ac)
 	cpu_update_mode(cpu);
 }
 
-UOP(flags_stac)
+SYSTEM(flags_stac)
 {
 	set_ac(cpu, op, RFLAGS_AC);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(flags_clac)
+SYSTEM(flags_clac)
 {
 	set_ac(cpu, op, 0);
-	NEXT(cpu, op);
+	return op + 1;
 }

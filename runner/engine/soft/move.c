@@ -131,8 +131,8 @@ EXCHANGE(32)
 EXCHANGE(64)
 
 /* CMPXCHG8B and 16B: eDX:eAX against memory, eCX:eBX into it; ZF only. */
-static const struct uop *cmpxchg_pair(struct cpu *cpu, const struct uop *op,
-				      unsigned half)
+static void __attribute__((noinline))
+cmpxchg_pair(struct cpu *cpu, const struct uop *op, unsigned half)
 {
 	uint64_t va = uop_ea(cpu, op), lo = 0, hi = 0;
 	uint64_t mask = half == 8 ? UINT64_MAX : UINT32_MAX;
@@ -154,17 +154,18 @@ static const struct uop *cmpxchg_pair(struct cpu *cpu, const struct uop *op,
 		cpu->r[X86_RDX] = hi;
 		cpu->fl &= ~FL_ZF;
 	}
-	NEXT(cpu, op);
 }
 
 HANDLER(cmpxchg8b)
 {
-	return cmpxchg_pair(cpu, op, 4);
+	cmpxchg_pair(cpu, op, 4);
+	NEXT(cpu, op);
 }
 
 HANDLER(cmpxchg16b)
 {
-	return cmpxchg_pair(cpu, op, 8);
+	cmpxchg_pair(cpu, op, 8);
+	NEXT(cpu, op);
 }
 
 /* MOVZX, MOVSX, MOVSXD: source width S, signedness by type, to width W. */

@@ -262,7 +262,7 @@ static void set_edx_eax(struct cpu *cpu, uint64_t v)
 	cpu->r[X86_RDX] = v >> 32;
 }
 
-UOP(msr_rdmsr)
+SYSTEM(msr_rdmsr)
 {
 	uint32_t msr = R32(cpu, SLOT_OFF(X86_RCX));
 	uint64_t v = 0;
@@ -273,10 +273,10 @@ UOP(msr_rdmsr)
 		cpu_raise_err(cpu, op, EXC_GP, 0);
 	}
 	set_edx_eax(cpu, v);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(msr_wrmsr)
+SYSTEM(msr_wrmsr)
 {
 	uint32_t msr = R32(cpu, SLOT_OFF(X86_RCX));
 	uint64_t v = R32(cpu, SLOT_OFF(X86_RAX)) | cpu->r[X86_RDX] << 32;
@@ -286,7 +286,7 @@ UOP(msr_wrmsr)
 		log_limited("soft: wrmsr %#x: refused", msr);
 		cpu_raise_err(cpu, op, EXC_GP, 0);
 	}
-	NEXT(cpu, op);
+	return op + 1;
 }
 
 static void need_tsc(struct cpu *cpu, const struct uop *op)
@@ -295,28 +295,28 @@ static void need_tsc(struct cpu *cpu, const struct uop *op)
 		cpu_raise_err(cpu, op, EXC_GP, 0);
 }
 
-UOP(msr_rdtsc)
+SYSTEM(msr_rdtsc)
 {
 	need_tsc(cpu, op);
 	set_edx_eax(cpu, cpu_tsc(cpu));
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(msr_rdtscp)
+SYSTEM(msr_rdtscp)
 {
 	need_tsc(cpu, op);
 	set_edx_eax(cpu, cpu_tsc(cpu));
 	cpu->r[X86_RCX] = (uint32_t)cpu->tsc_aux;
-	NEXT(cpu, op);
+	return op + 1;
 }
 
 /* No performance counters: every index is a bad one. */
-UOP(msr_rdpmc)
+SYSTEM(msr_rdpmc)
 {
 	cpu_raise_err(cpu, op, EXC_GP, 0);
 }
 
-UOP(msr_cpuid)
+SYSTEM(msr_cpuid)
 {
 	struct cpuid_leaf l;
 
@@ -326,5 +326,5 @@ UOP(msr_cpuid)
 	cpu->r[X86_RBX] = l.ebx;
 	cpu->r[X86_RCX] = l.ecx;
 	cpu->r[X86_RDX] = l.edx;
-	NEXT(cpu, op);
+	return op + 1;
 }

@@ -48,7 +48,7 @@ static uint16_t port_of(const struct cpu *cpu, const struct uop *op)
 				   R16(cpu, SLOT_OFF(X86_RDX));
 }
 
-UOP(pio_op_in)
+SYSTEM(pio_op_in)
 {
 	unsigned size = op->aux & SYS_SIZE;
 	uint16_t port = port_of(cpu, op);
@@ -62,15 +62,15 @@ UOP(pio_op_in)
 		R16(cpu, SLOT_OFF(X86_RAX)) = (uint16_t)v;
 	else
 		cpu->r[X86_RAX] = v;
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(pio_op_out)
+SYSTEM(pio_op_out)
 {
 	unsigned size = op->aux & SYS_SIZE;
 	uint16_t port = port_of(cpu, op);
 
 	pio_check(cpu, op, port, size);
 	pio_out(cpu, port, size, R32(cpu, SLOT_OFF(X86_RAX)));
-	NEXT(cpu, op);
+	return op + 1;
 }

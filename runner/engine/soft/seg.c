@@ -214,13 +214,13 @@ void seg_load(struct cpu *cpu, const struct uop *op, unsigned n, uint16_t sel)
 static const struct uop *loaded(struct cpu *cpu, const struct uop *op)
 {
 	if (op->imm != X86_SS)
-		NEXT(cpu, op);
+		return op + 1;
 	cpu->shadow = 1;
 	cpu->trap = 0;
 	LEAVE(cpu, uop_next_rip(cpu, op));
 }
 
-UOP(seg_mov_to)
+SYSTEM(seg_mov_to)
 {
 	uint64_t sel = sys_load(cpu, op, op->r0, 2);
 
@@ -228,24 +228,24 @@ UOP(seg_mov_to)
 	return loaded(cpu, op);
 }
 
-UOP(seg_mov_from)
+SYSTEM(seg_mov_from)
 {
 	unsigned size = op->aux & SYS_MEM ? 2 : op->aux & SYS_SIZE;
 
 	sys_store(cpu, op, op->r0, size, cpu->seg[op->imm].sel);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(seg_push)
+SYSTEM(seg_push)
 {
 	uint64_t sp = stack_sp(cpu);
 
 	stack_push(cpu, op, &sp, op->aux & SYS_SIZE, cpu->seg[op->imm].sel);
 	stack_set_sp(cpu, sp);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(seg_pop)
+SYSTEM(seg_pop)
 {
 	uint64_t sp = stack_sp(cpu);
 	uint64_t sel = stack_pop(cpu, op, &sp, op->aux & SYS_SIZE);
@@ -256,7 +256,7 @@ UOP(seg_pop)
 }
 
 /* LDS and its like: offset, then selector. */
-UOP(seg_lseg)
+SYSTEM(seg_lseg)
 {
 	unsigned size = op->aux & SYS_SIZE;
 	uint64_t va = uop_ea(cpu, op);
@@ -300,7 +300,7 @@ static int visible(struct cpu *cpu, const struct uop *op, unsigned types,
 #define LSL_LONG   0x0a04u
 #define LSL_LEGACY 0x0a0eu
 
-UOP(seg_lar)
+SYSTEM(seg_lar)
 {
 	int lma = !!(cpu->efer & EFER_LMA);
 	struct desc d;
@@ -311,10 +311,10 @@ UOP(seg_lar)
 	else if (ok) /* the limit's bits 19:16 come along, as on hardware */
 		R64(cpu, op->r0) = (d.raw >> 32) & 0xffff00;
 	set_zf(cpu, ok);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(seg_lsl)
+SYSTEM(seg_lsl)
 {
 	int lma = !!(cpu->efer & EFER_LMA);
 	struct desc d;
@@ -325,7 +325,7 @@ UOP(seg_lsl)
 	else if (ok)
 		R64(cpu, op->r0) = d.seg.limit;
 	set_zf(cpu, ok);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
 static int verify(struct cpu *cpu, const struct uop *op, struct desc *d)
@@ -336,20 +336,20 @@ static int verify(struct cpu *cpu, const struct uop *op, struct desc *d)
 	       data_allowed(d, cpu->cpl, sel & SEL_RPL);
 }
 
-UOP(seg_verr)
+SYSTEM(seg_verr)
 {
 	struct desc d;
 
 	set_zf(cpu, verify(cpu, op, &d) && is_readable(&d));
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(seg_verw)
+SYSTEM(seg_verw)
 {
 	struct desc d;
 
 	set_zf(cpu, verify(cpu, op, &d) && desc_is_writable(&d));
-	NEXT(cpu, op);
+	return op + 1;
 }
 
 /* --- table registers ---------------------------------------------------- */
@@ -381,35 +381,35 @@ static void store_table(struct cpu *cpu, const struct uop *op,
 	mmu_write(cpu, op, uop_ea(cpu, op), image, cpu->code64 ? 10 : 6);
 }
 
-UOP(seg_lgdt)
+SYSTEM(seg_lgdt)
 {
 	load_table(cpu, op, &cpu->gdtr);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(seg_lidt)
+SYSTEM(seg_lidt)
 {
 	load_table(cpu, op, &cpu->idtr);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(seg_sgdt)
+SYSTEM(seg_sgdt)
 {
 	store_table(cpu, op, &cpu->gdtr);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(seg_sidt)
+SYSTEM(seg_sidt)
 {
 	store_table(cpu, op, &cpu->idtr);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
 #define TYPE_LDT      2u
 #define TYPE_TSS      9u
 #define TYPE_TSS_BUSY 11u
 
-UOP(seg_lldt)
+SYSTEM(seg_lldt)
 {
 	uint16_t sel;
 	struct desc d;
@@ -422,10 +422,10 @@ UOP(seg_lldt)
 	} else {
 		cpu->ldtr = (struct x86_seg){ .sel = sel, .unusable = 1 };
 	}
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(seg_ltr)
+SYSTEM(seg_ltr)
 {
 	uint16_t sel;
 	struct desc d;
@@ -440,7 +440,7 @@ UOP(seg_ltr)
 	mmu_sys_write(cpu, op, d.addr + 5, &byte, 1);
 	d.seg.type = TYPE_TSS_BUSY;
 	cpu->tr = d.seg;
-	NEXT(cpu, op);
+	return op + 1;
 }
 
 static const struct uop *store_sel(struct cpu *cpu, const struct uop *op,
@@ -449,15 +449,15 @@ static const struct uop *store_sel(struct cpu *cpu, const struct uop *op,
 	unsigned size = op->aux & SYS_MEM ? 2 : op->aux & SYS_SIZE;
 
 	sys_store(cpu, op, op->r0, size, sel);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(seg_sldt)
+SYSTEM(seg_sldt)
 {
 	return store_sel(cpu, op, cpu->ldtr.sel);
 }
 
-UOP(seg_str)
+SYSTEM(seg_str)
 {
 	return store_sel(cpu, op, cpu->tr.sel);
 }
@@ -470,7 +470,7 @@ static void set_base(struct cpu *cpu, unsigned n, uint64_t base)
 	cpu->r[SLOT_SEG + n] = base;
 }
 
-UOP(seg_swapgs)
+SYSTEM(seg_swapgs)
 {
 	uint64_t base = cpu->seg[X86_GS].base;
 
@@ -479,7 +479,7 @@ UOP(seg_swapgs)
 	need_cpl0(cpu, op);
 	set_base(cpu, X86_GS, cpu->kernel_gs_base);
 	cpu->kernel_gs_base = base;
-	NEXT(cpu, op);
+	return op + 1;
 }
 
 static void need_fsgsbase(struct cpu *cpu, const struct uop *op)
@@ -508,26 +508,26 @@ static void write_base(struct cpu *cpu, const struct uop *op, unsigned n)
 	set_base(cpu, n, base);
 }
 
-UOP(seg_rdfsbase)
+SYSTEM(seg_rdfsbase)
 {
 	read_base(cpu, op, X86_FS);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(seg_rdgsbase)
+SYSTEM(seg_rdgsbase)
 {
 	read_base(cpu, op, X86_GS);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(seg_wrfsbase)
+SYSTEM(seg_wrfsbase)
 {
 	write_base(cpu, op, X86_FS);
-	NEXT(cpu, op);
+	return op + 1;
 }
 
-UOP(seg_wrgsbase)
+SYSTEM(seg_wrgsbase)
 {
 	write_base(cpu, op, X86_GS);
-	NEXT(cpu, op);
+	return op + 1;
 }

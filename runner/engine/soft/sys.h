@@ -23,6 +23,22 @@
 
 #define UOP(name) const struct uop *name(struct cpu *cpu, const struct uop *op)
 
+/*
+ * Defines a handler that may keep operands and descriptors on the stack: what
+ * follows is its body, which returns the uop to go on with (op + 1, or
+ * block_find()), or NULL for cpu_loop(). See NEXT().
+ */
+#define SYSTEM(name)                                                    \
+	static UOP(name##_body);                                        \
+	UOP(name)                                                       \
+	{                                                               \
+		op = name##_body(cpu, op);                              \
+		if (!op)                                                \
+			return NULL;                                    \
+		GO_ON(cpu, op);                                         \
+	}                                                               \
+	static __attribute__((noinline)) UOP(name##_body)
+
 /* DR6 and DR7, SDM 3B 18.2. */
 #define DR6_BD	  0x2000u
 #define DR6_BS	  0x4000u
