@@ -25,7 +25,10 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 STD  := -std=c11 -D_GNU_SOURCE -fno-strict-aliasing -I. -I$(B) -DMAYFLY_VERSION='"$(VERSION)"'
 HARD := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 OPT  ?= -O2 -g
-CFLAGS_ALL := $(STD) $(OPT) $(WARN) $(HARD) \
+# Below -O2 gcc does not make jumps of tail calls: runner/engine/soft/cpu.h.
+LOOP := $(if $(filter -O2 -O3,$(lastword $(filter -O%,$(OPT) $(CFLAGS)))),,\
+	-DSOFT_LOOP)
+CFLAGS_ALL := $(STD) $(OPT) $(WARN) $(HARD) $(LOOP) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
 	-fno-sanitize-recover=all) $(CFLAGS)
 LDFLAGS_ALL := -Wl,-z,relro,-z,now,-z,noexecstack \

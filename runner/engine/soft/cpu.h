@@ -259,7 +259,10 @@ struct cpu {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
 	!defined(__OPTIMIZE__)
-#define SOFT_LOOP 1
+#undef SOFT_LOOP
+#define SOFT_LOOP
+#endif
+#ifdef SOFT_LOOP
 #define GO_ON(cpu, op) return (void)(cpu), (op)
 #else
 #define GO_ON(cpu, op) return (op)->fn((cpu), (op))
