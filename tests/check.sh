@@ -7,9 +7,10 @@
 #
 #	N passed, N failed, N skipped
 #
-# SUITE: tree, unit, guest, system, kvmhost, readme; san stands for unit and
-# guest of the sanitized build in BUILD/san. UNIT and GUEST list the programs
-# of these two, ENGINES the engines for payloads. With MAYFLY_MUST_RUN=1 a
+# SUITE: tree, unit, guest, system, others, kvmhost, readme; san stands for the
+# first few of them on the sanitized build in BUILD/san. UNIT and GUEST list
+# the programs of these two, ENGINES the engines for payloads, SYSTEM the tests
+# to take where not all are wanted. With MAYFLY_MUST_RUN=1 a
 # test that is skipped has failed, unless this host cannot run it.
 set -eu
 export LC_ALL=C
@@ -115,14 +116,27 @@ payloads() {
 	done
 }
 
-# The engines that `mayfly run` takes on this host.
+# $1 as above; on the engines that `mayfly run` takes on this host. More words
+# are variables for the tests.
 system() {
-	suite system/soft 900 "$here/system/core.sh" "$build/mayfly" soft
-	suite system/glibc 300 "$here/system/glibc.sh" "$build/mayfly" soft
-	suite system/debian 300 "$here/system/debian.sh" "$build/mayfly" soft
-	if "$build/mayfly" doctor | grep -q '^ok .*engine auto .*kvm'; then
-		suite system/kvm 900 "$here/system/core.sh" "$build/mayfly" kvm
+	prefix=$1 dir=$2
+	shift 2
+	engines=soft
+	if "$dir/mayfly" doctor | grep -q '^ok .*engine auto .*kvm'; then
+		engines='soft kvm'
 	fi
+	for e in $engines; do
+		# shellcheck disable=SC2086 # names
+		suite "$prefix$e" 1200 env "$@" "$here/system/core.sh" \
+			"$dir/mayfly" "$e" ${SYSTEM:-}
+	done
+}
+
+# What is slow to make or to run, once: programs of a distribution.
+others() {
+	for t in glibc debian; do
+		suite "system/$t" 300 "$here/system/$t.sh" "$build/mayfly" soft
+	done
 }
 
 kvmhost() {
@@ -136,6 +150,7 @@ kvmhost() {
 san() {
 	units san/ "$build/san"
 	ENGINES=soft payloads san/guest/ "$build/san"
+	system san/system/ "$build/san" RUNS=3 MEGABYTES=5
 }
 
 for what in "$@"; do
@@ -143,7 +158,8 @@ for what in "$@"; do
 	tree) suite tree 60 "$here/../tools/tree.sh" ;;
 	unit) units unit/ "$build" ;;
 	guest) payloads guest/ "$build" ;;
-	system) system ;;
+	system) system system/ "$build" ;;
+	others) others ;;
 	kvmhost) kvmhost ;;
 	readme) suite readme 120 "$here/readme.sh" "$build" ;;
 	san) san ;;
