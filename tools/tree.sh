@@ -32,7 +32,7 @@ runner/virtio	runner/base/ runner/vmm/gmem.h runner/disk/
 runner/vmm	runner/base/ runner/x86/ runner/dev/ runner/virtio/
 		runner/engine/engine.h
 runner		runner/base/ jail/ net/ rootfs/wire.h runner/vmm/ctl.h
-		runner/engine/engine.h runner/engine/probe.h
+		runner/vmm/gmem.h runner/engine/engine.h runner/engine/probe.h
 '
 
 sources() {
