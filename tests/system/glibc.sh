@@ -79,7 +79,8 @@ test_digests_and_compressors_agree() {
 		seq 1 40000 | base64 | od -An -tx1 | sha256sum
 		factor 600851475143 1000000007'
 	with xz && same 'seq 1 20000 | xz -6 | xz -d | sha256sum' || :
-	with openssl && same 'k=00112233445566778899aabbccddeeff; seq 1 20000 | openssl dgst -sha3-256
+	with openssl && same 'k=00112233445566778899aabbccddeeff
+		seq 1 20000 | openssl dgst -sha3-256
 		seq 1 20000 | openssl enc -aes-256-cbc -K $k$k -iv $k | sha256sum' || :
 }
 
