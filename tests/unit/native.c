@@ -37,14 +37,16 @@ static int x87_known(const struct insn *in, const struct state *s)
  * own way (SDM 1 8.1.8); x87_pointers_are_the_guests is about ours. */
 static void forget_pointers(const struct insn *in, struct state *s)
 {
-	uint8_t *m = s->data + (s->gpr[X86_RDI] - DATA);
+	uint8_t *m;
 
-	if (s->vector || !in->nopnd || !(in->o[0].access & OPND_W))
+	if (s->vector || !in->nopnd || !(in->o[0].access & OPND_W) ||
+	    (in->op != OP_FXSAVE && in->op != OP_X87_ENV))
 		return;
+	m = s->data + (s->gpr[X86_RDI] - DATA); /* no fault: it is inside */
 	if (in->op == OP_FXSAVE) {
 		memset(m + 6, 0, 18);
 		memset(m + 28, 0, 4);
-	} else if (in->op == OP_X87_ENV) {
+	} else {
 		memset(m + (in->osize == 2 ? 6 : 12), 0,
 		       in->osize == 2 ? 8 : 16);
 	}
