@@ -78,7 +78,8 @@ run:
 check:
 	$(Q)tools/deps.sh build check
 	$(Q)$(MAKE) $(SUB) $(SMALL) check-programs san-programs
-	$(Q)$(MAKE) $(SUB) $(PRODUCT) $(B)/san/guest/vmlinux
+	$(Q)$(MAKE) $(SUB) $(PRODUCT)
+	$(Q)$(MAKE) $(SUB) B=$(B)/san SAN=address,undefined all
 	$(Q)$(CHECK) $(B) tree unit guest san system others kvmhost readme
 
 #: clean          remove what was built here; the cache stays
