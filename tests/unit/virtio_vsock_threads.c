@@ -17,6 +17,7 @@
 static struct driver {
 	uint32_t alloc; /* its receive buffer, as it tells the device */
 	uint64_t to_host, to_guest; /* bytes to carry */
+	bool eager; /* never sleeps; offers when the last was taken */
 	unsigned pause; /* the host naps every so many reads; 0: never */
 	uint64_t sent, got;
 	uint32_t dev_alloc, dev_fwd, told; /* credit, theirs and ours */
@@ -51,8 +52,8 @@ static uint16_t *event_field(unsigned qi, bool avail)
 {
 	struct fake_queue *q = &f.q[qi];
 
-	return avail ? (uint16_t *)&fake_used_ring(&f, qi)->ring[q->size] :
-		       &fake_avail(&f, qi)->ring[q->size];
+	return avail ? (uint16_t *)&fake_used_ring(&f, qi)->ring[q->size]
+		     : &fake_avail(&f, qi)->ring[q->size];
 }
 
 /* Offered from idx @old on: kick if the device wants to hear (2.7.10). */
@@ -153,6 +154,11 @@ static bool take_tx(void)
 	return moved;
 }
 
+static bool tx_is_idle(void)
+{
+	return f.q[VSOCK_TX].seen_used == f.q[VSOCK_TX].avail_idx;
+}
+
 static bool send_some(void)
 {
 	uint32_t room = d.dev_alloc - ((uint32_t)d.sent - d.dev_fwd);
@@ -162,6 +168,8 @@ static bool send_some(void)
 
 	/* Linux 6.12 has no more under way than its own buffer holds. */
 	len = MIN(len, d.alloc - MIN(d.alloc, (uint32_t)d.sent - d.dev_fwd));
+	if (d.eager)
+		len = MIN(len, tx_is_idle());
 	if (len)
 		moved = send_packet(VSOCK_OP_RW, len);
 	if ((uint32_t)d.got - d.told >= d.alloc / 2)
@@ -194,7 +202,7 @@ static void drive(void)
 
 		moved |= take_tx();
 		moved |= send_some();
-		if (moved || ask_for_irq(VSOCK_RX) || ask_for_irq(VSOCK_TX))
+		if (moved || d.eager || ask_for_irq(VSOCK_RX) || ask_for_irq(VSOCK_TX))
 			continue;
 		sleep_until_irq();
 	}
@@ -283,7 +291,8 @@ static void carry(uint32_t alloc, uint64_t to_host, uint64_t to_guest,
 	pthread_t loop, program;
 	int done[2];
 
-	d = (struct driver){ .alloc = alloc,
+	d = (struct driver){ .eager = d.eager,
+			     .alloc = alloc,
 			     .to_host = to_host,
 			     .to_guest = to_guest,
 			     .pause = pause,
@@ -302,7 +311,7 @@ static void carry(uint32_t alloc, uint64_t to_host, uint64_t to_guest,
 	ev_del(&stop);
 }
 
-TestSuite(virtio_vsock_threads, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(virtio_vsock_threads, .init = setup, .fini = teardown, .timeout = 20);
 
 Test(virtio_vsock_threads, no_notification_is_lost)
 {
@@ -312,6 +321,13 @@ Test(virtio_vsock_threads, no_notification_is_lost)
 Test(virtio_vsock_threads, nor_with_bytes_in_one_direction)
 {
 	carry(ALLOC, 16 << 20, 0, 0);
+}
+
+/* Each packet comes just when the device has found no more. */
+Test(virtio_vsock_threads, nor_at_the_moment_of_falling_asleep)
+{
+	d.eager = true;
+	carry(ALLOC, 60000, 0, 0);
 }
 
 Test(virtio_vsock_threads, a_slow_host_stops_nothing_for_good)
