@@ -13,7 +13,6 @@
 /* How long the guest may take to answer a REQUEST or a full SHUTDOWN. */
 #define ANSWER_NS 2000000000ull
 
-
 static void on_conn(struct ev *ev, uint32_t events);
 
 struct vsock_conn *conn_new(struct vsock *v, int fd, enum conn_state state)
