@@ -489,7 +489,9 @@ $(BENCH_DIR)/speed.img: $(BENCH_DIR)/speed
 		mkfs.erofs --quiet --all-root -T0 $@ $@.root && rm -r $@.root
 
 .PHONY: bench
+#: bench          comparisons with QEMU; BENCH names sections
 bench: $(KVMHOST_NEEDS) $(BENCH_TOOLS)
+	$(Q)tools/deps.sh bench
 	$(Q)tests/bench/bench.py --build $(B) $(BENCH_N:%=--pairs %) $(BENCH)
 
 -include $(shell find $(B)/obj $(B)/guest/obj $(B)/payload/obj -name '*.d' 2>/dev/null)

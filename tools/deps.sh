@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # deps.sh SET...: install the Debian packages of these sets that are missing,
-# naming each. Sets: build (also what the guest is made of), check, lint.
+# naming each. Sets: build (also what the guest is made of), check, bench, lint.
 # With nothing missing it is silent and takes a few hundredths of a second.
 set -eu
 export LC_ALL=C
@@ -15,6 +15,7 @@ build='gcc libc6-dev make musl-tools libcap-dev libjansson-dev
 	linux-source-6.12 flex bison bc libelf-dev xz-utils'
 # The test framework, the decoder's oracle, and the machine with real KVM.
 check='libcriterion-dev libzydis-dev qemu-system-x86 cpio'
+bench='python3 qemu-system-x86'
 lint='clang-format clang-tidy cppcheck'
 
 die() {
@@ -27,6 +28,7 @@ for set in "$@"; do
 	case $set in
 	build) wanted="$wanted $build" ;;
 	check) wanted="$wanted $check" ;;
+	bench) wanted="$wanted $bench" ;;
 	lint) wanted="$wanted $lint" ;;
 	*) die "deps.sh: no set of packages is called $set" ;;
 	esac
