@@ -13,8 +13,10 @@ const char *__tsan_default_options(void);
 const char *__tsan_default_suppressions(void)
 {
 	return "race:runner/virtio/queue.c\n"
-	       "race:^preadv\nrace:^pwritev\nrace:^readv\nrace:^writev\n"
-	       "race:^recv\nrace:^send\nrace:^getrandom\n";
+	       "race:interceptor_preadv\nrace:interceptor_pwritev\n"
+	       "race:interceptor_readv\nrace:interceptor_writev\n"
+	       "race:interceptor_recv\nrace:interceptor_send\n"
+	       "race:interceptor_getrandom\n";
 }
 
 const char *__tsan_default_options(void)
