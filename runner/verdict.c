@@ -2,6 +2,7 @@
 /* How a run ended, who says so, and the exit code that follows. */
 #include "runner/verdict.h"
 
+#include <errno.h>
 #include <signal.h>
 
 #include "runner/base/err.h"
@@ -63,10 +64,15 @@ void verdict_from_exit(struct run_result *r, const char *name, struct err *err)
 		err_set(err, -error, "%s: switch user in the guest", name);
 		break;
 	case WIRE_STAGE_CWD:
-		err_set(err, -error, "%s: enter the working directory", name);
+		err_set(err, -error, "%s: enter the working directory",
+			name);
 		break;
 	default:
-		err_set(err, -error, "%s: execute in the guest", name);
+		if (error == ENOENT)
+			err_say(err, -error, "%s: not found in the guest",
+				name);
+		else
+			err_set(err, -error, "%s: execute in the guest", name);
 		break;
 	}
 	if (signo == SIGKILL && x->oom_kills && x->oom_kills != WIRE_UNKNOWN)

@@ -95,44 +95,26 @@ static void close_streams(int child[3])
 	close_fd(&child[2]);
 }
 
-/* "mayfly: exec foo: not found", on the command's own stderr. */
-static void say_failure(struct session *s)
+/*
+ * The launcher says it to the user: standard error is the command's. ENOENT
+ * for a file that is there means its interpreter or its loader.
+ */
+static int error_to_tell(const struct spawn *sp)
 {
-	const struct spawn *sp = &s->spawn;
-	int tty = (sp->cmd.head.flags & WIRE_EXEC_TTY) != 0;
 	const char *file = sp->cmd.argv[0];
-	char line[512] = "mayfly: ";
-	static const char *const verb[WIRE_STAGES] = {
-		[WIRE_STAGE_FORK] = "start ",
-		[WIRE_STAGE_USER] = "user ",
-		[WIRE_STAGE_CWD] = "chdir ",
-		[WIRE_STAGE_EXEC] = "exec ",
-	};
 
-	say_add(line, sizeof(line), verb[sp->stage]);
-	/* Leave room for the reason: cut a long name. */
-	say_add(line, sizeof(line) - 128,
-		sp->stage == WIRE_STAGE_USER ? sp->cmd.user :
-		sp->stage == WIRE_STAGE_CWD ? sp->cmd.cwd : file);
-	say_add(line, sizeof(line), ": ");
-	if (sp->stage != WIRE_STAGE_EXEC || sp->error != ENOENT)
-		say_add(line, sizeof(line), strerror(sp->error));
-	else if (strchr(file, '/') && !access(file, F_OK))
-		say_add(line, sizeof(line), "its interpreter is not found");
-	else
-		say_add(line, sizeof(line), "not found");
-	say_add(line, sizeof(line), "\n");
-	out_put(s, tty ? WIRE_STDOUT : WIRE_STDERR, line,
-		(uint32_t)strlen(line));
+	if (sp->stage == WIRE_STAGE_EXEC && sp->error == ENOENT &&
+	    strchr(file, '/') && !access(file, F_OK))
+		return ELIBACC;
+	return sp->error;
 }
 
 static void failed(struct session *s)
 {
 	struct spawn *sp = &s->spawn;
 
-	say_failure(s);
 	s->exit.stage = sp->stage;
-	s->exit.error = (uint32_t)sp->error;
+	s->exit.error = (uint32_t)error_to_tell(sp);
 	s->exit.code = spawn_exit_code(sp->stage, sp->error);
 	close_fd(&s->fd_in);
 	close_fd(&s->fd_out);

@@ -332,8 +332,11 @@ int boot_load_kernel(const struct gmem *gm, int fd, struct boot_kernel *k,
 	else if (magic == HDR_MAGIC)
 		r = load_bzimage(gm, fd, fsize, k, err);
 	else
-		return err_say(err, -ENOEXEC,
-			       "neither an ELF file nor a bzImage");
+		r = err_say(err, -ENOEXEC,
+			    "neither an ELF file nor a bzImage");
+	if (r == -ENOEXEC)
+		err_hint(err, "--kernel takes a vmlinux (64-bit ELF) or a "
+			      "bzImage, whole");
 	k->hdr.type_of_loader = HDR_LOADER_UNKNOWN;
 	return r;
 }
