@@ -169,43 +169,12 @@ HANDLER(op_zero)
 	NEXT(cpu, op);
 }
 
-enum form { FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORMS };
-
-struct binary {
-	uop_fn fn[FORMS][4];
+static const struct forms binary[] = {
+	[OP_ADD] = BY_FORM(add), [OP_OR] = BY_FORM(or),	[OP_ADC] = BY_FORM(adc),
+	[OP_SBB] = BY_FORM(sbb), [OP_AND] = BY_FORM(and), [OP_SUB] = BY_FORM(sub),
+	[OP_XOR] = BY_FORM(xor), [OP_CMP] = BY_FORM(cmp),
 };
-#define BINARY(n) { { BY_SIZE(n##_rr), BY_SIZE(n##_ri), BY_SIZE(n##_rm),     \
-		      BY_SIZE(n##_mr), BY_SIZE(n##_mi) } }
-static const struct binary binary[] = {
-	[OP_ADD] = BINARY(add), [OP_OR] = BINARY(or),	[OP_ADC] = BINARY(adc),
-	[OP_SBB] = BINARY(sbb), [OP_AND] = BINARY(and), [OP_SUB] = BINARY(sub),
-	[OP_XOR] = BINARY(xor), [OP_CMP] = BINARY(cmp),
-};
-static const struct binary test = BINARY(test);
-
-static void emit_binary(struct emitter *e, const struct insn *in,
-			const struct binary *b)
-{
-	const struct opnd *d = &in->o[0], *s = &in->o[1];
-	int dmem = d->kind == OPND_MEM, smem = s->kind == OPND_MEM;
-	enum form f = dmem ? (s->kind == OPND_IMM ? FORM_MI : FORM_MR) :
-		      smem ? FORM_RM :
-		      s->kind == OPND_IMM ? FORM_RI : FORM_RR;
-	struct emit_ea a;
-	struct uop *u;
-
-	if (dmem || smem)
-		a = emit_address(e, in);
-	u = emit_uop(e, b->fn[f][size_index(d->size)]);
-	if (dmem || smem)
-		emit_set_ea(u, a);
-	if (!dmem)
-		u->r0 = emit_reg(d);
-	if (s->kind == OPND_IMM)
-		u->imm = in->imm;
-	else if (!smem)
-		u->r1 = emit_reg(s);
-}
+static const struct forms test = BY_FORM(test);
 
 static void emit_unary(struct emitter *e, const struct insn *in)
 {
@@ -217,16 +186,9 @@ static void emit_unary(struct emitter *e, const struct insn *in)
 	};
 	int which = in->op == OP_INC ? 0 : in->op == OP_DEC ? 1 :
 		    in->op == OP_NEG ? 2 : 3;
-	const struct opnd *d = &in->o[0];
-	unsigned size = size_index(d->size);
-	struct emit_ea a;
+	unsigned size = size_index(in->o[0].size);
 
-	if (d->kind == OPND_MEM) {
-		a = emit_address(e, in);
-		emit_set_ea(emit_uop(e, fn[which][1][size]), a);
-	} else {
-		emit_uop(e, fn[which][0][size])->r0 = emit_reg(d);
-	}
+	emit_rm(e, in, &in->o[0], fn[which][0][size], fn[which][1][size]);
 }
 
 int emit_alu(struct emitter *e, const struct insn *in)
@@ -248,10 +210,10 @@ int emit_alu(struct emitter *e, const struct insn *in)
 	case OP_SBB:
 	case OP_AND:
 	case OP_CMP:
-		emit_binary(e, in, &binary[in->op]);
+		emit_forms(e, in, &binary[in->op]);
 		break;
 	case OP_TEST:
-		emit_binary(e, in, &test);
+		emit_forms(e, in, &test);
 		break;
 	case OP_INC:
 	case OP_DEC:

@@ -178,19 +178,13 @@ static void emit_bit(struct emitter *e, const struct insn *in)
 	static const uop_fn fn[][4][4] = { BIT_ROW(bt), BIT_ROW(bts),
 					   BIT_ROW(btr), BIT_ROW(btc) };
 	const struct opnd *d = &in->o[0], *n = &in->o[1];
-	int mem = d->kind == OPND_MEM, imm = n->kind == OPND_IMM;
-	uop_fn f = fn[in->op - OP_BT][mem * 2 + imm][size_index(d->size)];
-	struct emit_ea a;
+	int imm = n->kind == OPND_IMM;
+	const uop_fn (*f)[4] = fn[in->op - OP_BT];
+	unsigned size = size_index(d->size);
 	struct uop *u;
 
-	if (mem) {
-		a = emit_address(e, in);
-		u = emit_uop(e, f);
-		emit_set_ea(u, a);
-	} else {
-		u = emit_uop(e, f);
-		u->r0 = emit_reg(d);
-	}
+	u = emit_rm(e, in, d, f[imm ? BIT_RI : BIT_RR][size],
+		    f[imm ? BIT_MI : BIT_MR][size]);
 	if (imm)
 		u->imm = in->imm & (d->size * 8u - 1);
 	else

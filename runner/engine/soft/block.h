@@ -130,6 +130,19 @@ static inline void emit_set_ea(struct uop *u, struct emit_ea a)
 /* Byte offset in r[] of a GPR operand (OPND_GPR or OPND_GPR8H). */
 uint8_t emit_reg(const struct opnd *o);
 
+/* A uop for an operand that is a register (@reg, in r0) or memory (@mem, its
+ * address filled in). */
+struct uop *emit_rm(struct emitter *e, const struct insn *in,
+		    const struct opnd *o, uop_fn reg, uop_fn mem);
+
+/* What two-operand instructions come in: destination, source. */
+enum form { FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORMS };
+struct forms {
+	uop_fn fn[FORMS][4]; /* by operand size: 1, 2, 4, 8 bytes */
+};
+void emit_forms(struct emitter *e, const struct insn *in,
+		const struct forms *f);
+
 /* The offset in r[] of a source operand: of its register, or of SLOT_TMP2
  * after a uop that loads the memory operand or the immediate there. */
 uint8_t emit_source(struct emitter *e, const struct insn *in,

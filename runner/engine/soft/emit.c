@@ -133,6 +133,44 @@ uint8_t emit_reg(const struct opnd *o)
 	return (uint8_t)(o->reg * 8);
 }
 
+struct uop *emit_rm(struct emitter *e, const struct insn *in,
+		    const struct opnd *o, uop_fn reg, uop_fn mem)
+{
+	struct emit_ea a;
+	struct uop *u;
+
+	if (o->kind == OPND_MEM) {
+		a = emit_address(e, in);
+		u = emit_uop(e, mem);
+		emit_set_ea(u, a);
+	} else {
+		u = emit_uop(e, reg);
+		u->r0 = emit_reg(o);
+	}
+	return u;
+}
+
+void emit_forms(struct emitter *e, const struct insn *in,
+		const struct forms *f)
+{
+	const struct opnd *d = &in->o[0], *s = &in->o[1];
+	unsigned i = (unsigned)__builtin_ctz(d->size);
+	int imm = s->kind == OPND_IMM;
+	struct uop *u;
+
+	if (s->kind == OPND_MEM) {
+		u = emit_rm(e, in, s, NULL, f->fn[FORM_RM][i]);
+		u->r0 = emit_reg(d);
+		return;
+	}
+	u = emit_rm(e, in, d, f->fn[imm ? FORM_RI : FORM_RR][i],
+		    f->fn[imm ? FORM_MI : FORM_MR][i]);
+	if (imm)
+		u->imm = in->imm;
+	else
+		u->r1 = emit_reg(s);
+}
+
 uint8_t emit_source(struct emitter *e, const struct insn *in,
 		    const struct opnd *o)
 {

@@ -67,6 +67,40 @@ MMU_ACCESSORS(32)
 MMU_ACCESSORS(64)
 #undef MMU_ACCESSORS
 
+/* The same where the size is a variable: 1, 2, 4 or 8 bytes. */
+static inline uint64_t mmu_load(struct cpu *cpu, const struct uop *op,
+				uint64_t va, unsigned size)
+{
+	switch (size) {
+	case 1:
+		return mmu_load8(cpu, op, va);
+	case 2:
+		return mmu_load16(cpu, op, va);
+	case 4:
+		return mmu_load32(cpu, op, va);
+	default:
+		return mmu_load64(cpu, op, va);
+	}
+}
+
+static inline void mmu_store(struct cpu *cpu, const struct uop *op,
+			     uint64_t va, uint64_t v, unsigned size)
+{
+	switch (size) {
+	case 1:
+		mmu_store8(cpu, op, va, (uint8_t)v);
+		break;
+	case 2:
+		mmu_store16(cpu, op, va, (uint16_t)v);
+		break;
+	case 4:
+		mmu_store32(cpu, op, va, (uint32_t)v);
+		break;
+	default:
+		mmu_store64(cpu, op, va, v);
+	}
+}
+
 /*
  * A host pointer for a read-modify-write of @size bytes, or NULL when there
  * is none (MMIO, page crossing): then load, compute and store, which is what

@@ -267,33 +267,7 @@ HANDLER(op_pause)
 	NEXT(cpu, op);
 }
 
-static void emit_mov(struct emitter *e, const struct insn *in)
-{
-	static const uop_fn rr[] = BY_SIZE(mov_rr), ri[] = BY_SIZE(mov_ri);
-	static const uop_fn rm[] = BY_SIZE(mov_rm), mr[] = BY_SIZE(mov_mr);
-	static const uop_fn mi[] = BY_SIZE(mov_mi);
-	const struct opnd *d = &in->o[0], *s = &in->o[1];
-	int dmem = d->kind == OPND_MEM, smem = s->kind == OPND_MEM;
-	unsigned i = size_index(d->size);
-	struct emit_ea a;
-	struct uop *u;
-
-	if (dmem || smem)
-		a = emit_address(e, in);
-	if (dmem)
-		u = emit_uop(e, s->kind == OPND_IMM ? mi[i] : mr[i]);
-	else
-		u = emit_uop(e, smem ? rm[i] :
-				s->kind == OPND_IMM ? ri[i] : rr[i]);
-	if (dmem || smem)
-		emit_set_ea(u, a);
-	if (!dmem)
-		u->r0 = emit_reg(d);
-	if (s->kind == OPND_IMM)
-		u->imm = in->imm;
-	else if (!smem)
-		u->r1 = emit_reg(s);
-}
+static const struct forms mov = BY_FORM(mov);
 
 static void emit_lea(struct emitter *e, const struct insn *in)
 {
@@ -342,18 +316,8 @@ static void emit_exchange(struct emitter *e, const struct insn *in,
 {
 	int d = in->o[1].kind == OPND_MEM; /* XCHG reads either way round */
 	unsigned i = size_index(in->o[d].size);
-	struct emit_ea a;
-	struct uop *u;
 
-	if (in->o[d].kind == OPND_MEM) {
-		a = emit_address(e, in);
-		u = emit_uop(e, mem[i]);
-		emit_set_ea(u, a);
-	} else {
-		u = emit_uop(e, reg[i]);
-		u->r0 = emit_reg(&in->o[d]);
-	}
-	u->r1 = emit_reg(&in->o[!d]);
+	emit_rm(e, in, &in->o[d], reg[i], mem[i])->r1 = emit_reg(&in->o[!d]);
 }
 
 static void emit_memory(struct emitter *e, const struct insn *in, uop_fn fn)
@@ -376,11 +340,7 @@ static void emit_xlat(struct emitter *e, const struct insn *in)
 
 static void emit_setcc(struct emitter *e, const struct insn *in)
 {
-	if (in->o[0].kind == OPND_MEM)
-		emit_memory(e, in, setcc_m);
-	else
-		emit_uop(e, setcc_r)->r0 = emit_reg(&in->o[0]);
-	e->uops[e->n - 1].aux = in->cc;
+	emit_rm(e, in, &in->o[0], setcc_r, setcc_m)->aux = in->cc;
 }
 
 static void emit_cmov(struct emitter *e, const struct insn *in)
@@ -414,7 +374,7 @@ int emit_move(struct emitter *e, const struct insn *in)
 	switch (in->op) {
 	case OP_MOV:
 	case OP_MOVNTI:
-		emit_mov(e, in);
+		emit_forms(e, in, &mov);
 		return 1;
 	case OP_LEA:
 		emit_lea(e, in);

@@ -3,44 +3,11 @@
 #include "runner/engine/soft/mmu.h"
 #include "runner/engine/soft/sys.h"
 
-static uint64_t load(struct cpu *cpu, const struct uop *op, uint64_t va,
-		     unsigned size)
-{
-	switch (size) {
-	case 1:
-		return mmu_load8(cpu, op, va);
-	case 2:
-		return mmu_load16(cpu, op, va);
-	case 4:
-		return mmu_load32(cpu, op, va);
-	default:
-		return mmu_load64(cpu, op, va);
-	}
-}
-
-static void store(struct cpu *cpu, const struct uop *op, uint64_t va,
-		  unsigned size, uint64_t v)
-{
-	switch (size) {
-	case 1:
-		mmu_store8(cpu, op, va, (uint8_t)v);
-		break;
-	case 2:
-		mmu_store16(cpu, op, va, (uint16_t)v);
-		break;
-	case 4:
-		mmu_store32(cpu, op, va, (uint32_t)v);
-		break;
-	default:
-		mmu_store64(cpu, op, va, v);
-	}
-}
-
 uint64_t sys_load(struct cpu *cpu, const struct uop *op, uint8_t reg,
 		  unsigned size)
 {
 	if (op->aux & SYS_MEM)
-		return load(cpu, op, uop_ea(cpu, op), size);
+		return mmu_load(cpu, op, uop_ea(cpu, op), size);
 	switch (size) {
 	case 1:
 		return R8(cpu, reg);
@@ -57,7 +24,7 @@ void sys_store(struct cpu *cpu, const struct uop *op, uint8_t reg,
 	       unsigned size, uint64_t v)
 {
 	if (op->aux & SYS_MEM)
-		store(cpu, op, uop_ea(cpu, op), size, v);
+		mmu_store(cpu, op, uop_ea(cpu, op), v, size);
 	else if (size == 2)
 		R16(cpu, reg) = (uint16_t)v;
 	else
@@ -108,14 +75,14 @@ void stack_push(struct cpu *cpu, const struct uop *op, uint64_t *sp,
 {
 	uint64_t to = *sp - size;
 
-	store(cpu, op, checked_va(cpu, op, to, size), size, v);
+	mmu_store(cpu, op, checked_va(cpu, op, to, size), v, size);
 	*sp = to;
 }
 
 uint64_t stack_pop(struct cpu *cpu, const struct uop *op, uint64_t *sp,
 		   unsigned size)
 {
-	uint64_t v = load(cpu, op, checked_va(cpu, op, *sp, size), size);
+	uint64_t v = mmu_load(cpu, op, checked_va(cpu, op, *sp, size), size);
 
 	*sp += size;
 	return v;

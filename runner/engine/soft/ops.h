@@ -72,6 +72,9 @@ RMW(8) RMW(16) RMW(32) RMW(64)
 /* { 8, 16, 32, 64 } variants, indexed by size_index(). */
 #define BY_SIZE(name) { name##8, name##16, name##32, name##64 }
 #define BY_SIZE3(name) { NULL, name##16, name##32, name##64 }
+#define BY_FORM(n)                                                           \
+	{ { BY_SIZE(n##_rr), BY_SIZE(n##_ri), BY_SIZE(n##_rm),               \
+	    BY_SIZE(n##_mr), BY_SIZE(n##_mi) } }
 #define ALL_SIZES(M) M(8) M(16) M(32) M(64)
 
 static inline unsigned size_index(unsigned bytes)

@@ -154,19 +154,11 @@ static void emit_one_shift(struct emitter *e, const struct insn *in)
 	const struct opnd *d = &in->o[0];
 	unsigned i = size_index(d->size);
 	int by_imm = in->o[1].kind == OPND_IMM;
-	struct emit_ea a;
+	uop_fn quick = by_imm ? quick_shift(in) : NULL;
 	struct uop *u;
 
-	if (d->kind == OPND_MEM) {
-		a = emit_address(e, in);
-		u = emit_uop(e, by_imm ? s->mi[i] : s->mc[i]);
-		emit_set_ea(u, a);
-	} else {
-		uop_fn quick = by_imm ? quick_shift(in) : NULL;
-
-		u = emit_uop(e, quick ? quick : by_imm ? s->ri[i] : s->rc[i]);
-		u->r0 = emit_reg(d);
-	}
+	u = emit_rm(e, in, d, quick ? quick : by_imm ? s->ri[i] : s->rc[i],
+		    by_imm ? s->mi[i] : s->mc[i]);
 	u->aux = (uint8_t)in->imm;
 }
 
@@ -176,19 +168,11 @@ static void emit_double(struct emitter *e, const struct insn *in)
 		{ BY_SIZE3(shld_r), BY_SIZE3(shld_m) },
 		{ BY_SIZE3(shrd_r), BY_SIZE3(shrd_m) },
 	};
-	int mem = in->o[0].kind == OPND_MEM;
-	uop_fn f = fn[in->op == OP_SHRD][mem][size_index(in->o[0].size)];
-	struct emit_ea a;
+	const uop_fn (*f)[4] = fn[in->op == OP_SHRD];
+	unsigned size = size_index(in->o[0].size);
 	struct uop *u;
 
-	if (mem) {
-		a = emit_address(e, in);
-		u = emit_uop(e, f);
-		emit_set_ea(u, a);
-	} else {
-		u = emit_uop(e, f);
-		u->r0 = emit_reg(&in->o[0]);
-	}
+	u = emit_rm(e, in, &in->o[0], f[0][size], f[1][size]);
 	u->r1 = emit_reg(&in->o[1]);
 	u->aux = (uint8_t)in->imm;
 	u->imm = in->o[2].kind != OPND_IMM; /* the count is CL */

@@ -93,34 +93,13 @@ static int go_on(const struct cpu *cpu)
 
 static uint64_t load(struct cpu *cpu, const struct uop *op, uint64_t va)
 {
-	switch (elem_size(op)) {
-	case 1:
-		return mmu_load8(cpu, op, va);
-	case 2:
-		return mmu_load16(cpu, op, va);
-	case 4:
-		return mmu_load32(cpu, op, va);
-	default:
-		return mmu_load64(cpu, op, va);
-	}
+	return mmu_load(cpu, op, va, elem_size(op));
 }
 
 static void store(struct cpu *cpu, const struct uop *op, uint64_t va,
 		  uint64_t v)
 {
-	switch (elem_size(op)) {
-	case 1:
-		mmu_store8(cpu, op, va, (uint8_t)v);
-		break;
-	case 2:
-		mmu_store16(cpu, op, va, (uint16_t)v);
-		break;
-	case 4:
-		mmu_store32(cpu, op, va, (uint32_t)v);
-		break;
-	default:
-		mmu_store64(cpu, op, va, v);
-	}
+	mmu_store(cpu, op, va, v, elem_size(op));
 }
 
 static uint64_t accumulator(const struct cpu *cpu, const struct uop *op)
