@@ -242,8 +242,8 @@ $(B)/guest/vmlinux: kernel-config/build.sh $(addprefix kernel-config/,\
 # --- unit tests --------------------------------------------------------
 # tests/unit/NAME.c is one Criterion program; NAME_LIBS says what it links.
 
-UNIT :=
-UNIT_LIBS_err := base
+UNIT := base
+UNIT_LIBS_base := base
 UNIT += gmem bus ctl boot acpi serial rtc cpuid vm
 UNIT_LIBS_vm := vmm virtio engine soft base
 $(foreach t,gmem bus ctl boot acpi serial rtc cpuid,\

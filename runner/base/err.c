@@ -7,6 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
+static void say(struct err *err, int code, const char *fmt, va_list ap)
+{
+	err->code = code;
+	err->hint[0] = '\0';
+	vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+}
+
 int err_set(struct err *err, int code, const char *fmt, ...)
 {
 	va_list ap;
@@ -14,13 +21,11 @@ int err_set(struct err *err, int code, const char *fmt, ...)
 
 	if (!err)
 		return code;
-	err->code = code;
-	err->hint[0] = '\0';
 	va_start(ap, fmt);
-	vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+	say(err, code, fmt, ap);
 	va_end(ap);
 	n = strlen(err->msg);
-	if (code < 0 && n < sizeof(err->msg))
+	if (code < 0)
 		snprintf(err->msg + n, sizeof(err->msg) - n, ": %s",
 			 strerror(-code));
 	return code;
@@ -32,10 +37,8 @@ int err_say(struct err *err, int code, const char *fmt, ...)
 
 	if (!err)
 		return code;
-	err->code = code;
-	err->hint[0] = '\0';
 	va_start(ap, fmt);
-	vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+	say(err, code, fmt, ap);
 	va_end(ap);
 	return code;
 }
