@@ -69,9 +69,18 @@ Test(io, file_larger_than_asked_for_is_refused)
 	unlink(path);
 }
 
+static int open_descriptors(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
 Test(io, descriptors_travel_and_surplus_ones_are_closed)
 {
-	int sv[2], got[2], in[3];
+	int sv[2], got[2], in[3], before;
 	size_t n = ARRAY_SIZE(got);
 	char byte = 'x';
 
@@ -86,11 +95,11 @@ Test(io, descriptors_travel_and_surplus_ones_are_closed)
 	close(got[1]);
 
 	n = ARRAY_SIZE(got);
+	before = open_descriptors();
 	cr_assert_eq(io_send_fds(sv[0], &byte, 1, in, 3), 0);
 	cr_expect_eq(io_recv_fds(sv[1], &byte, 1, got, &n), -EMSGSIZE);
 	cr_expect_eq(n, 0u);
-	/* the lowest free number is the one before: nothing is left open */
-	cr_expect_eq(dup(in[0]), in[2] + 1);
+	cr_expect_eq(open_descriptors(), before);
 	cr_expect_eq(io_send_fds(sv[0], &byte, 1, in, IO_FDS_MAX + 1),
 		     -E2BIG);
 }
