@@ -15,17 +15,6 @@ static inline U(W) name##_do##W(struct cpu *cpu, U(W) d, U(W) s)             \
 	return d;                                                            \
 }
 
-/* Read-modify-write of memory: through a host pointer, else in two steps. */
-#define MODIFY(W, expr)                                                      \
-	do {                                                                 \
-		uint64_t va = uop_ea(cpu, op);                               \
-		void *p = mmu_rmw(cpu, op, va, sizeof(U(W)));                \
-		U(W) d = RMW_LOAD(W, cpu, op, p, va);                        \
-									     \
-		d = (expr);                                                  \
-		RMW_STORE(W, cpu, op, p, va, d);                             \
-	} while (0)
-
 #define ALU_FORMS(name, W)                                                   \
 HANDLER(name##_rr##W)                                                        \
 {                                                                            \

@@ -26,18 +26,9 @@ HANDLER(name##_ri##W)                                                        \
 					     (U(W))op->imm));                \
 	NEXT(cpu, op);                                                       \
 }                                                                            \
-static inline void name##_mem##W(struct cpu *cpu, const struct uop *op,      \
-				 uint64_t va, U(W) n)                        \
-{                                                                            \
-	void *p = mmu_rmw(cpu, op, va, sizeof(U(W)));                        \
-	U(W) d = RMW_LOAD(W, cpu, op, p, va);                                \
-                                                                             \
-	d = name##_do##W(cpu, d, n);                                         \
-	RMW_STORE(W, cpu, op, p, va, d);                                     \
-}                                                                            \
 HANDLER(name##_mi##W)                                                        \
 {                                                                            \
-	name##_mem##W(cpu, op, uop_ea(cpu, op), (U(W))op->imm);              \
+	MODIFY(W, name##_do##W(cpu, d, (U(W))op->imm));                      \
 	NEXT(cpu, op);                                                       \
 }                                                                            \
 /* SDM 2A BT: a register selects any bit from -2^(W-1) around the operand */ \
@@ -46,8 +37,8 @@ HANDLER(name##_mr##W)                                                        \
 	U(W) n = GET_REG(W, cpu, op->r1);                                    \
 	int64_t word = (int##W##_t)n >> __builtin_ctz(W);                    \
                                                                              \
-	name##_mem##W(cpu, op, uop_ea(cpu, op) + (uint64_t)(word * (W / 8)), \
-		      n);                                                    \
+	MODIFY_AT(W, uop_ea(cpu, op) + (uint64_t)(word * (W / 8)),           \
+		  name##_do##W(cpu, d, n));                                  \
 	NEXT(cpu, op);                                                       \
 }
 

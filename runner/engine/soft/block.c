@@ -292,10 +292,9 @@ static unsigned fill_block(struct cpu *cpu, struct block *b, const uint8_t *p,
 		if (b->gpa2 != BLOCK_NONE)
 			break;
 	}
-	b->nbytes = e.off;
 	/* a branch never gets here; all else falls through */
 	end = emit_uop(&e, op_fall);
-	end->imm = b->nbytes;
+	end->imm = e.off;
 	return e.n;
 }
 

@@ -31,7 +31,6 @@ struct block {
 	struct block *hash_next;
 	struct block *page_next[2]; /* lists of gpa's and of gpa2's page */
 	uint32_t ninsns;
-	uint16_t nbytes;
 	uint8_t dead; /* dropped: uops[0] leads back to cpu_loop() */
 	struct uop uops[];
 };

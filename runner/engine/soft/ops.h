@@ -60,6 +60,18 @@ RMW(8) RMW(16) RMW(32) RMW(64)
 #define RMW_LOAD(W, cpu, op, p, va)	rmw_load##W(cpu, op, p, va)
 #define RMW_STORE(W, cpu, op, p, va, v) rmw_store##W(cpu, op, p, va, v)
 
+/* d = expr on the W bits at @at: through a host pointer, else in two steps. */
+#define MODIFY_AT(W, at, expr)                                               \
+	do {                                                                 \
+		uint64_t va = (at);                                          \
+		void *p = mmu_rmw(cpu, op, va, sizeof(U(W)));                \
+		U(W) d = RMW_LOAD(W, cpu, op, p, va);                        \
+									     \
+		d = (expr);                                                  \
+		RMW_STORE(W, cpu, op, p, va, d);                             \
+	} while (0)
+#define MODIFY(W, expr) MODIFY_AT(W, uop_ea(cpu, op), expr)
+
 #define FLAGS	 "\n\tlahf\n\tseto %%al"
 #define CARRY_IN "btl $8, %[fl]\n\t"
 /* All guest flags into the host's, for what keeps some of them: OF by an

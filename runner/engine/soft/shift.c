@@ -31,12 +31,7 @@ HANDLER(name##_rc##W)                                                        \
 static inline void name##_mem##W(struct cpu *cpu, const struct uop *op,      \
 				 uint8_t n)                                  \
 {                                                                            \
-	uint64_t va = uop_ea(cpu, op);                                       \
-	void *p = mmu_rmw(cpu, op, va, sizeof(U(W)));                        \
-	U(W) d = RMW_LOAD(W, cpu, op, p, va);                                \
-                                                                             \
-	d = name##_do##W(cpu, d, n);                                         \
-	RMW_STORE(W, cpu, op, p, va, d);                                     \
+	MODIFY(W, name##_do##W(cpu, d, n));                                  \
 }                                                                            \
 HANDLER(name##_mi##W)                                                        \
 {                                                                            \
@@ -104,13 +99,8 @@ HANDLER(name##_r##W)                                                         \
 }                                                                            \
 HANDLER(name##_m##W)                                                         \
 {                                                                            \
-	uint64_t va = uop_ea(cpu, op);                                       \
-	void *p = mmu_rmw(cpu, op, va, sizeof(U(W)));                        \
-	U(W) d = RMW_LOAD(W, cpu, op, p, va);                                \
-                                                                             \
-	d = name##_do##W(cpu, d, GET_REG(W, cpu, op->r1),                    \
-			 name##_count##W(cpu, op));                          \
-	RMW_STORE(W, cpu, op, p, va, d);                                     \
+	MODIFY(W, name##_do##W(cpu, d, GET_REG(W, cpu, op->r1),              \
+			       name##_count##W(cpu, op)));                   \
 	NEXT(cpu, op);                                                       \
 }
 #define DOUBLES(W) DOUBLE(shld, W, "shld") DOUBLE(shrd, W, "shrd")
