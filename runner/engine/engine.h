@@ -112,6 +112,13 @@ struct vcpu_state {
 	uint8_t intr_shadow; /* STI or MOV SS just executed */
 };
 
+/*
+ * What user code tried that the CPU does not offer, and got #UD for: bits.
+ * LZCNT and TZCNT are not among them, for they run as BSR and BSF do.
+ */
+#define ENGINE_ISA_V3	 0x1u /* VEX or EVEX (AVX, BMI, FMA, F16C), MOVBE */
+#define ENGINE_ISA_OTHER 0x2u /* in no level: AES, SHA, PCLMUL, ADX, RDRAND */
+
 struct engine_ops {
 	const char *name;
 	/* On failure *@e is NULL and nothing is left. */
@@ -145,6 +152,8 @@ struct engine_ops {
 			 int fd, struct err *err);
 	/* Guest instructions executed so far, about; NULL: nobody counts. */
 	uint64_t (*instructions)(const struct engine *e);
+	/* ENGINE_ISA_*, since create(). Any thread; NULL: nobody looks. */
+	uint32_t (*isa_missing)(const struct engine *e);
 };
 
 extern const struct engine_ops engine_kvm;

@@ -23,7 +23,7 @@
 #include "runner/base/err.h"
 
 #define CTL_FD	     3
-#define CTL_VERSION  1
+#define CTL_VERSION  2
 #define CTL_DISKS    4
 #define CTL_STREAMS  4
 #define CTL_CMDLINE  2048 /* with its NUL */
@@ -84,6 +84,9 @@ struct ctl_event {
 	uint64_t vcpu_ns;	 /* CPU time of all vCPU threads */
 	uint64_t start_ns;	 /* CLOCK_MONOTONIC when the vCPUs started */
 	uint64_t instructions; /* STATS, soft only, else 0 */
+	/* STATS, STOPPED: ENGINE_ISA_* of engine.h. A program that died of
+	 * SIGILL with ENGINE_ISA_V3 here was made for x86-64-v3 or later. */
+	uint32_t isa_missing, pad;
 	char msg[ERR_MSG_MAX];
 	char hint[ERR_HINT_MAX];
 };
@@ -94,7 +97,7 @@ struct ctl_query {
 
 static_assert(sizeof(struct ctl_boot) == 64 + 8 * CTL_DISKS +
 	      8 * CTL_STREAMS + CTL_CMDLINE, "ctl_boot has no hidden padding");
-static_assert(sizeof(struct ctl_event) == 40 + ERR_MSG_MAX + ERR_HINT_MAX,
+static_assert(sizeof(struct ctl_event) == 48 + ERR_MSG_MAX + ERR_HINT_MAX,
 	      "ctl_event has no hidden padding");
 
 /* Both ends. Receive validates the type, the size and every index. */

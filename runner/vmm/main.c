@@ -97,6 +97,7 @@ static void tell(const struct vmm *m, struct ctl_event *e)
 	e->vcpu_ns = vm_cpu_ns(&m->vm);
 	e->start_ns = m->vm.start_ns;
 	e->instructions = vm_instructions(&m->vm);
+	e->isa_missing = vm_isa_missing(&m->vm);
 	ctl_send_event(CTL_FD, e);
 }
 

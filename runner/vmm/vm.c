@@ -300,3 +300,9 @@ uint64_t vm_instructions(const struct vm *vm)
 	return vm->engine && vm->ops->instructions ?
 	       vm->ops->instructions(vm->engine) : 0;
 }
+
+uint32_t vm_isa_missing(const struct vm *vm)
+{
+	return vm->engine && vm->ops->isa_missing ?
+	       vm->ops->isa_missing(vm->engine) : 0;
+}

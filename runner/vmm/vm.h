@@ -96,6 +96,8 @@ uint64_t vm_cpu_ns(const struct vm *vm);
 
 /* Guest instructions executed so far; 0 where the engine does not count. */
 uint64_t vm_instructions(const struct vm *vm);
+/* ENGINE_ISA_*: what user code missed so far; 0 where nobody looks. */
+uint32_t vm_isa_missing(const struct vm *vm);
 
 /* vm_devices.c: the devices, in their order. */
 int vm_devices_init(struct vm *vm, struct vm_params *p, struct err *err);

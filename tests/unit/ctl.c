@@ -91,7 +91,7 @@ static void refused(struct ctl_boot b, const char *why)
 Test(ctl, every_bad_field_is_refused, .init = setup)
 {
 	REFUSED(b.type = CTL_STARTED);
-	REFUSED(b.version = 2);
+	REFUSED(b.version = CTL_VERSION + 1);
 	REFUSED(b.engine = 0);
 	REFUSED(b.engine = CTL_ENGINE_KVM); /* without its descriptor */
 	REFUSED(b.ncpus = 0);

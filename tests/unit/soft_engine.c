@@ -80,3 +80,64 @@ Test(soft_engine, kick_does_not_hide_a_device_write_into_code)
 	cr_assert_eq(x.reason, ENGINE_EXIT_INTR);
 	cr_assert_eq(run_from_start(), 2);
 }
+
+/* Everything that regs_boot() maps becomes a user's. */
+static void open_tables(uint64_t table, unsigned levels)
+{
+	uint64_t *e = gmem_ptr(&t.gm, table, 4096);
+
+	cr_assert_not_null(e);
+	for (unsigned i = 0; i < 512; i++) {
+		if (!(e[i] & 1))
+			continue;
+		e[i] |= 4;
+		if (levels > 1 && !(e[i] & 0x80))
+			open_tables(e[i] & ~0xfffull, levels - 1);
+	}
+}
+
+/* Which bits one instruction leaves, at privilege level @cpl. */
+static uint32_t missing_after(const uint8_t code[8], uint8_t cpl)
+{
+	struct engine_exit x;
+
+	finish();
+	start();
+	cr_assert_eq(gmem_write(&t.gm, CODE, code, 8), 0);
+	open_tables(t.boot.cr3, 4);
+	t.boot.seg[X86_CS].dpl = t.boot.seg[X86_SS].dpl = cpl;
+	cr_assert_eq(engine_soft.set_state(t.engine, 0, &t.boot, NULL), 0);
+	engine_soft.run(t.engine, 0, &x);
+	cr_assert_eq(x.reason, ENGINE_EXIT_SHUTDOWN, "#UD and no IDT: %s",
+		     x.msg);
+	return engine_soft.isa_missing(t.engine);
+}
+
+Test(soft_engine, instructions_of_later_levels_are_noted_in_user_mode)
+{
+	static const struct {
+		const char *name;
+		uint32_t bits;
+		uint8_t code[8];
+	} insn[] = {
+		{ "vxorps", ENGINE_ISA_V3, { 0xc5, 0xf8, 0x57, 0xc0 } },
+		{ "andn", ENGINE_ISA_V3, { 0xc4, 0xe2, 0x70, 0xf2, 0xc0 } },
+		{ "vpxord", ENGINE_ISA_V3, { 0x62, 0xf1, 0x7d, 0x48, 0xef } },
+		{ "movbe", ENGINE_ISA_V3, { 0x0f, 0x38, 0xf0, 0x07 } },
+		{ "aesenc", ENGINE_ISA_OTHER,
+		  { 0x66, 0x0f, 0x38, 0xdc, 0xc0 } },
+		{ "pclmulqdq", ENGINE_ISA_OTHER,
+		  { 0x66, 0x0f, 0x3a, 0x44, 0xc0, 0x00 } },
+		{ "rdrand", ENGINE_ISA_OTHER, { 0x0f, 0xc7, 0xf0 } },
+		{ "adcx", ENGINE_ISA_OTHER, { 0x66, 0x0f, 0x38, 0xf6, 0xc0 } },
+		{ "ud2", 0, { 0x0f, 0x0b } },
+		{ "push %es", 0, { 0x06 } },
+	};
+
+	for (size_t i = 0; i < sizeof(insn) / sizeof(insn[0]); i++) {
+		cr_assert_eq(missing_after(insn[i].code, 3), insn[i].bits,
+			     "%s", insn[i].name);
+		cr_assert_eq(missing_after(insn[i].code, 0), 0,
+			     "%s by the kernel", insn[i].name);
+	}
+}

@@ -234,6 +234,7 @@ struct cpu {
 
 	struct lapic *lapic;	    /* owned */
 	struct soft *vm;	    /* the engine this CPU belongs to */
+	_Atomic uint32_t isa_missing; /* ENGINE_ISA_*; any thread reads */
 
 	uint64_t large_lo, large_hi; /* range of large pages in the TLB */
 	/* Part of jc_tag; never 0. A CR3 write leaves the kernel's alone

@@ -8,9 +8,10 @@
 
 static const struct uop *op_raise(struct cpu *cpu, const struct uop *op)
 {
-	if (op->aux == EXC_GP)
-		cpu_raise_err(cpu, op, EXC_GP, 0);
-	cpu_raise(cpu, op, op->aux);
+	if (op->imm && cpu->cpl == 3)
+		atomic_fetch_or_explicit(&cpu->isa_missing, (uint32_t)op->imm,
+					 memory_order_relaxed);
+	cpu_raise_err(cpu, op, op->aux, 0);
 }
 
 /* SLOT_TMP = address modulo 2^32 or 2^16, plus the segment's base. */
@@ -191,6 +192,39 @@ uint8_t emit_source(struct emitter *e, const struct insn *in,
 	}
 }
 
+/* ENGINE_ISA_*: what an undefined instruction would be on a newer CPU. */
+static uint32_t newer_isa(const struct insn *in)
+{
+	unsigned reg = in->modrm >> 3 & 7, is_reg = in->modrm >= 0xc0;
+
+	switch (in->map) {
+	case 0: /* LDS, LES and BOUND take these bytes only with memory */
+		return in->opcode == 0xc4 || in->opcode == 0xc5 ||
+		       in->opcode == 0x62 ? ENGINE_ISA_V3 : 0;
+	case 1: /* RDRAND, RDSEED */
+		return in->opcode == 0xc7 && is_reg && reg >= 6 ?
+		       ENGINE_ISA_OTHER : 0;
+	case 2: /* SHA; AES; MOVBE; ADCX, ADOX */
+		if (in->opcode == 0xf0 || in->opcode == 0xf1)
+			return is_reg ? 0 : ENGINE_ISA_V3;
+		return (in->opcode >= 0xc8 && in->opcode <= 0xcd) ||
+		       (in->opcode >= 0xdb && in->opcode <= 0xdf) ||
+		       in->opcode == 0xf6 ? ENGINE_ISA_OTHER : 0;
+	default: /* PCLMULQDQ, SHA1RNDS4, AESKEYGENASSIST */
+		return in->opcode == 0x44 || in->opcode == 0xcc ||
+		       in->opcode == 0xdf ? ENGINE_ISA_OTHER : 0;
+	}
+}
+
+static void emit_undefined(struct emitter *e, uint32_t isa)
+{
+	struct uop *u = emit_uop(e, op_raise);
+
+	u->aux = EXC_UD;
+	u->imm = isa;
+	e->ends = 1;
+}
+
 void emit_insn(struct emitter *e, const struct insn *in)
 {
 	if (in->op != OP_UD &&
@@ -199,6 +233,5 @@ void emit_insn(struct emitter *e, const struct insn *in)
 	     emit_muldiv(e, in) || emit_string(e, in) || emit_simd(e, in) ||
 	     emit_system(e, in)))
 		return;
-	emit_raise(e, EXC_UD);
-	e->ends = 1;
+	emit_undefined(e, in->op == OP_UD ? newer_isa(in) : 0);
 }

@@ -331,6 +331,12 @@ static uint64_t soft_instructions(const struct engine *e)
 	return cpu_instructions(((const struct soft *)e)->cpu);
 }
 
+static uint32_t soft_isa_missing(const struct engine *e)
+{
+	return atomic_load_explicit(&((const struct soft *)e)->cpu->isa_missing,
+				    memory_order_relaxed);
+}
+
 const struct engine_ops engine_soft = {
 	.name = "soft",
 	.create = soft_create,
@@ -345,4 +351,5 @@ const struct engine_ops engine_soft = {
 	.irq_pulse = soft_irq_pulse,
 	.ioeventfd = soft_ioeventfd,
 	.instructions = soft_instructions,
+	.isa_missing = soft_isa_missing,
 };
