@@ -13,13 +13,13 @@
 # those of others by their executable, and a private TMPDIR to look into.
 setup() {
 	WORK=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-test.XXXXXX") || exit 2
-	BIN=$WORK/bin TMPDIR=$WORK/tmp
+	BIN=$WORK/bin TMPDIR=$WORK/tmp MAYFLY_STATE_DIR=$WORK/state
 	mkdir "$BIN" "$TMPDIR"
 	cp "$1" "$(dirname "$1")/mayfly-vmm" "$BIN/" || exit 2
 	ln -s "$(cd "$(dirname "$1")/guest" && pwd)" "$BIN/guest"
 	MAYFLY=$BIN/$(basename "$1")
 	out=$WORK/out err=$WORK/err
-	export TMPDIR
+	export TMPDIR MAYFLY_STATE_DIR
 	trap 'cleanup' EXIT
 	trap 'exit 130' INT TERM HUP
 }
@@ -118,9 +118,15 @@ nothing_runs() {
 	[ -z "$(ours)" ]
 }
 
+# Of runs: all in the state directory but its lock.
+records() {
+	ls -A "$MAYFLY_STATE_DIR" 2>/dev/null | grep -v '^lock$'
+}
+
 expect_nothing_left() {
 	wait_for 5 nothing_runs || fail "processes are left: $(ours)"
 	[ -z "$(ls -A "$TMPDIR")" ] || fail "files are left: $(ls -A "$TMPDIR")"
+	[ -z "$(records)" ] || fail "records are left: $(records)"
 }
 
 # run_tests FILE: every test_ function of it, or those named in $ONLY.
