@@ -2,9 +2,12 @@
 /*
  * wire: what launcher and mayfly-agent say to each other.
  *
- * One byte stream: the agent connects by vsock to the host (CID 2), port
- * WIRE_PORT. Both ways it carries frames: struct wire_hdr, then `len` bytes.
- * All numbers are little-endian.
+ * A session is one byte stream and one command. The run's own command has the
+ * stream that the agent makes at boot, by vsock to the host (CID 2), port
+ * WIRE_PORT. Any more commands have a stream each that the host makes, to the
+ * same port of the guest; the agent takes WIRE_SESSIONS_MAX of them at once,
+ * and closes what is over. Both ways a stream carries frames: struct wire_hdr,
+ * then `len` bytes. All numbers are little-endian.
  *
  *	guest -> host  READY	 once, first: the agent is up
  *	host -> guest  EXEC	 once; may be sent before READY was seen
@@ -13,8 +16,10 @@
  *		       STDOUT, STDERR, STDIN_ACK up
  *	guest -> host  EXIT	 last: every STDOUT and STDERR byte is before it
  *
- * Then the host ends the VM. A side that loses the stream, or reads a frame
- * that may not be there, gives up on the other: the agent resets the machine,
+ * Then the stream ends, and after the run's own command the VM: a host that
+ * has read EXIT hangs up. A side that loses the stream, or reads a frame that
+ * may not be there, gives up on the session: the agent kills the command and
+ * all that it started; where it was the run's own, it resets the machine, and
  * the launcher kills it.
  *
  * Flow control: output is held back by the stream alone. Input must not be,
@@ -34,8 +39,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#define WIRE_VERSION 1
-#define WIRE_PORT    1024
+#define WIRE_VERSION	  2
+#define WIRE_PORT	  1024
+#define WIRE_SESSIONS_MAX 64 /* besides the run's own */
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	      "wire structures are read and written as they are");
@@ -80,8 +86,22 @@ struct wire_ready {
 enum wire_exec_flags {
 	WIRE_EXEC_STDIN = 1, /* else /dev/null */
 	WIRE_EXEC_TTY = 2,   /* a terminal; STDERR comes as STDOUT */
-	WIRE_EXEC_FLAGS = 3,
+	WIRE_EXEC_AGENT = 4, /* argv[0] is a tool of the agent's own */
+	WIRE_EXEC_FLAGS = 7,
 };
+
+/*
+ * Tools, by argv. Their streams, user and directory are as with any command.
+ * On standard error are lines that name what was left out, or what failed;
+ * the exit code is 0 where the whole tree has passed.
+ *
+ *	tree-out PATH		write what PATH is as a tree (rootfs/tree.h)
+ *	tree-in NAME PATH	make PATH, or where that is a directory
+ *				PATH/NAME, of the tree read; NAME is "" for
+ *				what shall be merged into the directory PATH
+ */
+#define WIRE_TREE_OUT "tree-out"
+#define WIRE_TREE_IN  "tree-in"
 
 /*
  * Followed by argc + envc + 2 strings: argv, environment ("NAME=value"), cwd
@@ -93,7 +113,8 @@ struct wire_exec {
 	uint32_t argc; /* at least 1 */
 	uint32_t envc;
 	uint16_t rows, cols;  /* of the terminal; 0: leave */
-	uint64_t realtime_ns; /* CLOCK_REALTIME to set; 0: leave */
+	/* CLOCK_REALTIME to set for the run's own command; 0: leave */
+	uint64_t realtime_ns;
 	uint64_t memory_max;  /* bytes for the command; 0: no limit */
 	uint32_t pids_max;    /* 0: no limit */
 	uint32_t pad;
