@@ -75,12 +75,27 @@ run:
 	$(Q)MAKE='$(MAKE) $(SUB)' tools/run.sh $(B) $(SMALL)
 
 #: check          packages, build, and every test; ends with the counts
-check:
+check: check-build
+	$(Q)$(CHECK) $(B) $(CHECK_SUITES)
+#: check-long     what takes an hour: soak, sanitizers, real software, fuzzing
+check-long: check-build long-build
+	$(Q)$(CHECK) $(B) $(LONG_SUITES)
+#: check-all      both
+check-all: check-build long-build
+	$(Q)$(CHECK) $(B) $(CHECK_SUITES) $(LONG_SUITES)
+
+CHECK_SUITES := tree unit guest san system others kvmhost readme
+LONG_SUITES := tsan diff soak
+
+.PHONY: check-long check-all check-build long-build
+check-build:
 	$(Q)tools/deps.sh build check
 	$(Q)$(MAKE) $(SUB) $(SMALL) check-programs san-programs
 	$(Q)$(MAKE) $(SUB) $(PRODUCT)
 	$(Q)$(MAKE) $(SUB) B=$(B)/san SAN=address,undefined all
-	$(Q)$(CHECK) $(B) tree unit guest san system others kvmhost readme
+long-build: check-build
+	$(Q)$(MAKE) $(SUB) B=$(B)/tsan SAN=thread all $(B)/tsan/tests/guest-run \
+		payloads
 
 #: clean          remove what was built here; the cache stays
 clean:
@@ -280,6 +295,7 @@ UNIT += native soft_engine soft_fuzz soft_stack
 $(foreach t,native soft_engine soft_fuzz soft_stack,\
 	$(eval UNIT_LIBS_$(t) := soft engine vmm base))
 
+UNIT_LONG := diff_int native
 UNIT += diff_int
 UNIT_LIBS_diff_int := diff soft engine vmm base
 
@@ -356,8 +372,7 @@ check-kvm-smoke: $(KVMHOST_NEEDS)
 
 # --- running tests -----------------------------------------------------
 # tests/check.sh runs suites and counts. asan, ubsan and tsan are builds of
-# their own; `check` has the first two in one. Criterion does not run under
-# ThreadSanitizer, but the VMM does: TSAN_SYSTEM is what keeps its threads busy.
+# their own; `check` has the first two in one, `check-long` the third.
 
 TSAN_SYSTEM := many_random_bytes_come_back_the_same \
 	disk_is_writable_and_the_image_is_not_touched \
@@ -365,8 +380,9 @@ TSAN_SYSTEM := many_random_bytes_come_back_the_same \
 	signal_is_forwarded_and_is_the_exit_code \
 	timeout_prints_what_came_and_is_124 panic_is_a_crash_with_its_console_lines
 
-CHECK = UNIT='$(UNIT)' GUEST='$(GUEST)' ENGINES='$(ENGINES)' \
-	SYSTEM='$(SYSTEM)' tests/check.sh
+CHECK = UNIT='$(UNIT)' UNIT_LONG='$(UNIT_LONG)' GUEST='$(GUEST)' \
+	ENGINES='$(ENGINES)' SYSTEM='$(SYSTEM)' TSAN_SYSTEM='$(TSAN_SYSTEM)' \
+	tests/check.sh
 CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN)
 
 check-programs: $(CHECK_PROGRAMS)
@@ -400,9 +416,8 @@ asan ubsan:
 #: tsan           payloads, and system tests that keep all threads busy
 tsan:
 	$(Q)$(MAKE) $(SUB) B=$(B)/$@ SAN=thread all $(B)/$@/tests/guest-run payloads
-	$(Q)RUNS=1 MEGABYTES=2 LIMIT=300 $(CHECK) $(B)/$@ guest system
-asan ubsan tsan: ENGINES = soft
-tsan: SYSTEM = $(TSAN_SYSTEM)
+	$(Q)$(CHECK) $(B) tsan
+asan ubsan: ENGINES = soft
 
 # --- reading the source ------------------------------------------------
 

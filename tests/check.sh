@@ -8,7 +8,9 @@
 #	N passed, N failed, N skipped
 #
 # SUITE: tree, unit, guest, system, others, kvmhost, readme; san stands for the
-# first few of them on the sanitized build in BUILD/san. UNIT and GUEST list
+# first few of them on the sanitized build in BUILD/san, tsan for those that
+# ThreadSanitizer can watch, in BUILD/tsan. soak and diff take long: many runs,
+# and the unit tests of UNIT_LONG with all their cases. UNIT and GUEST list
 # the programs of these two, ENGINES the engines for payloads, SYSTEM the tests
 # to take where not all are wanted. With MAYFLY_MUST_RUN=1 a
 # test that is skipped has failed, unless this host cannot run it.
@@ -153,6 +155,26 @@ san() {
 	system san/system/ "$build/san" RUNS=3 MEGABYTES=5
 }
 
+# Criterion does not run under ThreadSanitizer, but the VMM does: TSAN_SYSTEM
+# are the tests that keep its threads busy.
+tsan() {
+	ENGINES=soft payloads tsan/guest/ "$build/tsan"
+	SYSTEM=$TSAN_SYSTEM system tsan/system/ "$build/tsan" \
+		RUNS=1 MEGABYTES=2 LIMIT=300
+}
+
+# Every case of the tests that make them by the million.
+diff_long() {
+	for t in $UNIT_LONG; do
+		suite "long/$t" 1800 env MAYFLY_LONG=1 \
+			"$build/tests/unit/$t" --tap --timeout 1800
+	done
+}
+
+soak() {
+	suite soak 2400 "$here/system/soak.sh" "$build/mayfly" soft
+}
+
 for what in "$@"; do
 	case $what in
 	tree) suite tree 60 "$here/../tools/tree.sh" ;;
@@ -163,6 +185,9 @@ for what in "$@"; do
 	kvmhost) kvmhost ;;
 	readme) suite readme 120 "$here/readme.sh" "$build" ;;
 	san) san ;;
+	tsan) tsan ;;
+	diff) diff_long ;;
+	soak) soak ;;
 	*) echo "check.sh: no suite is called $what" >&2; exit 2 ;;
 	esac
 done
