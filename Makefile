@@ -130,7 +130,7 @@ JAIL_SRC := jail/jail.c
 
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c run.c run_io.c cmd_run.c \
-	cmd_boot.c cmd_doctor.c)
+	cmd_boot.c cmd_doctor.c commands.c)
 
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.

@@ -9,17 +9,24 @@
 #ifndef MAYFLY_CMD_H
 #define MAYFLY_CMD_H
 
-#include <stdint.h>
+#include <stddef.h>
 
 struct err;
 struct opt_table;
 
 struct cmd {
-	const char *name;
+	const char *name;  /* NULL: `about` heads the group that follows */
 	const char *about; /* one line */
 	int (*run)(int argc, char **argv, struct err *err);
-	const struct opt_table *table; /* for `mayfly help NAME` */
+	const struct opt_table *table; /* for help and completion */
 };
+
+/* All of them, in the order of `mayfly help`. */
+extern const struct cmd commands[];
+extern const size_t ncommands;
+
+/* NULL, and words that name the nearest. */
+const struct cmd *cmd_find(const char *name, struct err *err);
 
 int cmd_run(int argc, char **argv, struct err *err);
 int cmd_boot(int argc, char **argv, struct err *err);

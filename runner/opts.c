@@ -31,6 +31,19 @@ int opt_string(void *field, const char *arg, struct err *err)
 	return 0;
 }
 
+int opt_format(void *field, const char *arg, struct err *err)
+{
+	int *format = field;
+
+	if (!strcmp(arg, "json"))
+		*format = FORMAT_JSON;
+	else if (!strcmp(arg, "table"))
+		*format = FORMAT_TABLE;
+	else
+		return err_say(err, -EINVAL, "must be table or json");
+	return 0;
+}
+
 /* Levenshtein distance, with a swap of neighbours counted once. */
 static size_t distance(const char *a, const char *b)
 {

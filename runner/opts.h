@@ -58,8 +58,12 @@ int opts_help(const struct opt_table *t);
 const char *opts_nearest(const char *word, const char *const *candidates,
 			 size_t n);
 
-/* Setters that fit any program: int flag, const char * string. */
+/* Setters that fit any program: int flag, const char * string, and an int
+ * that is an enum opt_format. */
+enum opt_format { FORMAT_TABLE, FORMAT_JSON };
+
 int opt_flag(void *field, const char *arg, struct err *err);
 int opt_string(void *field, const char *arg, struct err *err);
+int opt_format(void *field, const char *arg, struct err *err);
 
 #endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of subcommands, and what only needs the table. */
+#include "runner/cmd.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runner/base/err.h"
+#include "runner/base/mem.h"
+#include "runner/opts.h"
+
+#define NAMES_MAX 48
+
+struct version {
+	int format;
+};
+
+static const struct opt version_options[] = {
+	{ "format", 0, "table|json", NULL, "how to print it", opt_format,
+	  offsetof(struct version, format) },
+};
+
+static const struct opt_table version_table = {
+	.command = "version",
+	.usage = "[OPTIONS]",
+	.about = "Print the version.",
+	.opt = version_options,
+	.nopts = ARRAY_SIZE(version_options),
+};
+
+static const struct opt_table help_table = {
+	.command = "help",
+	.usage = "[COMMAND]",
+	.about = "List the commands, or say what one does and lists its "
+		 "options.",
+};
+
+static int cmd_version(int argc, char **argv, struct err *err);
+static int cmd_help(int argc, char **argv, struct err *err);
+
+/* A row without a name opens a group. */
+const struct cmd commands[] = {
+	{ .about = "Run" },
+	{ "run", "run a command in a microVM of its own", cmd_run,
+	  &cmd_run_table },
+	{ "boot", "boot a kernel with its console on the terminal", cmd_boot,
+	  &cmd_boot_table },
+	{ .about = "This program" },
+	{ "doctor", "say what works on this host, and what is missing",
+	  cmd_doctor, &cmd_doctor_table },
+	{ "version", "print the version", cmd_version, &version_table },
+	{ "help", "print this, or the options of a command", cmd_help,
+	  &help_table },
+};
+const size_t ncommands = ARRAY_SIZE(commands);
+
+const struct cmd *cmd_find(const char *name, struct err *err)
+{
+	const char *names[NAMES_MAX], *near;
+	size_t n = 0;
+
+	for (size_t i = 0; i < ncommands; i++) {
+		if (!commands[i].name)
+			continue;
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+		if (n < NAMES_MAX)
+			names[n++] = commands[i].name;
+	}
+	err_say(err, -EINVAL, "%s: unknown command", name);
+	near = opts_nearest(name, names, n);
+	if (near)
+		err_hint(err, "did you mean mayfly %s?", near);
+	else
+		err_hint(err, "`mayfly help` lists the commands");
+	return NULL;
+}
+
+static int cmd_version(int argc, char **argv, struct err *err)
+{
+	struct version v = { 0 };
+	struct opt_rest rest;
+	int r = opts_parse(&version_table, &v, argc, argv, &rest, err);
+
+	if (r < 0)
+		return r;
+	if (rest.help)
+		return opts_help(&version_table);
+	if (rest.first < argc)
+		return err_say(err, -EINVAL, "version: takes no operand");
+	printf(v.format == FORMAT_JSON ? "{ \"mayfly\": \"%s\" }\n"
+				       : "mayfly %s\n",
+	       MAYFLY_VERSION);
+	return 0;
+}
+
+static void list(void)
+{
+	printf("usage: mayfly COMMAND [OPTIONS] ...\n\n"
+	       "Run a command in a one-shot microVM: boot, run, report, "
+	       "vanish.\n");
+	for (size_t i = 0; i < ncommands; i++) {
+		const struct cmd *c = &commands[i];
+
+		if (c->name)
+			printf("  %-10s %s\n", c->name, c->about);
+		else
+			printf("\n%s:\n", c->about);
+	}
+	printf("\n`mayfly help COMMAND` lists its options; mayfly(1) says "
+	       "more.\n");
+}
+
+static int cmd_help(int argc, char **argv, struct err *err)
+{
+	const struct cmd *c;
+	struct opt_rest rest;
+	int r = opts_parse(&help_table, NULL, argc, argv, &rest, err);
+
+	if (r < 0)
+		return r;
+	if (rest.help)
+		return opts_help(&help_table);
+	if (rest.first == argc) {
+		list();
+		return 0;
+	}
+	if (rest.first + 1 < argc)
+		return err_say(err, -EINVAL, "help: takes one command");
+	c = cmd_find(argv[rest.first], err);
+	return c ? opts_help(c->table) : -EINVAL;
+}
