@@ -108,7 +108,8 @@ static int unknown(const struct opt_table *t, const char *word, size_t len,
 		    (int)len + 2, word - 2);
 	snprintf(name, sizeof(name), "%.*s", (int)len, word);
 	for (size_t i = 0; i < t->nopts && n < NAMES_MAX; i++)
-		names[n++] = t->opt[i].name;
+		if (t->opt[i].name)
+			names[n++] = t->opt[i].name;
 	near = opts_nearest(name, names, n);
 	if (near)
 		err_hint(err, "did you mean --%s?", near);
@@ -163,7 +164,7 @@ static int long_option(const struct opt_table *t, void *config, char **argv,
 	if (!strcmp(word, "help"))
 		return 0;
 	for (size_t i = 0; i < t->nopts && !o; i++)
-		if (strlen(t->opt[i].name) == len &&
+		if (t->opt[i].name && strlen(t->opt[i].name) == len &&
 		    !memcmp(t->opt[i].name, word, len))
 			o = &t->opt[i];
 	if (!o)
@@ -221,32 +222,51 @@ static int short_options(const struct opt_table *t, void *config, char **argv,
 	return 1;
 }
 
+/* Move the @n words at @w before the @before words that precede them. */
+static void move_up(char **w, int n, int before)
+{
+	for (; n > 0; n--, w++) {
+		char *word = *w;
+
+		memmove(w - before + 1, w - before,
+			(size_t)before * sizeof(*w));
+		w[-before] = word;
+	}
+}
+
 int opts_parse(const struct opt_table *t, void *config, int argc, char **argv,
 	       struct opt_rest *rest, struct err *err)
 {
-	int i = 1, r;
+	int i, used, operands = 0;
+	int r = from_environment(t, config, err);
 
 	*rest = (struct opt_rest){ 0 };
-	r = from_environment(t, config, err);
 	if (r < 0)
 		return r;
-	while (i < argc && argv[i][0] == '-' && argv[i][1]) {
+	for (i = 1; i < argc && !rest->dashes; i += used) {
+		if (argv[i][0] != '-' || !argv[i][1]) {
+			if (!t->mixed)
+				break;
+			operands++;
+			used = 1;
+			continue;
+		}
 		if (!strcmp(argv[i], "--")) {
-			rest->dashes = 1;
-			i++;
-			break;
+			rest->dashes = used = 1;
+		} else {
+			used = argv[i][1] == '-'
+				       ? long_option(t, config, argv + i, err)
+				       : short_options(t, config, argv + i,
+						       err);
+			if (used < 0)
+				return used;
+			rest->help = used == 0;
+			if (rest->help)
+				return 0;
 		}
-		r = argv[i][1] == '-' ? long_option(t, config, argv + i, err)
-				      : short_options(t, config, argv + i, err);
-		if (r < 0)
-			return r;
-		if (r == 0) {
-			rest->help = 1;
-			return 0;
-		}
-		i += r;
+		move_up(argv + i, used, operands);
 	}
-	rest->first = i;
+	rest->first = i - operands;
 	return 0;
 }
 
@@ -254,6 +274,10 @@ static void help_option(const struct opt *o)
 {
 	char left[WORD_MAX];
 
+	if (!o->name) {
+		printf("\n%s:\n", o->help);
+		return;
+	}
 	snprintf(left, sizeof(left), "%s%c%s--%s%s%s", o->letter ? "-" : " ",
 		 o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name,
 		 o->arg ? " " : "", o->arg ? o->arg : "");
@@ -275,7 +299,7 @@ int opts_help(const struct opt_table *t)
 		line = end ? end + 1 : NULL;
 	}
 	printf("\n%s\n", t->about);
-	if (t->nopts)
+	if (t->nopts && t->opt[0].name)
 		printf("\noptions:\n");
 	for (size_t i = 0; i < t->nopts; i++)
 		help_option(&t->opt[i]);

@@ -2,9 +2,10 @@
 /*
  * opts: command lines by table.
  *
- * Each subcommand has one `struct opt_table`; it drives the parser, --help
- * and the suggestions for a mistyped name, so that the three cannot differ.
- * Options end at the first operand or at `--`. An option with an environment
+ * Each subcommand has one `struct opt_table`; it drives the parser, --help,
+ * shell completion, the check of the manual page and the suggestions for a
+ * mistyped name, so that these cannot differ. Options end at the first operand
+ * (unless the table is .mixed) or at `--`. An option with an environment
  * variable takes it as its default: flag, then environment, then what the
  * structure held before. Nothing is allocated; strings are borrowed from argv
  * and the environment. Errors name the option and, where there is one, the
@@ -23,8 +24,13 @@ struct err;
  */
 typedef int (*opt_fn)(void *field, const char *arg, struct err *err);
 
+/*
+ * Words for arguments and operands also say what completion offers: FILE a
+ * file of the host, SIGNAL a signal, COMMAND a subcommand, a|b|c one of these;
+ * and where it is an operand, NAME a run, PATH a run and its colon or a file.
+ */
 struct opt {
-	const char *name; /* without dashes */
+	const char *name; /* without dashes; NULL: `help` heads a group */
 	char letter;	  /* or 0 */
 	const char *arg;  /* what --help calls the argument; NULL: a flag */
 	const char *env;  /* variable that gives the default, or NULL */
@@ -39,6 +45,7 @@ struct opt_table {
 	const char *about;   /* a paragraph for --help */
 	const struct opt *opt;
 	size_t nopts;
+	int mixed; /* options may follow operands, up to `--` */
 };
 
 struct opt_rest {
@@ -47,7 +54,10 @@ struct opt_rest {
 	int help;   /* --help was asked for; nothing else counts */
 };
 
-/* argv[0] is the subcommand's own name. */
+/*
+ * argv[0] is the subcommand's own name. A table that is .mixed has the words
+ * of argv put in order: options, then operands.
+ */
 int opts_parse(const struct opt_table *t, void *config, int argc, char **argv,
 	       struct opt_rest *rest, struct err *err);
 

@@ -23,6 +23,7 @@ static int refuse(void *field, const char *arg, struct err *err)
 }
 
 static const struct opt options[] = {
+	{ .help = "A group" },
 	{ "flag", 'f', NULL, NULL, "", opt_flag,
 	  offsetof(struct sample, flag) },
 	{ "other", 'o', NULL, NULL, "", opt_flag,
@@ -42,11 +43,20 @@ static const struct opt_table table = {
 	.nopts = ARRAY_SIZE(options),
 };
 
+static const struct opt_table mixed = {
+	.command = "test",
+	.usage = "",
+	.about = "",
+	.opt = options,
+	.nopts = ARRAY_SIZE(options),
+	.mixed = 1,
+};
+
 static struct sample got;
 static struct opt_rest rest;
 static struct err err;
 
-static int parse(char **words)
+static int parse(const struct opt_table *t, char **words)
 {
 	int n = 0;
 
@@ -54,9 +64,10 @@ static int parse(char **words)
 		n++;
 	got = (struct sample){ 0 };
 	err = (struct err){ 0 };
-	return opts_parse(&table, &got, n, words, &rest, &err);
+	return opts_parse(t, &got, n, words, &rest, &err);
 }
-#define PARSE(...) parse((char *[]){ (char *)"test", __VA_ARGS__, NULL })
+#define WORDS(...)  ((char *[]){ (char *)"test", __VA_ARGS__, NULL })
+#define PARSE(...)  parse(&table, WORDS(__VA_ARGS__))
 
 Test(opts, all_spellings_of_an_argument_are_the_same)
 {
@@ -87,6 +98,31 @@ Test(opts, they_end_at_two_dashes)
 	cr_assert_eq(rest.first, 3);
 	cr_assert(rest.dashes);
 	cr_assert_not(got.other);
+}
+
+Test(opts, they_may_follow_operands_in_a_mixed_table)
+{
+	char **w = WORDS("a", "-f", "b", "-m", "5", "c", "--", "-o", "d");
+
+	cr_assert_eq(parse(&mixed, w), 0);
+	cr_assert(got.flag && rest.dashes && !got.other);
+	cr_assert_str_eq(got.word, "5");
+	cr_assert_eq(rest.first, 5);
+	cr_assert_str_eq(w[5], "a");
+	cr_assert_str_eq(w[6], "b");
+	cr_assert_str_eq(w[7], "c");
+	cr_assert_str_eq(w[8], "-o");
+	cr_assert_str_eq(w[9], "d");
+	cr_assert_null(w[10]);
+}
+
+Test(opts, a_mixed_table_refuses_what_follows_operands_as_well)
+{
+	cr_assert_eq(parse(&mixed, WORDS("a", "--flga")), -EINVAL);
+	cr_assert_str_eq(err.hint, "did you mean --flag?");
+	cr_assert_eq(parse(&mixed, WORDS("a", "-m")), -EINVAL);
+	cr_assert_eq(parse(&mixed, WORDS("a", "--help")), 0);
+	cr_assert(rest.help);
 }
 
 Test(opts, one_dash_is_an_operand)
