@@ -84,13 +84,13 @@ check-long: check-build long-build
 check-all: check-build long-build
 	$(Q)$(CHECK) $(B) $(CHECK_SUITES) $(LONG_SUITES)
 
-CHECK_SUITES := tree unit guest san system others kvmhost readme
-LONG_SUITES := tsan diff soak
+CHECK_SUITES := tree unit guest fuzz-smoke san system others kvmhost readme
+LONG_SUITES := tsan diff soak fuzz
 
 .PHONY: check-long check-all check-build long-build
 check-build:
 	$(Q)tools/deps.sh build check
-	$(Q)$(MAKE) $(SUB) $(SMALL) check-programs san-programs
+	$(Q)$(MAKE) $(SUB) $(SMALL) check-programs san-programs fuzz-build
 	$(Q)$(MAKE) $(SUB) $(PRODUCT)
 	$(Q)$(MAKE) $(SUB) B=$(B)/san SAN=address,undefined all
 long-build: check-build
@@ -129,8 +129,8 @@ SOFT_SRC := $(addprefix runner/engine/soft/,soft.c loop.c mmu.c block.c emit.c \
 JAIL_SRC := jail/jail.c
 
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
-	terminal.c console.c machine.c verdict.c meta.c run.c run_io.c cmd_run.c \
-	cmd_boot.c cmd_doctor.c commands.c)
+	terminal.c console.c machine.c verdict.c meta.c run.c session.c \
+	session_io.c cmd_run.c cmd_boot.c cmd_doctor.c commands.c)
 
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.
@@ -382,7 +382,7 @@ TSAN_SYSTEM := many_random_bytes_come_back_the_same \
 
 CHECK = UNIT='$(UNIT)' UNIT_LONG='$(UNIT_LONG)' GUEST='$(GUEST)' \
 	ENGINES='$(ENGINES)' SYSTEM='$(SYSTEM)' TSAN_SYSTEM='$(TSAN_SYSTEM)' \
-	tests/check.sh
+	FUZZ='$(FUZZ)' FUZZ_TIME='$(FUZZ_TIME)' tests/check.sh
 CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN)
 
 check-programs: $(CHECK_PROGRAMS)
@@ -418,6 +418,45 @@ tsan:
 	$(Q)$(MAKE) $(SUB) B=$(B)/$@ SAN=thread all $(B)/$@/tests/guest-run payloads
 	$(Q)$(CHECK) $(B) tsan
 asan ubsan: ENGINES = soft
+
+# --- fuzzing -----------------------------------------------------------
+# tests/fuzz/NAME.c is one libFuzzer target; NAME_LIBS says what it links. The
+# libraries are built once more, by clang with its sanitizers, below $(B)/fuzz.
+
+FUZZ := queue mmio blk vsock serial wire kernel config meta decode user
+$(foreach t,queue mmio blk vsock,$(eval FUZZ_LIBS_$(t) := virtio vmm base))
+FUZZ_LIBS_serial := vmm base
+FUZZ_LIBS_wire := wire
+FUZZ_LIBS_kernel := vmm base
+FUZZ_LIBS_config := $(MAYFLY_LIBS)
+FUZZ_LIBS_meta := $(MAYFLY_LIBS)
+FUZZ_LIBS_decode := soft
+FUZZ_LIBS_user := agent wire
+FUZZ_TIME ?= 60
+
+define fuzz_rule
+$(B)/tests/fuzz/$(1): $(B)/obj/tests/fuzz/$(1).o \
+		$$(foreach l,$$(FUZZ_LIBS_$(1)),$(B)/lib$$(l).a)
+	$$(say) LD $$@
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) -fsanitize=fuzzer -pie $$(LDFLAGS_ALL) -o $$@ \
+		$$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) \
+		-Wl,--end-group $(MAYFLY_LD) -lpthread -lm
+endef
+$(foreach t,$(FUZZ),$(eval $(call fuzz_rule,$(t))))
+
+.PHONY: fuzz fuzz-smoke fuzz-programs fuzz-build
+fuzz-programs: $(FUZZ:%=$(B)/tests/fuzz/%)
+# gcc's warnings are the ones that count: clang only builds this here.
+fuzz-build:
+	$(Q)$(MAKE) $(if $(V),,-s) B=$(B)/fuzz CC=clang WERROR= CFLAGS=-w \
+		SAN=address,undefined,fuzzer-no-link fuzz-programs
+#: fuzz           fuzz targets, FUZZ_TIME (60) seconds each; FUZZ names some
+fuzz: fuzz-build
+	$(Q)$(CHECK) $(B) fuzz
+#: fuzz-smoke     a few thousand runs of each, as `check` does
+fuzz-smoke: fuzz-build
+	$(Q)$(CHECK) $(B) fuzz-smoke
 
 # --- reading the source ------------------------------------------------
 

@@ -10,7 +10,8 @@
 # SUITE: tree, unit, guest, system, others, kvmhost, readme; san stands for the
 # first few of them on the sanitized build in BUILD/san, tsan for those that
 # ThreadSanitizer can watch, in BUILD/tsan. soak and diff take long: many runs,
-# and the unit tests of UNIT_LONG with all their cases. UNIT and GUEST list
+# and the unit tests of UNIT_LONG with all their cases. fuzz runs the targets in
+# FUZZ for FUZZ_TIME seconds each, fuzz-smoke for a moment. UNIT and GUEST list
 # the programs of these two, ENGINES the engines for payloads, SYSTEM the tests
 # to take where not all are wanted. With MAYFLY_MUST_RUN=1 a
 # test that is skipped has failed, unless this host cannot run it.
@@ -149,6 +150,12 @@ kvmhost() {
 	suite kvmhost/smoke 600 "$here/kvmhost/run.sh" "$build" smoke
 }
 
+# $1 a name, $2 how many seconds for each target; 0: a few thousand runs.
+fuzz_targets() {
+	# shellcheck disable=SC2086 # names
+	suite "$1" $((300 + 20 * $2)) "$here/fuzz/run.sh" "$build" "$2" $FUZZ
+}
+
 san() {
 	units san/ "$build/san"
 	ENGINES=soft payloads san/guest/ "$build/san"
@@ -177,6 +184,8 @@ soak() {
 
 for what in "$@"; do
 	case $what in
+	fuzz) fuzz_targets fuzz "$FUZZ_TIME" ;;
+	fuzz-smoke) fuzz_targets fuzz-smoke 0 ;;
 	tree) suite tree 60 "$here/../tools/tree.sh" ;;
 	unit) units unit/ "$build" ;;
 	guest) payloads guest/ "$build" ;;

@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the seeds of tests/fuzz/corpus: inputs that get a target past its
+first checks. An input that once broke something stays there beside them, under
+a name that says what it did; those this script does not touch."""
+import os
+import struct
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
+
+
+def seed(target, name, data):
+    directory = os.path.join(HERE, target)
+    os.makedirs(directory, exist_ok=True)
+    with open(os.path.join(directory, "seed-" + name), "wb") as f:
+        f.write(data)
+
+
+def le(fmt, *v):
+    return struct.pack("<" + fmt, *v)
+
+
+# --- queue.c: where the ring is, what is in it ---------------------------
+
+def desc(at, addr, length, flags=0, following=0):
+    return le("BBHHB", flags, at, 0x8000 | addr // 16, length, following)
+
+
+def avail(at, v):
+    return le("BBH", 0x80, at, v)
+
+
+def queue_seeds():
+    place = bytes([4 << 1, 3, 9])  # 16 entries, INDIRECT and EVENT_IDX
+    plain = desc(0, 0x4000, 100, 1, 1) + desc(1, 0x5000, 50, 3, 2) + \
+        desc(2, 0x6000, 1, 2)
+    seed("queue", "chain", place + plain + avail(2, 0) + avail(1, 1))
+    seed("queue", "two", place + plain + avail(2, 0) + avail(3, 1) +
+         avail(1, 2))
+    indirect = desc(0, 0x3000, 32, 4) + desc(0, 0x4000, 16, 9, 1) + \
+        desc(1, 0x5000, 16, 10)
+    seed("queue", "indirect", place + indirect + avail(2, 0) + avail(1, 1))
+    seed("queue", "loop", place + desc(0, 0x4000, 16, 1, 0) + avail(1, 1))
+    seed("queue", "far", place + avail(1, 0x8000))
+
+
+# --- device.h: steps of a driver -----------------------------------------
+
+START, CHAIN, POKE, WRITE, READ, KICK, TURN, OWN = range(8)
+
+
+def chain(queue, *segments):
+    how = queue | (len(segments) - 1) << 4 | 0x80
+    return bytes([CHAIN, how]) + b"".join(bytes(s) for s in segments)
+
+
+def mmio_seeds():
+    start = bytes([START, 0])
+    seed("mmio", "entropy", start + chain(0, (0x80, 10)) + bytes([TURN]))
+    life = bytearray()
+    for reg, v in [(8, 1), (8, 3), (2, 1), (1, 1), (8, 11), (4, 16), (9, 0),
+                   (11, 2), (13, 8), (5, 1), (8, 15), (6, 0), (7, 1), (8, 0)]:
+        life += bytes([OWN, reg, v])
+    seed("mmio", "life", bytes(life))
+    seed("mmio", "widths", start + b"".join(
+        bytes([READ]) + le("H", w << 13 | off)
+        for w in range(3, 8) for off in (0, 0x70, 0xfc, 0x100, 0xfff)))
+    seed("mmio", "broken", start + bytes([POKE]) + le("HB", 0x1002, 1) +
+         le("H", 0x8000) + bytes([KICK, 0, TURN, START, 0]))
+
+
+def blk_request(type_index, sector, how=0, data=b""):
+    return bytes([OWN, type_index | how, sector]) + data
+
+
+def blk_seeds():
+    for ro in (0, 1):
+        head = bytes([ro, START, 0])
+        seed("blk", "read-%d" % ro, head + blk_request(0, 1, 0x10,
+                                                       le("H", 64)))
+        seed("blk", "write-%d" % ro, head + blk_request(1, 2, 0x10,
+                                                        le("H", 32)))
+    head = bytes([0, START, 0])
+    seed("blk", "flush-id", head + blk_request(2, 0) +
+         blk_request(3, 0, 8, bytes([0x81, 6])))
+    for name, kind in (("discard", 4), ("zeroes", 5)):
+        seed("blk", name, head + blk_request(kind, 0, 0x30, le(
+            "QIIQII", 8, 8, kind - 4, 0, 0, 0) + le("H", 1)))
+    seed("blk", "past-end", head + blk_request(0, 63, 0x10, le("H", 64)))
+    seed("blk", "reset", head + blk_request(0, 0, 0x10, le("H", 2048)) +
+         bytes([START, 0]) + blk_request(1, 0, 0x10, le("H", 32)))
+
+
+def vsock_packet(op, how=0, more=b"", flags=0):
+    return bytes([OWN + 3, how, op | flags << 4]) + more
+
+
+def vsock_seeds():
+    head = bytes([0, OWN, 7])
+    connect = head + vsock_packet(1)
+    seed("vsock", "echo", connect + vsock_packet(5, 0x20, le("H", 500)) +
+         bytes([OWN + 2, 0x00, 1, TURN, OWN + 2, 0x30, 9]))
+    seed("vsock", "close", connect + vsock_packet(4, flags=3) +
+         vsock_packet(3))
+    seed("vsock", "host-closes", connect + bytes([OWN + 2, 0x70, 0, TURN]) +
+         vsock_packet(3))
+    seed("vsock", "dial", head + bytes([OWN + 1, 0, 0, TURN]) + vsock_packet(
+        2, 0x10, bytes([0])) + vsock_packet(5, 0x30, le("BH", 0, 9)))
+    seed("vsock", "credit", connect + vsock_packet(6, 12, le("II", 10, 5)) +
+         vsock_packet(7) + vsock_packet(5, 0x20, le("H", 60000)) * 6)
+    seed("vsock", "stray", head + vsock_packet(5) + vsock_packet(15) +
+         vsock_packet(1, 0x80, bytes([12, 255])))
+
+
+# --- the rest -----------------------------------------------------------
+
+def serial_seeds():
+    def w(reg, v):
+        return bytes([4, 4 | reg << 3, v])
+
+    def r(reg):
+        return bytes([4, reg << 3])
+
+    seed("serial", "line", b"".join(w(0, c) for c in b"hello\n"))
+    seed("serial", "input", w(2, 1) + w(1, 15) + bytes([0, 201, 1]) +
+         (r(2) + r(5) + r(0)) * 40 + bytes([1, 1]))
+    seed("serial", "loopback", w(4, 16) + b"".join(
+        w(0, i) for i in range(70)) + r(5) + r(0) + r(6) + w(4, 0))
+    seed("serial", "divisor", w(3, 0x80) + w(0, 1) + w(1, 0) + r(0) + w(3, 3))
+    seed("serial", "power", bytes([3, 36, 0xfe, 11, 4, 0x34, 2, 4, 0, 2, 9]))
+
+
+def frame(kind, data):
+    return le("IHH", len(data), kind, 0) + data
+
+
+def string(s):
+    return le("I", len(s)) + s + b"\0"
+
+
+def wire_seeds():
+    head = le("IIIHHQQII", 1, 2, 1, 24, 80, 1, 1 << 20, 100, 0)
+    command = frame(2, head + b"".join(map(string, [
+        b"/bin/sh", b"-c", b"A=b", b"/tmp", b"root"])))
+    seed("wire", "host", bytes([1]) + command + frame(4, b"input") +
+         frame(9, le("I", 15)) + frame(10, le("HH", 50, 132)) + frame(5, b""))
+    seed("wire", "guest", bytes([0]) + frame(1, le("IIQ", 1, 0, 5)) +
+         frame(3, le("IIQ", 7, 0, 9)) + frame(7, b"out") + frame(8, b"err") +
+         frame(6, le("I", 5)) + frame(11, le("IIIIQQQQQQ", 1, 0, 0, 0, 1, 2,
+                                             3, 4, 5, 6)))
+    seed("wire", "no-argv", bytes([1]) + frame(2, le("IIIHHQQII", 0, 0, 0, 0,
+                                                     0, 0, 0, 0, 0)))
+    seed("wire", "long-string", bytes([5]) + frame(2, head + le(
+        "I", 0xffffffff) + b"x"))
+
+
+def kernel_seeds():
+    def elf(paddr, filesz, memsz, entry):
+        return le("4sBBB9xHHIQQQIHHHHHH", b"\x7fELF", 2, 1, 1, 2, 62, 1,
+                  entry, 64, 0, 0, 64, 56, 1, 0, 0, 0) + le(
+            "IIQQQQQQ", 1, 5, 0x78, paddr, paddr, filesz, memsz, 0x1000)
+
+    code = b"\xf4" * 0x300
+    seed("kernel", "elf", elf(0x100000, 0x300, 0x2000, 0x100010) + code)
+    seed("kernel", "elf-low", elf(0x1000, 0x300, 0x2000, 0x1010) + code)
+    seed("kernel", "elf-wraps", elf(0x100000, 0x300, 2**64 - 0x1000,
+                                    0x100010) + code)
+    bz = bytearray(0x300 + 0x400)
+    bz[0x1f1] = 1
+    struct.pack_into("<I", bz, 0x1f4, 0x10)
+    struct.pack_into("<H", bz, 0x1fe, 0xaa55)
+    bz[0x200:0x202] = b"\xeb\x6a"
+    struct.pack_into("<IH", bz, 0x202, 0x53726448, 0x20f)
+    bz[0x211] = 1
+    struct.pack_into("<I", bz, 0x22c, 0x7fffffff)
+    struct.pack_into("<I", bz, 0x230, 0x1000)
+    bz[0x234] = 1
+    struct.pack_into("<H", bz, 0x236, 1)
+    struct.pack_into("<I", bz, 0x238, 2047)
+    struct.pack_into("<Q", bz, 0x258, 0x100000)
+    struct.pack_into("<I", bz, 0x260, 0x10000)
+    seed("kernel", "bzimage", bytes(bz))
+
+
+def text_seeds():
+    lines = {
+        "all": "--memory=512m\n--cpus\n2\n-e\nA=b\n--engine=soft\n-i\n"
+               "--timeout\n1h30m\n-w/tmp\n--\nls\n-l",
+        "units": "-m\n1t\n--timeout=1.5s\n--timeout=500ms\n--timeout=7us\n"
+                 "--memory=18446744073709551615k",
+        "wrong": "--memroy\n1\n--cpus=0\n--engine=xen\n-x\n--interactive=no",
+        "help": "--help",
+    }
+    for name, text in lines.items():
+        seed("config", name, text.encode())
+    passwd = b"root:x:0:0:root:/root:/bin/sh\nme:x:1000:1000::/home/me:\n"
+    group = b"root:x:0:\nstaff:x:50:me\n"
+    for who in (b"", b"me", b"me:staff", b"1000:50", b"7", b"nobody",
+                b"4294967295", b":staff"):
+        seed("user", who.decode().replace(":", "-") or "none",
+             who + b"\0" + passwd + b"\0" + group)
+    seed("user", "odd", b"me\0me:x\nme\nme:x:99999999999:1:\n\0staff")
+
+
+def other_seeds():
+    seed("meta", "exit", le("iiii7QIi", 2, 3, 0, 0, *range(1, 8), 1, 0) +
+         le("iiIIQ", 1, 0, 1, 0, 5) + le("IIIIQQQQQQ", 3, 0, 0, 0, 1, 2, 3, 4,
+                                         5, 2**64 - 1) + b"\x01\x05broken")
+    seed("meta", "not-utf8", bytes(250) + b"\xff\xfe\xc0\x80")
+    code = {
+        "modrm": "8b042548010000 0fb644d80a 488d0d11223344 c7840000010000aabb",
+        "prefixes": "f3480fb8c1 66660f1f840000000000 f0480fb10a 64488b042500",
+        "sse": "660f3a0fc105 660f38f0c2 f20f38f1c3 0f28c1 f30f5ac2 660f6ec0",
+        "far": "48cf ff2d01000000 ea1122334455 9a1122334455 0f01f8 48a1"
+               "1122334455667788",
+        "long": "6666666666666666666666666666669090",
+    }
+    for name, text in code.items():
+        seed("decode", name, bytes.fromhex(text))
+
+
+if __name__ == "__main__":
+    for make in (queue_seeds, mmio_seeds, blk_seeds, vsock_seeds,
+                 serial_seeds, wire_seeds, kernel_seeds, text_seeds,
+                 other_seeds):
+        make()

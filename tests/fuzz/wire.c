@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frames from either side: however the stream is cut into reads, the same
+ * frames come out of it; an EXEC that is accepted can be written again, and is
+ * the same bytes.
+ */
+#include "rootfs/wire.h"
+#include "tests/fuzz/bytes.h"
+
+/* What a decoder made of a stream. */
+struct seen {
+	uint32_t frames, hash;
+	int end;
+};
+
+static void hash(struct seen *s, const void *p, size_t n)
+{
+	const uint8_t *b = p;
+
+	for (size_t i = 0; i < n; i++)
+		s->hash = (s->hash ^ b[i]) * 16777619u;
+}
+
+static void exec_twice(const struct wire_frame *f)
+{
+	static char *slots[WIRE_SLOTS];
+	static uint8_t again[WIRE_HDR + WIRE_EXEC_MAX];
+	struct wire_command c;
+	long n;
+
+	if (wire_get_exec(f, slots, &c) < 0)
+		return;
+	must(c.argv[0]);
+	n = wire_put_exec(again, sizeof(again), &c);
+	must(n == (long)(WIRE_HDR + f->len));
+	must(!memcmp(again + WIRE_HDR + sizeof(struct wire_exec),
+		     f->data + sizeof(struct wire_exec),
+		     f->len - sizeof(struct wire_exec)));
+}
+
+static struct seen decode(const uint8_t *p, size_t n, enum wire_from from,
+			  size_t chunk)
+{
+	static struct wire_reader r;
+	struct seen s = { .hash = 2166136261u };
+	struct wire_frame f;
+
+	wire_reader_init(&r, from);
+	while (n && s.end >= 0) {
+		size_t room, k;
+		void *to = wire_room(&r, &room);
+
+		must(room);
+		k = chunk < n ? chunk : n;
+		k = k < room ? k : room;
+		memcpy(to, p, k);
+		p += k;
+		n -= k;
+		wire_filled(&r, k);
+		while ((s.end = wire_next(&r, &f)) > 0) {
+			s.frames++;
+			hash(&s, &f.type, sizeof(f.type));
+			hash(&s, f.data, f.len);
+			if (f.type == WIRE_EXEC)
+				exec_twice(&f);
+		}
+	}
+	return s;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct bytes b = { data, size };
+	uint8_t how = take8(&b);
+	enum wire_from from = how & 1 ? WIRE_FROM_HOST : WIRE_FROM_GUEST;
+	struct seen whole = decode(b.p, b.n, from, SIZE_MAX);
+	struct seen cut = decode(b.p, b.n, from, (how >> 1) + 1u);
+
+	must(whole.frames == cut.frames && whole.hash == cut.hash &&
+	     (whole.end < 0) == (cut.end < 0));
+	return 0;
+}
