@@ -205,7 +205,7 @@ static int attempt(const struct config *c, struct machine *m,
 			.agent_fd = steal_fd(&agent),
 		};
 
-		code = run_session(&p, r, err);
+		code = run_command(&p, r, err);
 	}
 	if (r->verdict == VERDICT_VM_CRASH && !r->engine_failed)
 		show_console(&console);

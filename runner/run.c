@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One command in one guest, from the boot message to the verdict. */
-#include "runner/session.h"
+#include "runner/run.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -14,6 +13,7 @@
 #include "runner/base/err.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
+#include "runner/session.h"
 
 #define MS 1000000ull
 const struct run_limits run_limits = {
@@ -25,166 +25,285 @@ const struct run_limits run_limits = {
 	.stats = 100 * MS,
 };
 
+/*
+ * States, in order; each may be skipped, none comes back.
+ *
+ *   BOOT	EXEC is on its way; the boot limit runs until READY.
+ *   COMMAND	the command runs; --timeout runs.
+ *   ENDING	the outcome is known or suspected, the VM still lives: last
+ *		words are awaited (EXIT after a kill, the reason of a crash,
+ *		the VMM's statistics), until `grace` fires.
+ *   DRAIN	the VM is dead; what it had sent is read and written out.
+ *   DONE
+ *
+ * The verdict is settled by the first that knows (verdict_set()). Two timers:
+ * `limit` is the user's (boot, --timeout), `grace` is ours.
+ */
+enum state { STATE_BOOT, STATE_COMMAND, STATE_ENDING, STATE_DRAIN, STATE_DONE };
+
+struct run {
+	const struct run_params *p;
+	struct run_result *result;
+	struct err *err;
+	struct session *session;
+	enum state state;
+	int failed;	 /* -errno: our own machinery broke */
+	int stop_signal; /* forwarded to the command, or 0 */
+	char why[128];	 /* the agent's stream was lost */
+	struct ev control, signals, limit, grace;
+	int signal_fd, limit_fd, grace_fd;
+};
+
 /* --- the way out ------------------------------------------------------ */
 
-static void finish(struct session *s)
+static void finish(struct run *run)
 {
-	s->state = STATE_DONE;
-	ev_stop(s->p->loop);
+	run->state = STATE_DONE;
+	session_stop(run->session);
+	ev_stop(run->p->loop);
 }
 
-void session_check_drained(struct session *s)
+/* The last byte may be out. */
+static void check_drained(struct run *run)
 {
-	if (s->state == STATE_DRAIN && s->agent_gone && !s->out.len &&
-	    !s->errout.len)
-		finish(s);
+	if (run->state == STATE_DRAIN && run->session->lost &&
+	    session_is_flushed(run->session))
+		finish(run);
 }
 
-void session_drain(struct session *s)
+/* The verdict stands: end the VM, then let what it sent come out. */
+static void drain(struct run *run)
 {
-	int hurry = s->r->verdict == VERDICT_TIMEOUT ||
-		    s->r->verdict == VERDICT_STOPPED;
+	int hurry = run->result->verdict == VERDICT_TIMEOUT ||
+		    run->result->verdict == VERDICT_STOPPED;
 
-	if (s->state >= STATE_DRAIN)
+	if (run->state >= STATE_DRAIN)
 		return;
-	s->state = STATE_DRAIN;
-	s->r->exit_ns = io_now_ns();
-	ev_del(&s->control);
-	ev_del(&s->input);
-	machine_kill(s->p->machine);
-	console_drain(s->p->console);
-	ev_timer_arm(s->limit_fd, 0);
-	ev_timer_arm(s->grace_fd, hurry ? s->p->limits->flush : 0);
-	session_check_drained(s);
+	run->state = STATE_DRAIN;
+	run->result->exit_ns = io_now_ns();
+	ev_del(&run->control);
+	session_end_input(run->session);
+	machine_kill(run->p->machine);
+	console_drain(run->p->console);
+	ev_timer_arm(run->limit_fd, 0);
+	ev_timer_arm(run->grace_fd, hurry ? run->p->limits->flush : 0);
+	check_drained(run);
 }
 
-void session_await(struct session *s, uint64_t ns)
+/* The outcome is near: ns more for last words. */
+static void await(struct run *run, uint64_t ns)
 {
-	if (s->state < STATE_ENDING)
-		s->state = STATE_ENDING;
-	ev_timer_arm(s->limit_fd, 0);
-	ev_timer_arm(s->grace_fd, ns);
+	if (run->state < STATE_ENDING)
+		run->state = STATE_ENDING;
+	session_end_input(run->session);
+	ev_timer_arm(run->limit_fd, 0);
+	ev_timer_arm(run->grace_fd, ns);
 }
 
-void session_internal(struct session *s, int code, const char *what)
+/* Our own machinery broke. */
+static void internal(struct run *run, int code, const char *what)
 {
-	if (s->state == STATE_DONE)
+	if (run->state == STATE_DONE)
 		return;
-	if (s->r->verdict == VERDICT_NONE)
-		s->failed = err_set(s->err, code, "%s", what);
-	verdict_set(s->r, VERDICT_INTERNAL, EXIT_INTERNAL);
-	session_drain(s);
-	finish(s);
+	if (run->result->verdict == VERDICT_NONE)
+		run->failed = err_set(run->err, code, "%s", what);
+	verdict_set(run->result, VERDICT_INTERNAL, EXIT_INTERNAL);
+	drain(run);
+	finish(run);
 }
 
-static void crash(struct session *s, const char *fmt, const char *detail)
+static void crash(struct run *run, const char *fmt, const char *detail)
 {
 	char words[CONSOLE_LINE_MAX];
 
-	if (s->r->verdict == VERDICT_NONE) {
-		console_drain(s->p->console);
-		if (console_panic(s->p->console, words))
-			err_say(s->err, -EIO,
+	if (run->result->verdict == VERDICT_NONE) {
+		console_drain(run->p->console);
+		if (console_panic(run->p->console, words))
+			err_say(run->err, -EIO,
 				"the guest crashed: kernel panic: %s", words);
 		else
-			err_say(s->err, -EIO, fmt, detail);
+			err_say(run->err, -EIO, fmt, detail);
 	}
-	verdict_set(s->r, VERDICT_VM_CRASH, EXIT_INTERNAL);
-	session_drain(s);
+	verdict_set(run->result, VERDICT_VM_CRASH, EXIT_INTERNAL);
+	drain(run);
 }
+
+/* --- the command's session -------------------------------------------- */
+
+static void on_ready(struct session *s)
+{
+	struct run *run = s->p.opaque;
+
+	if (run->state != STATE_BOOT)
+		return;
+	run->result->ready = s->ready;
+	run->result->ready_ns = s->ready_ns;
+	run->state = STATE_COMMAND;
+	ev_timer_arm(run->limit_fd, run->p->config->timeout_ns);
+}
+
+static void on_started(struct session *s)
+{
+	(void)s;
+}
+
+/* Ask the VMM for its statistics. 1 where the report wants them. */
+static int ask_stats(struct run *run)
+{
+	return run->p->config->meta &&
+	       ctl_send_query(run->p->machine->control) == 0;
+}
+
+static void on_ended(struct session *s)
+{
+	struct run *run = s->p.opaque;
+	struct run_result *r = run->result;
+
+	r->exit = s->exit;
+	r->have_exit = 1;
+	if (run->stop_signal)
+		verdict_stopped(r, run->stop_signal);
+	if (r->verdict == VERDICT_NONE)
+		verdict_from_exit(r, run->p->config->argv[0], run->err);
+	if (run->state < STATE_DRAIN && ask_stats(run))
+		await(run, run->p->limits->stats);
+	else
+		drain(run);
+}
+
+static void on_lost(struct session *s, const char *why)
+{
+	struct run *run = s->p.opaque;
+
+	snprintf(run->why, sizeof(run->why), "%s", why);
+	/* Its end is a panic that says more in a moment. */
+	if (run->state < STATE_ENDING)
+		await(run, run->p->limits->words);
+	check_drained(run);
+}
+
+static void on_broke(struct session *s, const char *stream, int error)
+{
+	struct run *run = s->p.opaque;
+
+	/* Nobody reads any more: what SIGPIPE would do to a command here. */
+	if (error == -EPIPE) {
+		verdict_stopped(run->result, SIGPIPE);
+		drain(run);
+	} else {
+		internal(run, error, stream);
+	}
+}
+
+static void on_moved(struct session *s)
+{
+	check_drained(s->p.opaque);
+}
+
+static const struct session_ops session_ops = {
+	.ready = on_ready,
+	.started = on_started,
+	.ended = on_ended,
+	.lost = on_lost,
+	.broke = on_broke,
+	.moved = on_moved,
+};
 
 /* --- mayfly-vmm ------------------------------------------------------- */
 
-static void vmm_stopped(struct session *s, const struct ctl_event *e)
+static void vmm_stopped(struct run *run, const struct ctl_event *e)
 {
 	/* EXIT may still lie in the stream: it was sent before the stop. */
-	session_pump_agent(s);
-	if (s->state >= STATE_DRAIN)
+	session_pump(run->session);
+	if (run->state >= STATE_DRAIN)
 		return;
 	switch (e->stop) {
 	case CTL_STOP_RESET:
-		crash(s, "the guest crashed: it reset itself%s", "");
+		crash(run, "the guest crashed: it reset itself%s", "");
 		break;
 	case CTL_STOP_POWEROFF:
-		crash(s, "the guest crashed: it powered itself off%s", "");
+		crash(run, "the guest crashed: it powered itself off%s", "");
 		break;
 	case CTL_STOP_SHUTDOWN:
-		crash(s, "the guest crashed: %s", e->msg);
+		crash(run, "the guest crashed: %s", e->msg);
 		break;
 	default:
-		s->r->engine_failed = !s->r->ready_ns;
-		crash(s, "the VM broke: %s", e->msg);
+		run->result->engine_failed = !run->result->ready_ns;
+		crash(run, "the VM broke: %s", e->msg);
 		break;
 	}
 }
 
-static void vmm_gone(struct session *s)
+static void vmm_gone(struct run *run)
 {
 	char how[64] = "killed, or it closed its control socket";
 	int status;
 
-	session_pump_agent(s);
-	if (s->state >= STATE_DRAIN)
+	session_pump(run->session);
+	if (run->state >= STATE_DRAIN)
 		return;
-	machine_kill(s->p->machine);
-	status = s->p->machine->wait_status;
+	machine_kill(run->p->machine);
+	status = run->p->machine->wait_status;
 	if (WIFEXITED(status))
 		snprintf(how, sizeof(how), "exit code %d", WEXITSTATUS(status));
 	else if (WTERMSIG(status) != SIGKILL)
 		snprintf(how, sizeof(how), "signal %d (%s)", WTERMSIG(status),
 			 strsignal(WTERMSIG(status)));
-	crash(s, "mayfly-vmm ended: %s", how);
+	crash(run, "mayfly-vmm ended: %s", how);
 }
 
-static void vmm_failed(struct session *s, const struct ctl_event *e)
+static void vmm_failed(struct run *run, const struct ctl_event *e)
 {
-	s->r->engine_failed = 1;
-	s->failed = err_say(s->err, e->code < 0 ? e->code : -EIO, "%s", e->msg);
+	run->result->engine_failed = 1;
+	run->failed = err_say(run->err, e->code < 0 ? e->code : -EIO, "%s",
+			      e->msg);
 	if (e->hint[0])
-		err_hint(s->err, "%s", e->hint);
-	verdict_set(s->r, VERDICT_INTERNAL, EXIT_INTERNAL);
-	session_drain(s);
+		err_hint(run->err, "%s", e->hint);
+	verdict_set(run->result, VERDICT_INTERNAL, EXIT_INTERNAL);
+	drain(run);
 }
 
 static void on_control(struct ev *ev, uint32_t events)
 {
-	struct session *s = container_of(ev, struct session, control);
+	struct run *run = container_of(ev, struct run, control);
 	struct ctl_event e;
-	int r = machine_event(s->p->machine, &e);
+	int r = machine_event(run->p->machine, &e);
 
 	(void)events;
 	if (r < 0) {
-		session_internal(s, r, "control socket");
+		internal(run, r, "control socket");
 		return;
 	}
 	if (r == 0) {
-		vmm_gone(s);
+		vmm_gone(run);
 		return;
 	}
 	switch (e.type) {
 	case CTL_STARTED:
-		s->r->started_ns = io_now_ns();
-		s->r->ncpus = e.ncpus;
+		run->result->started_ns = io_now_ns();
+		run->result->ncpus = e.ncpus;
 		break;
 	case CTL_FAILED:
-		vmm_failed(s, &e);
+		vmm_failed(run, &e);
 		break;
 	case CTL_STATS:
-		s->r->vcpu_ns = e.vcpu_ns;
-		s->r->instructions = e.instructions;
-		if (s->r->have_exit)
-			session_drain(s);
+		run->result->vcpu_ns = e.vcpu_ns;
+		run->result->instructions = e.instructions;
+		if (run->result->have_exit)
+			drain(run);
 		break;
 	case CTL_STOPPED:
-		s->r->vcpu_ns = e.vcpu_ns;
-		vmm_stopped(s, &e);
+		run->result->vcpu_ns = e.vcpu_ns;
+		vmm_stopped(run, &e);
 		break;
 	}
 }
 
+/* --- the user --------------------------------------------------------- */
+
 static void on_signal(struct ev *ev, uint32_t events)
 {
-	struct session *s = container_of(ev, struct session, signals);
+	struct run *run = container_of(ev, struct run, signals);
 	struct signalfd_siginfo info;
 	int signo;
 
@@ -192,15 +311,16 @@ static void on_signal(struct ev *ev, uint32_t events)
 	if (read(ev->fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	signo = (int)info.ssi_signo;
-	if (s->state == STATE_COMMAND && !s->stop_signal) {
-		s->stop_signal = signo;
-		session_send_signal(s, signo);
-		ev_timer_arm(s->grace_fd, s->p->limits->stop);
-	} else if (s->state < STATE_DRAIN) {
-		verdict_stopped(s->r, s->stop_signal ? s->stop_signal : signo);
-		session_drain(s);
+	if (run->state == STATE_COMMAND && !run->stop_signal) {
+		run->stop_signal = signo;
+		session_signal(run->session, signo);
+		ev_timer_arm(run->grace_fd, run->p->limits->stop);
+	} else if (run->state < STATE_DRAIN) {
+		verdict_stopped(run->result,
+				run->stop_signal ? run->stop_signal : signo);
+		drain(run);
 	} else {
-		finish(s); /* output that nobody takes is given up */
+		finish(run); /* output that nobody takes is given up */
 	}
 }
 
@@ -208,50 +328,49 @@ static void on_signal(struct ev *ev, uint32_t events)
 
 static void on_limit(struct ev *ev, uint32_t events)
 {
-	struct session *s = container_of(ev, struct session, limit);
+	struct run *run = container_of(ev, struct run, limit);
 	char limit[32];
 
 	(void)events;
 	ev_drain(ev->fd);
-	if (s->state == STATE_BOOT) {
+	if (run->state == STATE_BOOT) {
 		snprintf(limit, sizeof(limit), "%.3g",
-			 (double)s->p->limits->boot / (1000 * MS));
-		crash(s, "the guest was not up after %s seconds", limit);
-	} else if (s->state == STATE_COMMAND) {
+			 (double)run->p->limits->boot / (1000 * MS));
+		crash(run, "the guest was not up after %s seconds", limit);
+	} else if (run->state == STATE_COMMAND) {
 		/* The kill makes the agent send what it still holds. */
-		verdict_set(s->r, VERDICT_TIMEOUT, EXIT_TIMED_OUT);
-		session_send_signal(s, SIGKILL);
-		session_ask_stats(s);
-		session_await(s, s->p->limits->kill);
+		verdict_set(run->result, VERDICT_TIMEOUT, EXIT_TIMED_OUT);
+		session_signal(run->session, SIGKILL);
+		ask_stats(run);
+		await(run, run->p->limits->kill);
 	}
 }
 
 static void on_grace(struct ev *ev, uint32_t events)
 {
-	struct session *s = container_of(ev, struct session, grace);
+	struct run *run = container_of(ev, struct run, grace);
 
 	(void)events;
 	ev_drain(ev->fd);
-	if (s->state == STATE_DRAIN) {
-		finish(s);
+	if (run->state == STATE_DRAIN) {
+		finish(run);
 		return;
 	}
-	if (s->stop_signal)
-		verdict_stopped(s->r, s->stop_signal);
-	if (s->r->verdict == VERDICT_NONE)
-		crash(s, "the guest crashed: %s",
-		      "its agent ended the connection");
-	session_drain(s);
+	if (run->stop_signal)
+		verdict_stopped(run->result, run->stop_signal);
+	if (run->result->verdict == VERDICT_NONE)
+		crash(run, "the guest crashed: %s", run->why);
+	drain(run);
 }
 
 /* --- set-up ----------------------------------------------------------- */
 
-int session_watch(struct session *s, struct ev *ev, int fd, ev_fn fn)
+static int watch(struct run *run, struct ev *ev, int fd, ev_fn fn)
 {
 	if (fd < 0)
 		return fd;
 	*ev = (struct ev){ .fd = fd, .fn = fn };
-	return ev_set(s->p->loop, ev, EPOLLIN);
+	return ev_set(run->p->loop, ev, EPOLLIN);
 }
 
 /* Signals that the caller had ignored (nohup, a shell's &) stay ignored. */
@@ -267,72 +386,80 @@ static void forwarded_signals(sigset_t *set)
 			sigaddset(set, list[i]);
 }
 
-static int set_up(struct session *s, const sigset_t *signals)
+static int open_session(struct run *run)
 {
-	int r = session_open_streams(s);
+	const struct config *c = run->p->config;
+	const struct session_params p = {
+		.ops = &session_ops,
+		.opaque = run,
+		.loop = run->p->loop,
+		.agent_fd = run->p->agent_fd,
+		.fd = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO },
+		.flags = c->interactive ? WIRE_EXEC_STDIN : 0,
+		.set_clock = 1,
+		.argv = c->argv,
+		.env = &c->env,
+		.workdir = c->workdir,
+	};
 
-	if (r == 0) {
-		s->signal_fd =
-			signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
-		s->limit_fd = ev_timer_fd();
-		s->grace_fd = ev_timer_fd();
-		r = session_watch(s, &s->signals, s->signal_fd, on_signal);
-	}
-	if (r == 0)
-		r = session_watch(s, &s->limit, s->limit_fd, on_limit);
-	if (r == 0)
-		r = session_watch(s, &s->grace, s->grace_fd, on_grace);
-	if (r == 0)
-		r = session_watch(s, &s->control, s->p->machine->control,
-				  on_control);
-	if (r == 0)
-		r = ev_timer_arm(s->limit_fd, s->p->limits->boot);
-	if (r < 0)
-		return err_set(s->err, r, "set up the session");
-	return session_send_exec(s);
+	return session_open(&run->session, &p, run->err);
 }
 
-static void tear_down(struct session *s)
+static int set_up(struct run *run, const sigset_t *signals)
 {
-	machine_kill(s->p->machine);
-	session_close_streams(s);
-	ev_del(&s->control);
-	ev_del(&s->signals);
-	ev_del(&s->limit);
-	ev_del(&s->grace);
-	close_fd(&s->signal_fd);
-	close_fd(&s->limit_fd);
-	close_fd(&s->grace_fd);
+	int r;
+
+	run->signal_fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	run->limit_fd = ev_timer_fd();
+	run->grace_fd = ev_timer_fd();
+	r = watch(run, &run->signals, run->signal_fd, on_signal);
+	if (r == 0)
+		r = watch(run, &run->limit, run->limit_fd, on_limit);
+	if (r == 0)
+		r = watch(run, &run->grace, run->grace_fd, on_grace);
+	if (r == 0)
+		r = watch(run, &run->control, run->p->machine->control,
+			  on_control);
+	if (r == 0)
+		r = ev_timer_arm(run->limit_fd, run->p->limits->boot);
+	return r < 0 ? err_set(run->err, r, "set up the run") : 0;
 }
 
-int run_session(const struct run_params *p, struct run_result *r,
+static void tear_down(struct run *run)
+{
+	machine_kill(run->p->machine);
+	session_close(&run->session);
+	ev_del(&run->control);
+	ev_del(&run->signals);
+	ev_del(&run->limit);
+	ev_del(&run->grace);
+	close_fd(&run->signal_fd);
+	close_fd(&run->limit_fd);
+	close_fd(&run->grace_fd);
+}
+
+int run_command(const struct run_params *p, struct run_result *result,
 		struct err *err)
 {
-	_cleanup_free_ struct session *s = calloc(1, sizeof(*s));
+	struct run run = { .p = p, .result = result, .err = err };
 	sigset_t signals, before;
-	int code;
+	int r;
 
-	if (!s) {
-		close(p->agent_fd);
-		return err_set(err, -ENOMEM, "session");
-	}
-	s->p = p;
-	s->r = r;
-	s->err = err;
-	s->agent_fd = p->agent_fd;
-	s->signal_fd = s->limit_fd = s->grace_fd = -1;
-	s->in.fd = s->to_agent.s.fd = s->out.s.fd = s->errout.s.fd = -1;
-	wire_reader_init(&s->reader, WIRE_FROM_GUEST);
+	run.signal_fd = run.limit_fd = run.grace_fd = -1;
 	forwarded_signals(&signals);
 	sigprocmask(SIG_BLOCK, &signals, &before);
-	code = set_up(s, &signals);
-	if (code == 0)
-		code = ev_run(p->loop);
-	if (code == 0)
-		code = s->failed;
-	if (code < 0)
-		verdict_set(r, VERDICT_INTERNAL, EXIT_INTERNAL);
-	tear_down(s);
+	r = open_session(&run);
+	if (r == 0)
+		r = set_up(&run, &signals);
+	if (r == 0)
+		r = ev_run(p->loop);
+	if (r == 0)
+		r = run.failed;
+	if (r < 0)
+		verdict_set(result, VERDICT_INTERNAL, EXIT_INTERNAL);
+	if (run.session)
+		result->output_ns = run.session->output_ns;
+	tear_down(&run);
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	return code;
+	return r;
 }

@@ -2,11 +2,10 @@
 /*
  * run: one command in one guest, from the boot message to the verdict.
  *
- * The session joins four parties in one loop: mayfly-vmm (control socket,
- * console), the guest's agent (a stream of rootfs/wire.h frames), the user
- * (standard streams, signals) and the clock. run_session() blocks until the
- * verdict is there and all output is out; the VM is gone then, and the
- * standard streams are as they were.
+ * A run joins four parties in one loop: mayfly-vmm (control socket, console),
+ * the command (a session, runner/session.h), the user (signals) and the clock.
+ * run_command() blocks until the verdict is there and all output is out; the
+ * VM is gone then, and the standard streams are as they were.
  */
 #ifndef MAYFLY_RUN_H
 #define MAYFLY_RUN_H
@@ -45,7 +44,7 @@ struct run_params {
  * for the verdicts vm_crash and internal, and where the program could not be
  * started.
  */
-int run_session(const struct run_params *p, struct run_result *r,
+int run_command(const struct run_params *p, struct run_result *result,
 		struct err *err);
 
 #endif

@@ -1,40 +1,71 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * session: what the parts of a run share. Private to run.c, which owns the
- * life cycle, the VMM, signals and the clock, and run_io.c, which owns the
- * agent's stream and the standard streams.
+ * session: one command over one stream to a guest's agent.
  *
- * States, in order; each may be skipped, none comes back.
+ * The session carries frames (rootfs/wire.h) and the user's streams, and
+ * knows no machine and no time: whoever owns it decides what its news mean.
  *
- *   BOOT	EXEC is on its way; the boot limit runs until READY.
- *   COMMAND	the command runs; --timeout runs.
- *   ENDING	the outcome is known or suspected, the VM still lives: last
- *		words are awaited (EXIT after a kill, the reason of a crash,
- *		the VMM's statistics), until `grace` fires.
- *   DRAIN	the VM is dead; what it had sent is read and written out.
- *   DONE
+ *	session_open()	 EXEC is on its way
+ *	ready()		 the agent is up; standard input flows from here on
+ *	started()	 the program runs (not told where it could not)
+ *	ended()		 EXIT came, and every byte of output before it
+ *	lost()		 the stream is over; once, and always at last
+ *	session_close()	 frees all; the streams and the terminal are as before
  *
- * The verdict is settled by the first that knows (verdict_set()). Two timers:
- * `limit` is the user's (boot, --timeout), `grace` is ours.
+ * The command is fed by the agent's rules: input within its window, output
+ * only as long as we have room for it. With a terminal (WIRE_EXEC_TTY) its
+ * size follows ours, and where input comes from a terminal, that one is raw
+ * from ready() until session_end_input(), so that each key is the guest's.
+ *
+ * All on the loop's thread. No callback may close the session.
  */
 #ifndef MAYFLY_SESSION_H
 #define MAYFLY_SESSION_H
 
-#include "runner/run.h"
+#include "rootfs/wire.h"
+#include "runner/config.h"
 #include "runner/sink.h"
 
-enum state { STATE_BOOT, STATE_COMMAND, STATE_ENDING, STATE_DRAIN, STATE_DONE };
+struct err;
+struct session;
+
+/* News for the owner. None may be NULL. */
+struct session_ops {
+	void (*ready)(struct session *s);
+	void (*started)(struct session *s);
+	void (*ended)(struct session *s);
+	/* @why is a clause: "its agent ended the connection". */
+	void (*lost)(struct session *s, const char *why);
+	/* An output failed: -EPIPE where its reader is gone. */
+	void (*broke)(struct session *s, const char *stream, int error);
+	/* Output that was held back went out. */
+	void (*moved)(struct session *s);
+};
+
+struct session_params {
+	const struct session_ops *ops;
+	void *opaque;
+	struct ev_loop *loop;
+	int agent_fd;	/* the stream; taken over, on failure too */
+	int fd[3];	/* borrowed; fd[0] is read with WIRE_EXEC_STDIN only */
+	unsigned flags; /* WIRE_EXEC_* */
+	int set_clock;	/* the guest's wall clock becomes ours */
+	char *const *argv;
+	const struct strings *env;
+	const char *workdir; /* NULL: / */
+};
 
 struct session {
-	const struct run_params *p;
-	struct run_result *r;
-	struct err *err;
-	enum state state;
-	int failed;	 /* -errno: our own machinery broke */
-	int stop_signal; /* forwarded to the command, or 0 */
-	int agent_gone;
-	struct ev control, agent, signals, limit, grace, input;
-	int signal_fd, limit_fd, grace_fd, agent_fd;
+	struct session_params p;
+	/* What the owner may read. */
+	struct wire_ready ready;
+	struct wire_exit exit;
+	uint64_t ready_ns, output_ns; /* CLOCK_MONOTONIC; 0: not yet */
+	int have_exit, lost;
+
+	int stopped;
+	struct ev agent, input;
+	int agent_fd;
 	struct sink to_agent, out, errout;
 	struct stream in;
 	uint64_t in_flight; /* STDIN bytes without their STDIN_ACK */
@@ -42,27 +73,31 @@ struct session {
 	struct wire_reader reader;
 };
 
-/* run.c: ways for a run to end. The first verdict stays. */
+/* The strings that @p points to live as long as the session. */
+int session_open(struct session **out, const struct session_params *p,
+		 struct err *err);
+void session_close(struct session **s);
 
-/* The verdict stands: end the VM, then let what it sent come out. */
-void session_drain(struct session *s);
-/* The outcome is near: ns more for last words. */
-void session_await(struct session *s, uint64_t ns);
-/* Our own machinery broke. */
-void session_internal(struct session *s, int code, const char *what);
-/* The last byte may be out. */
-void session_check_drained(struct session *s);
-/* Read @fd by @fn; a negative @fd is its own error. */
-int session_watch(struct session *s, struct ev *ev, int fd, ev_fn fn);
+void session_signal(struct session *s, int signo);
+/* The command gets no more input; the terminal is the user's again. */
+void session_end_input(struct session *s);
+/* Take what the agent sent, as long as the outputs have room. */
+void session_pump(struct session *s);
+/* All that came is written out. */
+int session_is_flushed(const struct session *s);
+/* No news any more. */
+void session_stop(struct session *s);
 
-/* run_io.c: bytes in and out. */
+/* session_io.c, for session.c: the user's streams. */
 
 int session_open_streams(struct session *s);
 void session_close_streams(struct session *s);
-int session_send_exec(struct session *s);
-void session_send_signal(struct session *s, int signo);
-/* Ask the VMM for its statistics. 1 where the report wants them. */
-int session_ask_stats(struct session *s);
-/* Take what the agent sent, as long as the outputs have room. */
-void session_pump_agent(struct session *s);
+int session_has_room(const struct session *s);
+void session_output(struct session *s, int fd, const void *data, size_t len);
+/* Send as much input as the window has room for. */
+void session_pump_input(struct session *s);
+
+/* session.c, for session_io.c. */
+void session_send(struct session *s, enum wire_type type, const void *payload,
+		  uint32_t len);
 #endif

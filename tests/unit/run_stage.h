@@ -165,7 +165,7 @@ static inline int play_on(actor fn, int to_out, int to_err)
 					      .agent_fd = agent[0] };
 
 		result = (struct run_result){ .begin_ns = io_now_ns() };
-		code = run_session(&p, &result, &err);
+		code = run_command(&p, &result, &err);
 	}
 	dup2(saved[0], 1);
 	dup2(saved[1], 2);

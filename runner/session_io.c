@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One command over one stream to a guest's agent: the user's streams. */
+#include "runner/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "runner/base/io.h"
+#include "runner/base/mem.h"
+
+/* Room that input leaves in the sink: SIGNAL and STDIN_EOF always fit. */
+#define INPUT_RESERVE 128
+
+/* --- output ----------------------------------------------------------- */
+
+int session_has_room(const struct session *s)
+{
+	return sink_room(&s->out) >= WIRE_DATA_MAX &&
+	       sink_room(&s->errout) >= WIRE_DATA_MAX;
+}
+
+int session_is_flushed(const struct session *s)
+{
+	return !s->out.len && !s->errout.len;
+}
+
+static void check_output(struct session *s, const struct sink *k)
+{
+	if (k->error && !s->stopped)
+		s->p.ops->broke(s, k == &s->out ? "stdout" : "stderr",
+				k->error);
+}
+
+void session_output(struct session *s, int fd, const void *data, size_t len)
+{
+	struct sink *k = fd == STDOUT_FILENO ? &s->out : &s->errout;
+
+	if (!s->output_ns)
+		s->output_ns = io_now_ns();
+	sink_put(k, data, len);
+	check_output(s, k);
+}
+
+static void output_moved(struct sink *k, void *opaque)
+{
+	struct session *s = opaque;
+
+	check_output(s, k);
+	session_pump(s);
+	if (!s->stopped)
+		s->p.ops->moved(s);
+}
+
+/* --- input ------------------------------------------------------------ */
+
+/* How much of standard input may be sent at once; 0: not now. */
+static size_t input_room(const struct session *s)
+{
+	size_t room = sink_room(&s->to_agent), window;
+
+	if (s->in_eof || !s->ready_ns || s->to_agent.error ||
+	    room <= INPUT_RESERVE)
+		return 0;
+	window = WIRE_STDIN_WINDOW - s->in_flight;
+	room = MIN(room - INPUT_RESERVE, window);
+	return MIN(room, WIRE_DATA_MAX);
+}
+
+static void end_of_input(struct session *s)
+{
+	s->in_eof = 1;
+	ev_del(&s->input);
+	session_send(s, WIRE_STDIN_EOF, NULL, 0);
+}
+
+/* A shared description blocks: read it only when epoll said so. */
+static void read_input(struct session *s, int ready)
+{
+	uint8_t buf[WIRE_HDR + WIRE_DATA_MAX];
+	size_t room;
+
+	while ((room = input_room(s)) > 0) {
+		ssize_t n = -EAGAIN;
+
+		if (ready || s->in.kind != STREAM_SHARED)
+			n = stream_read(&s->in, buf + WIRE_HDR, room);
+		ready = 0;
+		if (n == -EAGAIN) {
+			ev_set(s->p.loop, &s->input, EPOLLIN);
+			return;
+		}
+		/* An unreadable input ends like an empty one. */
+		if (n <= 0) {
+			end_of_input(s);
+			return;
+		}
+		wire_put_hdr(buf, WIRE_STDIN, (uint32_t)n);
+		s->in_flight += (uint64_t)n;
+		sink_put(&s->to_agent, buf, WIRE_HDR + (size_t)n);
+	}
+	ev_del(&s->input); /* until the window opens */
+}
+
+void session_pump_input(struct session *s)
+{
+	if (s->in.fd >= 0)
+		read_input(s, 0);
+}
+
+static void on_input(struct ev *ev, uint32_t events)
+{
+	(void)events;
+	read_input(container_of(ev, struct session, input), 1);
+}
+
+void session_end_input(struct session *s)
+{
+	s->in_eof = 1;
+	ev_del(&s->input);
+}
+
+/* --- set-up ----------------------------------------------------------- */
+
+static int open_output(struct session *s, struct sink *k, int fd)
+{
+	struct stream st;
+	int r = stream_private(&st, fd, O_WRONLY);
+
+	return r < 0 ? r : sink_init(k, s->p.loop, &st, output_moved, s);
+}
+
+int session_open_streams(struct session *s)
+{
+	int r = open_output(s, &s->out, s->p.fd[STDOUT_FILENO]);
+
+	if (r == 0)
+		r = open_output(s, &s->errout, s->p.fd[STDERR_FILENO]);
+	if (r == 0 && s->p.flags & WIRE_EXEC_STDIN) {
+		r = stream_private(&s->in, s->p.fd[STDIN_FILENO], O_RDONLY);
+		s->input = (struct ev){ .fd = s->in.fd, .fn = on_input };
+	}
+	return r;
+}
+
+void session_close_streams(struct session *s)
+{
+	sink_free(&s->out);
+	sink_free(&s->errout);
+	ev_del(&s->input);
+	stream_close(&s->in);
+}
