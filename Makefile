@@ -84,7 +84,8 @@ check-long: check-build long-build
 check-all: check-build long-build
 	$(Q)$(CHECK) $(B) $(CHECK_SUITES) $(LONG_SUITES)
 
-CHECK_SUITES := tree unit guest fuzz-smoke san system others kvmhost readme
+CHECK_SUITES := tree unit guest fuzz-smoke san system others kvmhost docs \
+	readme
 LONG_SUITES := tsan diff soak fuzz
 
 .PHONY: check-long check-all check-build long-build
@@ -130,7 +131,8 @@ JAIL_SRC := jail/jail.c
 
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c run.c session.c \
-	session_io.c cmd_run.c cmd_boot.c cmd_doctor.c commands.c)
+	session_io.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
+	completion/strings.S commands.c)
 
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.
@@ -167,6 +169,10 @@ $(B)/obj/%.o: %.S
 	$(say) AS $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I. -MMD -MP -c -o $@ $<
+
+# .incbin is not in what -MMD writes.
+$(B)/obj/runner/completion/strings.o: $(addprefix runner/completion/mayfly.,\
+	bash zsh fish)
 
 # --- mayfly-vmm --------------------------------------------------------
 # libc only, and static: the process that faces the guest loads nothing.
@@ -390,7 +396,7 @@ san-programs:
 	$(Q)$(MAKE) $(if $(V),,-s) B=$(B)/san SAN=address,undefined \
 		check-programs $(SMALL:$(B)/%=$(B)/san/%)
 
-.PHONY: check-tree check-unit check-guest check-system check-readme
+.PHONY: check-tree check-unit check-guest check-system check-docs check-readme
 #: check-tree     includes, lengths and licence lines of the sources
 check-tree:
 	$(Q)$(CHECK) $(B) tree
@@ -403,6 +409,9 @@ check-guest: $(B)/tests/guest-run $(GUEST_BIN)
 #: check-system   what a user gets, in real microVMs
 check-system: $(PRODUCT)
 	$(Q)$(CHECK) $(B) system others
+#: check-docs     completion and manual pages against the option tables
+check-docs: $(B)/mayfly
+	$(Q)$(CHECK) $(B) docs
 #: check-readme   the README's examples print what it says
 check-readme: $(PRODUCT)
 	$(Q)$(CHECK) $(B) readme

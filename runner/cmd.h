@@ -31,9 +31,11 @@ const struct cmd *cmd_find(const char *name, struct err *err);
 int cmd_run(int argc, char **argv, struct err *err);
 int cmd_boot(int argc, char **argv, struct err *err);
 int cmd_doctor(int argc, char **argv, struct err *err);
+int cmd_completion(int argc, char **argv, struct err *err);
 
 extern const struct opt_table cmd_run_table;
 extern const struct opt_table cmd_boot_table;
 extern const struct opt_table cmd_doctor_table;
+extern const struct opt_table cmd_completion_table;
 
 #endif

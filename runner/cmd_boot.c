@@ -40,8 +40,9 @@ static const struct opt boot_options[] = {
 	  FIELD(memory) },
 	{ "cpus", 0, "N", "MAYFLY_CPUS", "number of CPUs (1)", config_set_cpus,
 	  FIELD(cpus) },
-	{ "engine", 0, "NAME", "MAYFLY_ENGINE", "auto, kvm or soft",
-	  config_set_engine, FIELD(engine) },
+	{ "engine", 0, "auto|kvm|soft", "MAYFLY_ENGINE",
+	  "what runs the guest's CPUs (auto)", config_set_engine,
+	  FIELD(engine) },
 	{ "verbose", 0, NULL, NULL, "say on stderr what is done", opt_flag,
 	  FIELD(verbose) },
 };

@@ -50,6 +50,8 @@ const struct cmd commands[] = {
 	{ .about = "This program" },
 	{ "doctor", "say what works on this host, and what is missing",
 	  cmd_doctor, &cmd_doctor_table },
+	{ "completion", "print what a shell needs to complete command lines",
+	  cmd_completion, &cmd_completion_table },
 	{ "version", "print the version", cmd_version, &version_table },
 	{ "help", "print this, or the options of a command", cmd_help,
 	  &help_table },

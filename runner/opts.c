@@ -15,6 +15,9 @@
 #define NEAR_MAX  3  /* more typing errors than this make another word */
 #define NAMES_MAX 48
 
+#define HELP_COLUMNS	80
+#define HELP_MARGIN_MAX 30
+
 int opt_flag(void *field, const char *arg, struct err *err)
 {
 	(void)arg;
@@ -270,38 +273,83 @@ int opts_parse(const struct opt_table *t, void *config, int argc, char **argv,
 	return 0;
 }
 
-static void help_option(const struct opt *o)
+/* "-m, --memory SIZE" */
+static int help_left(const struct opt *o, char left[WORD_MAX])
+{
+	return snprintf(left, WORD_MAX, "%s%c%s--%s%s%s", o->letter ? "-" : " ",
+			o->letter ? o->letter : ' ', o->letter ? ", " : "  ",
+			o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+}
+
+/* Words of @text from column @at on, in lines that begin at @margin. */
+static int help_words(const char *text, int at, int margin)
+{
+	while (*text) {
+		int n = (int)strcspn(text, " ");
+
+		if (at > margin && at + 1 + n >= HELP_COLUMNS) {
+			printf("\n%*s", margin, "");
+			at = margin;
+		}
+		at += printf("%s%.*s", at > margin ? " " : "", n, text);
+		text += n + (text[n] == ' ');
+	}
+	return at;
+}
+
+static void help_option(const struct opt *o, int margin)
 {
 	char left[WORD_MAX];
+	int at;
 
 	if (!o->name) {
 		printf("\n%s:\n", o->help);
 		return;
 	}
-	snprintf(left, sizeof(left), "%s%c%s--%s%s%s", o->letter ? "-" : " ",
-		 o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name,
-		 o->arg ? " " : "", o->arg ? o->arg : "");
-	printf("  %-23s %s", left, o->help);
-	if (o->env)
-		printf(" [%s]", o->env);
+	help_left(o, left);
+	at = printf("  %-*s", margin - 2, left);
+	if (at > margin - 2)
+		at = printf("\n%*s", margin, "") - 1;
+	at = help_words(o->help, at, margin);
+	if (o->env) {
+		snprintf(left, sizeof(left), "[%s]", o->env);
+		help_words(left, at, margin);
+	}
 	putchar('\n');
+}
+
+/* Where help begins: all names before it but the odd long one. */
+static int help_margin(const struct opt_table *t)
+{
+	char left[WORD_MAX];
+	int margin = 0;
+
+	for (size_t i = 0; i < t->nopts; i++) {
+		int n = t->opt[i].name ? 4 + help_left(&t->opt[i], left) : 0;
+
+		if (n <= HELP_MARGIN_MAX)
+			margin = MAX(margin, n);
+	}
+	return margin;
 }
 
 int opts_help(const struct opt_table *t)
 {
 	const char *line = t->usage;
+	int margin = help_margin(t);
 
 	for (const char *lead = "usage:"; line; lead = "      ") {
 		const char *end = strchr(line, '\n');
+		int n = end ? (int)(end - line) : (int)strlen(line);
 
-		printf("%s mayfly %s %.*s\n", lead, t->command,
-		       end ? (int)(end - line) : (int)strlen(line), line);
+		printf("%s mayfly %s%s%.*s\n", lead, t->command, n ? " " : "",
+		       n, line);
 		line = end ? end + 1 : NULL;
 	}
 	printf("\n%s\n", t->about);
 	if (t->nopts && t->opt[0].name)
 		printf("\noptions:\n");
 	for (size_t i = 0; i < t->nopts; i++)
-		help_option(&t->opt[i]);
+		help_option(&t->opt[i], margin);
 	return fflush(stdout) ? -errno : 0;
 }

@@ -7,7 +7,7 @@
 #
 #	N passed, N failed, N skipped
 #
-# SUITE: tree, unit, guest, system, others, kvmhost, readme; san stands for the
+# SUITE: tree, unit, guest, system, others, kvmhost, docs, readme; san is for the
 # first few of them on the sanitized build in BUILD/san, tsan for those that
 # ThreadSanitizer can watch, in BUILD/tsan. soak and diff take long: many runs,
 # and the unit tests of UNIT_LONG with all their cases. fuzz runs the targets in
@@ -192,6 +192,7 @@ for what in "$@"; do
 	system) system system/ "$build" ;;
 	others) others ;;
 	kvmhost) kvmhost ;;
+	docs) suite completion 120 "$here/completion.sh" "$build/mayfly" ;;
 	readme) suite readme 120 "$here/readme.sh" "$build" ;;
 	san) san ;;
 	tsan) tsan ;;
