@@ -132,7 +132,7 @@ JAIL_SRC := jail/jail.c
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c run.c session.c \
 	session_io.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
-	completion/strings.S commands.c)
+	completion.S commands.c)
 
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.
@@ -171,7 +171,7 @@ $(B)/obj/%.o: %.S
 	$(Q)$(CC) -I. -MMD -MP -c -o $@ $<
 
 # .incbin is not in what -MMD writes.
-$(B)/obj/runner/completion/strings.o: $(addprefix runner/completion/mayfly.,\
+$(B)/obj/runner/completion.o: $(addprefix runner/completion/mayfly.,\
 	bash zsh fish)
 
 # --- mayfly-vmm --------------------------------------------------------

@@ -13,10 +13,10 @@ export LC_ALL=C
 build='gcc libc6-dev make musl-tools libcap-dev libjansson-dev
 	busybox-static erofs-utils e2fsprogs
 	linux-source-6.12 flex bison bc libelf-dev xz-utils'
-# The test framework, the decoder's oracle, the machine with real KVM, and the
-# fuzzer, which is clang's.
+# The test framework, the decoder's oracle, the machine with real KVM, the
+# fuzzer, which is clang's, and who reads completions and manual pages.
 check='libcriterion-dev libzydis-dev qemu-system-x86 cpio
-	clang libclang-rt-dev'
+	clang libclang-rt-dev zsh fish mandoc'
 bench='python3 qemu-system-x86'
 lint='clang-format clang-tidy cppcheck'
 
