@@ -123,7 +123,7 @@ ENGINE_SRC := $(addprefix runner/engine/,engine.c kvm.c kvm_state.c probe.c \
 SOFT_SRC := $(addprefix runner/engine/soft/,soft.c loop.c mmu.c block.c emit.c \
 	alu.c shift.c bits.c muldiv.c move.c stack.c branch.c string.c \
 	decode.c decode_operand.c decode_table.c decode_table_0f.c \
-	sys.c operand.c msr.c ctrl.c seg.c flags.c far.c pio.c except.c \
+	sys.c operand.c msr.c ctrl.c seg.c flags.c far.c pio.c except.c debug.c \
 	lapic.c ioapic.c \
 	simd.c x87.c native.c)
 
@@ -131,14 +131,14 @@ JAIL_SRC := jail/jail.c
 
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c run.c session.c \
-	session_io.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
+	session_io.c config_env.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
 	completion.S commands.c)
 
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.
 WIRE_SRC := rootfs/wire.c
-AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c say.c \
-	session.c spawn.c stream.c user.c)
+AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c more.c \
+	say.c session.c spawn.c stream.c user.c)
 
 LIBS := diff base vmm virtio engine soft jail run wire agent
 # the host CPU as the oracle of tests/unit/diff_*.c

@@ -5,15 +5,21 @@
  * One thread, no allocation after start. In order:
  *
  *	boot()		 mounts, the new root, lo, host name, cgroups
- *	dial_host()	 the one control connection
+ *	host_listen()	 before any program of the guest could take the port
+ *	host_dial()	 the control connection of the run's own command
  *	session_serve()	 READY, then frames until the stream ends
  *
+ * More commands come over connections that the host makes: each is served by
+ * a forked child of PID 1, by the same code, and ends without a trace.
+ *
  * boot() needs to be PID 1 of a machine. The rest runs anywhere and is tested
- * over a socketpair: what is missing there (cgroups) is reported as unknown.
+ * over sockets: what is missing there (cgroups) is reported as unknown.
  *
  * PID 1 of a machine needs no other protection: the kernel's OOM killer and
  * kill(-1) pass it by, and it stays in the root cgroup, where no limit of the
- * command reaches it.
+ * command reaches it. Its children are root's: a program without privilege
+ * can neither signal nor trace them, nor the child that is about to execute
+ * in their memory, for a change of user makes that memory undumpable.
  */
 #ifndef MAYFLY_AGENT_H
 #define MAYFLY_AGENT_H
@@ -42,16 +48,23 @@ _Noreturn void die(const char *what, int error);
 /* boot.c */
 
 void boot(void);
-int dial_host(void);
+int host_listen(void);
+int host_dial(void);
 /* The file system whose superblock the first @len bytes of a disk hold, as
  * mount(2) calls it, or NULL. */
 const char *boot_fs_type(const uint8_t *disk, size_t len);
 
 /* cgroup.c: the command's cgroup. A dirfd of -1 means there is none. */
 
-/* Make @root/command with these limits (0: none). The dirfd, or -1. */
-int cgroup_make(const char *root, uint64_t memory_max, uint32_t pids_max);
+/* "command" for @number 0, the run's own, else "exec.<number>". */
+#define CGROUP_PATH_MAX 128
+void cgroup_path(char path[CGROUP_PATH_MAX], const char *root, uint32_t number);
+/* Make it, with these limits (0: none). The dirfd, or -1. */
+int cgroup_make(const char *path, uint64_t memory_max, uint32_t pids_max);
 void cgroup_kill(int dir);
+/* Kill what is in it and remove it with what was made below. 0, or -errno:
+ * -EBUSY while what was killed has not ended yet. */
+int cgroup_remove(const char *path);
 /* The number after @key (whole word at a line's start; NULL: the first
  * number) in file @name, or WIRE_UNKNOWN. */
 uint64_t cgroup_read(int dir, const char *name, const char *key);
@@ -59,15 +72,20 @@ uint64_t cgroup_parse(const char *text, const char *key);
 
 /* user.c */
 
-#define USER_HOME_MAX 256
+#define USER_HOME_MAX	256
+#define USER_GROUPS_MAX 256 /* groups beyond are left out */
 
 struct user {
 	uint32_t uid, gid;
+	uint32_t ngroups; /* besides gid */
+	uint32_t groups[USER_GROUPS_MAX];
 	char home[USER_HOME_MAX];
 };
 
-/* Resolve "", name, uid, name:group, uid:gid with @etc/passwd and @etc/group.
- * 0, or an errno: ENOENT for a name that is not there. */
+/* Resolve [name|uid][:[name|gid]] with @etc/passwd and @etc/group, by Docker's
+ * rules: digits are always a number, which needs no entry; without a group
+ * a user of passwd is in all groups that name it, with one in that alone; no
+ * user is root. 0, or an errno: ENOENT for a name that is not there. */
 int user_find(const char *etc, const char *spec, struct user *u);
 
 /* spawn.c */
@@ -82,6 +100,7 @@ struct spawn {
 	struct user user;
 	int fd[3];	/* stdin, stdout, stderr; borrowed */
 	int cgroup;	/* dirfd or -1 */
+	int self;	/* the agent's program, for WIRE_EXEC_AGENT, or -1 */
 	char home[sizeof("HOME=") + USER_HOME_MAX];
 	char *env[SPAWN_ENV_MAX];
 	/* What failed, written by the child. */
@@ -101,8 +120,16 @@ uint32_t spawn_exit_code(enum wire_stage stage, int error);
 
 /* session.c */
 
-/* Serve @ctl until it ends. @cgroups is where cgroup v2 is mounted, or NULL.
- * 0 when the host hung up, else -errno. */
-int session_serve(int ctl, const char *cgroups);
+/* What a session is given; all of it borrowed. */
+struct serve {
+	int ctl;	     /* the connection */
+	int listener;	     /* where the host makes more of them, or -1 */
+	int self;	     /* our own program, O_PATH, or -1 */
+	uint32_t number;     /* 0: the run's own */
+	const char *cgroups; /* where cgroup v2 is mounted, or NULL */
+};
+
+/* Serve @sv->ctl until it ends. 0 when the host hung up, else -errno. */
+int session_serve(const struct serve *sv);
 
 #endif

@@ -172,17 +172,39 @@ void boot(void)
 	write_file(AGENT_CGROUPS "/cgroup.subtree_control", "+memory +pids");
 }
 
-int dial_host(void)
+static int vsock(void)
+{
+	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		die("no vsock", errno);
+	return fd;
+}
+
+int host_listen(void)
+{
+	struct sockaddr_vm any = {
+		.svm_family = AF_VSOCK,
+		.svm_cid = VMADDR_CID_ANY,
+		.svm_port = WIRE_PORT,
+	};
+	int fd = vsock();
+
+	if (bind(fd, (struct sockaddr *)&any, sizeof(any)) ||
+	    listen(fd, WIRE_SESSIONS_MAX))
+		die("listen", errno);
+	return fd;
+}
+
+int host_dial(void)
 {
 	struct sockaddr_vm host = {
 		.svm_family = AF_VSOCK,
 		.svm_cid = VMADDR_CID_HOST,
 		.svm_port = WIRE_PORT,
 	};
-	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = vsock();
 
-	if (fd < 0)
-		die("no vsock", errno);
 	if (connect(fd, (struct sockaddr *)&host, sizeof(host)))
 		die("cannot connect to host", errno);
 	return fd;

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -19,6 +20,10 @@
 #include <time.h>
 
 #define REAP_BATCH 64
+#define SLACK	   65536 /* of what a terminal's driver may hold */
+/* How long a command that was left alone has to end by itself. */
+#define HANGUP_MS    1000
+#define HANGUP_STEPS 10
 
 static uint64_t timeval_us(struct timeval tv)
 {
@@ -50,6 +55,9 @@ static int open_tty(struct session *s, int child[3])
 	child[0] = ioctl(s->fd_out, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	s->fd_in = fcntl(s->fd_out, F_DUPFD_CLOEXEC, 3);
 	if (child[0] < 0 || s->fd_in < 0)
+		return errno;
+	/* The group is tty's and the mode 620 by how devpts is mounted. */
+	if (s->spawn.user.uid && fchown(child[0], s->spawn.user.uid, -1u))
 		return errno;
 	set_size(s->fd_out, h->rows, h->cols);
 	child[1] = child[2] = child[0];
@@ -125,6 +133,7 @@ static void failed(struct session *s)
 static int try_start(struct session *s)
 {
 	struct spawn *sp = &s->spawn;
+	char path[CGROUP_PATH_MAX];
 	int error;
 
 	sp->stage = WIRE_STAGE_USER;
@@ -133,9 +142,11 @@ static int try_start(struct session *s)
 		return -1;
 	spawn_env(sp);
 	sp->stage = WIRE_STAGE_FORK;
-	if (s->cgroups)
-		sp->cgroup = cgroup_make(s->cgroups, sp->cmd.head.memory_max,
+	if (s->sv.cgroups) {
+		cgroup_path(path, s->sv.cgroups, s->sv.number);
+		sp->cgroup = cgroup_make(path, sp->cmd.head.memory_max,
 					 sp->cmd.head.pids_max);
+	}
 	error = open_streams(s, sp->fd);
 	if (error)
 		sp->error = error;
@@ -166,7 +177,8 @@ int command_start(struct session *s, const struct wire_frame *f)
 	ret = wire_get_exec(f, s->slots, &s->spawn.cmd);
 	if (ret)
 		return ret;
-	set_clock(s->spawn.cmd.head.realtime_ns);
+	if (is_own(s))
+		set_clock(s->spawn.cmd.head.realtime_ns);
 	s->state = RUNNING;
 	if (try_start(s)) {
 		failed(s);
@@ -180,7 +192,9 @@ int command_start(struct session *s, const struct wire_frame *f)
 
 void command_signal(struct session *s, int signo)
 {
-	/* The group is the command's own: it called setsid(). */
+	/* The group is the command's own: it called setsid(). A shell's jobs
+	 * have groups of their own, and it is the shell that passes signals
+	 * on; what a user types reaches the job through the terminal. */
 	if (s->state == RUNNING)
 		kill(-s->pid, signo);
 }
@@ -191,12 +205,12 @@ void command_resize(struct session *s, uint16_t rows, uint16_t cols)
 		set_size(s->fd_out, rows, cols);
 }
 
-/* All that the command left behind. As PID 1 we reach even what has left its
- * cgroup; there is nothing else in the machine. */
+/* All that the command left behind. At the end of the run's own nothing else
+ * is to live in the machine, and so even what has left its cgroup is reached. */
 static void kill_rest(struct session *s)
 {
 	cgroup_kill(s->spawn.cgroup);
-	kill(getpid() == 1 ? -1 : -s->pid, SIGKILL);
+	kill(is_own(s) ? -1 : -s->pid, SIGKILL);
 }
 
 static void ended(struct session *s, int status, const struct rusage *ru)
@@ -228,11 +242,45 @@ void command_reap(struct session *s)
 	for (i = 0; i < REAP_BATCH; i++) {
 		pid = wait4(-1, &status, WNOHANG, &ru);
 		if (pid <= 0)
-			return;
+			break;
 		if (pid == s->pid && s->state == RUNNING)
 			ended(s, status, &ru);
+		else
+			more_reaped(s, pid);
 	}
-	s->reap_more = 1;
+	s->reap_more = i == REAP_BATCH;
+	more_sweep(s);
+}
+
+int command_lingers(const struct session *s)
+{
+	return !is_own(s) && s->state == DRAINING &&
+	       (s->fd_out >= 0 || s->fd_err >= 0);
+}
+
+/* What @fd holds now, and a little more. */
+static uint32_t holds(int fd)
+{
+	int n = 0;
+
+	if (fd >= 0 && ioctl(fd, FIONREAD, &n))
+		n = 0;
+	return (uint32_t)n + SLACK;
+}
+
+void command_linger(struct session *s, int silent)
+{
+	if (!s->sealed) {
+		if (cgroup_read(s->spawn.cgroup, "cgroup.events",
+				"populated") == 1)
+			return;
+		s->sealed = 1;
+		s->left_out = holds(s->fd_out);
+		s->left_err = holds(s->fd_err);
+	} else if (silent) {
+		close_fd(&s->fd_out);
+		close_fd(&s->fd_err);
+	}
 }
 
 void command_finish(struct session *s)
@@ -252,4 +300,28 @@ void command_finish(struct session *s)
 		x->disk_avail = fs.f_favail ? fs.f_bavail * fs.f_frsize : 0;
 	out_put(s, WIRE_EXIT, x, sizeof(*x));
 	s->state = DONE;
+}
+
+void command_abandon(struct session *s)
+{
+	struct pollfd p = { .fd = s->child_fd, .events = POLLIN };
+	struct signalfd_siginfo si;
+	int i;
+
+	/* A terminal hangs up by this; tell those without one as well. */
+	close_fd(&s->fd_in);
+	close_fd(&s->fd_out);
+	close_fd(&s->fd_err);
+	if (s->state != RUNNING)
+		return;
+	kill(-s->pid, SIGHUP);
+	kill(-s->pid, SIGCONT);
+	for (i = 0; i < HANGUP_STEPS; i++) {
+		if (waitpid(s->pid, NULL, WNOHANG))
+			break;
+		if (poll(&p, 1, HANGUP_MS / HANGUP_STEPS) > 0 &&
+		    read(s->child_fd, &si, sizeof(si)) < 0)
+			break;
+	}
+	kill_rest(s);
 }

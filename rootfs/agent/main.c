@@ -3,17 +3,23 @@
 #include "rootfs/agent/agent.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/reboot.h>
 #include <unistd.h>
 
 int main(void)
 {
+	struct serve sv = { .cgroups = AGENT_CGROUPS };
 	int ret;
 
 	if (getpid() != 1)
 		return 2; /* this is no program for a host */
+	/* Once the new root is entered, no path leads here any more. */
+	sv.self = open("/init", O_PATH | O_CLOEXEC);
 	boot();
-	ret = session_serve(dial_host(), AGENT_CGROUPS);
+	sv.listener = host_listen();
+	sv.ctl = host_dial();
+	ret = session_serve(&sv);
 	if (ret < 0)
 		die("control connection", -ret);
 	/* The host is gone, or done: nobody will look at this guest again. */

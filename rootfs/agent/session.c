@@ -2,7 +2,7 @@
 /*
  * The serving loop.
  *
- * poll(2) and not epoll: five descriptors at most, whose interest changes in
+ * poll(2) and not epoll: six descriptors at most, whose interest changes in
  * nearly every round, so that epoll would cost more calls.
  */
 #include "rootfs/agent/session.h"
@@ -17,7 +17,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-enum { P_CTL, P_CHILD, P_STDOUT, P_STDERR, P_STDIN, P_COUNT };
+enum { P_CTL, P_CHILD, P_STDOUT, P_STDERR, P_STDIN, P_MORE, P_COUNT };
 
 uint64_t boot_ns(void)
 {
@@ -74,7 +74,7 @@ static int receive(struct session *s)
 	struct wire_frame f;
 	size_t room;
 	void *p = wire_room(&s->reader, &room);
-	ssize_t n = recv(s->ctl, p, room, MSG_DONTWAIT);
+	ssize_t n = recv(s->sv.ctl, p, room, MSG_DONTWAIT);
 	int ret;
 
 	if (n < 0)
@@ -90,13 +90,13 @@ static int receive(struct session *s)
 	return ret < 0 ? ret : 1;
 }
 
-static void wait_events(struct session *s, struct pollfd *p)
+static int wait_events(struct session *s, struct pollfd *p)
 {
 	int room = out_has_data_room(s);
 	int pending = s->out.head != s->out.tail;
-	int i;
+	int i, n;
 
-	p[P_CTL].fd = s->ctl;
+	p[P_CTL].fd = s->sv.ctl;
 	p[P_CTL].events = (short)(POLLIN | (pending ? POLLOUT : 0));
 	p[P_CHILD].fd = s->child_fd;
 	p[P_CHILD].events = POLLIN;
@@ -106,24 +106,32 @@ static void wait_events(struct session *s, struct pollfd *p)
 	p[P_STDERR].events = POLLIN;
 	p[P_STDIN].fd = s->in.len ? s->fd_in : -1;
 	p[P_STDIN].events = POLLOUT;
+	/* With the run's own command the machine ends. */
+	p[P_MORE].fd = s->state < DRAINING ? s->sv.listener : -1;
+	p[P_MORE].events = POLLIN;
 	for (i = 0; i < P_COUNT; i++)
 		p[i].revents = 0;
-	poll(p, P_COUNT, s->reap_more ? 0 : -1);
+	n = poll(p, P_COUNT, s->reap_more	  ? 0 :
+			     command_lingers(s) ? LINGER_MS :
+						    -1);
+	return !n && room;
 }
 
 static int serve_round(struct session *s)
 {
 	struct pollfd p[P_COUNT];
-	int ret = 1;
+	int ret = 1, silent;
 
-	wait_events(s, p);
+	silent = wait_events(s, p);
 	/* Output before deaths: fewer rounds for a command that ends. */
 	if (p[P_STDOUT].revents)
-		out_pump(s, &s->fd_out, WIRE_STDOUT);
+		out_pump(s, &s->fd_out, WIRE_STDOUT, &s->left_out);
 	if (p[P_STDERR].revents)
-		out_pump(s, &s->fd_err, WIRE_STDERR);
+		out_pump(s, &s->fd_err, WIRE_STDERR, &s->left_err);
 	if (p[P_CHILD].revents || s->reap_more)
 		command_reap(s);
+	if (p[P_MORE].revents)
+		more_accept(s);
 	if (p[P_CTL].revents & ~POLLOUT)
 		ret = receive(s);
 	if (ret <= 0)
@@ -131,8 +139,13 @@ static int serve_round(struct session *s)
 	if (p[P_STDIN].revents)
 		in_drain(s);
 	in_ack(s);
+	if (command_lingers(s))
+		command_linger(s, silent);
 	command_finish(s);
 	ret = out_flush(s);
+	/* The host may have bytes of ours in hand yet: it is to hang up. */
+	if (s->state == DONE && s->out.head == s->out.tail && !is_own(s))
+		shutdown(s->sv.ctl, SHUT_WR);
 	return ret < 0 ? ret : 1;
 }
 
@@ -163,7 +176,7 @@ static void be_patient(void)
 		&none);
 }
 
-int session_serve(int ctl, const char *cgroups)
+int session_serve(const struct serve *sv)
 {
 	struct wire_ready ready = {
 		.version = WIRE_VERSION,
@@ -176,23 +189,25 @@ int session_serve(int ctl, const char *cgroups)
 
 	if (s == MAP_FAILED)
 		return -errno;
-	s->ctl = ctl;
+	s->sv = *sv;
+	s->left_out = s->left_err = UINT32_MAX;
 	s->child_fd = open_child_fd();
 	s->fd_in = s->fd_out = s->fd_err = -1;
 	s->spawn.cgroup = -1;
+	s->spawn.self = sv->self;
 	s->spawn.fd[0] = s->spawn.fd[1] = s->spawn.fd[2] = -1;
 	s->exit.user_us = s->exit.system_us = WIRE_UNKNOWN;
-	s->cgroups = cgroups;
 	wire_reader_init(&s->reader, WIRE_FROM_HOST);
 	if (s->child_fd < 0)
 		return -errno;
 	be_patient();
 	out_put(s, WIRE_READY, &ready, sizeof(ready));
 	ret = out_flush(s);
-	while (ret >= 0) {
+	if (!ret)
+		ret = 1;
+	while (ret > 0)
 		ret = serve_round(s);
-		if (!ret)
-			return 0;
-	}
+	if (!is_own(s))
+		command_abandon(s);
 	return ret;
 }

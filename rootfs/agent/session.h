@@ -2,10 +2,10 @@
 /*
  * session: one command, its streams, one control connection.
  *
- * What the three files of the serving loop share: session.c waits and takes
- * frames from the host, stream.c moves bytes, command.c starts the command
- * and sees it end. struct session is made and never freed: the guest ends
- * with it.
+ * What the files of the serving loop share: session.c waits and takes frames
+ * from the host, stream.c moves bytes, command.c starts the command and sees
+ * it end, more.c has children for more of the like. struct session is made and
+ * never freed: its process ends with it.
  *
  * Bytes move by 64 KiB: a pipe is read right behind the header of the frame
  * that carries it, and input is written to the command from where it was
@@ -38,14 +38,31 @@ struct output {
 	uint8_t buf[OUT_SIZE];
 };
 
+/* A child with a session of its own. */
+struct place {
+	uint32_t number; /* of its cgroup; 0: free */
+	pid_t pid;	 /* 0: it has ended, its cgroup may be there yet */
+};
+
+struct more {
+	uint32_t last; /* number given out */
+	uint32_t used; /* places with a number */
+	struct place place[WIRE_SESSIONS_MAX];
+};
+
 struct session {
-	int ctl, child_fd;
+	struct serve sv; /* the descriptors are ours */
+	int child_fd;
 	enum state state;
 	pid_t pid;
 	int reap_more;
 	int fd_in, fd_out, fd_err; /* our ends, or -1 */
+	/* Once nobody of the command is left to write: how much more is
+	 * taken from each stream. */
+	int sealed;
+	uint32_t left_out, left_err;
 	struct wire_exit exit;
-	const char *cgroups;
+	struct more more;
 	struct output out;
 	struct input in;
 	struct wire_reader reader;
@@ -63,6 +80,12 @@ static inline void close_fd(int *fd)
 /* CLOCK_BOOTTIME in nanoseconds. */
 uint64_t boot_ns(void);
 
+/* The run's own session: the machine ends with it. */
+static inline int is_own(const struct session *s)
+{
+	return !s->sv.number;
+}
+
 /* stream.c */
 
 /* Append a frame; the caller knows that there is room. */
@@ -72,8 +95,9 @@ void out_put(struct session *s, enum wire_type type, const void *payload,
 int out_has_data_room(const struct session *s);
 /* Send what the connection takes. 0 or -errno. */
 int out_flush(struct session *s);
-/* Move what a pipe holds into a frame; its end closes it. */
-void out_pump(struct session *s, int *fd, enum wire_type type);
+/* Move what a stream holds into a frame, @left bytes at most; the end of
+ * either closes it. */
+void out_pump(struct session *s, int *fd, enum wire_type type, uint32_t *left);
 
 /* Input for the command: -EPROTO where the host overruns its window. */
 int in_push(struct session *s, const uint8_t *p, uint32_t len);
@@ -90,7 +114,23 @@ int command_start(struct session *s, const struct wire_frame *f);
 void command_signal(struct session *s, int signo);
 void command_resize(struct session *s, uint16_t rows, uint16_t cols);
 void command_reap(struct session *s);
+/* Another process may hold the streams of a command that has ended: @silent
+ * says that none of them had anything for LINGER_MS. */
+#define LINGER_MS 100
+int command_lingers(const struct session *s);
+void command_linger(struct session *s, int silent);
 /* Send EXIT once everything before it is in the buffer. */
 void command_finish(struct session *s);
+/* Nobody listens any more: hang up, and kill what does not end of it. */
+void command_abandon(struct session *s);
+
+/* more.c */
+
+/* Take one connection, and serve it by a child. */
+void more_accept(struct session *s);
+/* @pid has ended; it may have been one of them. */
+void more_reaped(struct session *s, pid_t pid);
+/* Something ended: see whether cgroups can go. */
+void more_sweep(struct session *s);
 
 #endif

@@ -121,14 +121,22 @@ static int become(const struct user *u)
 {
 	gid_t gid = u->gid;
 
-	if (!u->uid && !u->gid)
+	if (!u->uid && !u->gid && !u->ngroups)
 		return 0;
 	/* The bare calls: libc's would tell its threads, which are ours. */
-	if (syscall(SYS_setgroups, 1, &gid) ||
+	if (syscall(SYS_setgroups, u->ngroups, u->groups) ||
 	    syscall(SYS_setresgid, gid, gid, gid) ||
 	    syscall(SYS_setresuid, u->uid, u->uid, u->uid))
 		return errno;
 	return 0;
+}
+
+/* By descriptor: no path leads to us, and none has to. */
+static int exec_self(struct spawn *sp)
+{
+	syscall(SYS_execveat, sp->self, "", sp->cmd.argv, sp->env,
+		AT_EMPTY_PATH);
+	return errno;
 }
 
 static _Noreturn void fail(struct spawn *sp, enum wire_stage stage, int error)
@@ -160,7 +168,11 @@ static _Noreturn void child(struct spawn *sp)
 		fail(sp, WIRE_STAGE_USER, error);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	fail(sp, WIRE_STAGE_EXEC, spawn_exec(path, sp->cmd.argv, sp->env));
+	if (sp->cmd.head.flags & WIRE_EXEC_AGENT)
+		error = exec_self(sp);
+	else
+		error = spawn_exec(path, sp->cmd.argv, sp->env);
+	fail(sp, WIRE_STAGE_EXEC, error);
 }
 
 /*

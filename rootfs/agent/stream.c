@@ -33,7 +33,7 @@ int out_flush(struct session *s)
 
 	if (o->head == o->tail)
 		return 0;
-	n = send(s->ctl, o->buf + o->head, o->tail - o->head,
+	n = send(s->sv.ctl, o->buf + o->head, o->tail - o->head,
 		 MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
@@ -43,17 +43,20 @@ int out_flush(struct session *s)
 	return 0;
 }
 
-void out_pump(struct session *s, int *fd, enum wire_type type)
+void out_pump(struct session *s, int *fd, enum wire_type type, uint32_t *left)
 {
 	uint8_t *frame = s->out.buf + s->out.tail;
 	ssize_t n;
 
 	if (!out_has_data_room(s))
 		return;
-	n = read(*fd, frame + WIRE_HDR, WIRE_DATA_MAX);
+	n = read(*fd, frame + WIRE_HDR,
+		 *left < WIRE_DATA_MAX ? *left : WIRE_DATA_MAX);
 	if (n > 0) {
 		wire_put_hdr(frame, type, (uint32_t)n);
 		s->out.tail += WIRE_HDR + (uint32_t)n;
+		if (s->sealed)
+			*left -= (uint32_t)n;
 	} else if (!n || (errno != EAGAIN && errno != EINTR)) {
 		close_fd(fd); /* a terminal ends with EIO */
 	}

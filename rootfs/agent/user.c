@@ -80,26 +80,32 @@ static void load(const char *etc, const char *name, char *db)
 			break;
 		have += (size_t)n;
 	}
+	/* Half a line could name a wrong number. */
+	if (have == DB_MAX - 1) {
+		while (have && db[have - 1] != '\n')
+			have--;
+	}
 	db[have] = '\0';
 	if (fd >= 0)
 		close(fd);
 }
 
-static int find_user(char *db, const char *key, struct user *u)
+static int find_user(char *db, const char *key, struct user *u,
+		     const char **line)
 {
-	const char *line = find(db, key);
 	const char *f;
 	size_t len;
 
-	if (!line) /* a number needs no entry */
+	*line = find(db, key);
+	if (!*line) /* a number needs no entry */
 		return parse_id(key, strlen(key), &u->uid) ? 0 : ENOENT;
-	f = field(line, 2, &len);
+	f = field(*line, 2, &len);
 	if (!f || !parse_id(f, len, &u->uid))
 		return EINVAL;
-	f = field(line, 3, &len);
+	f = field(*line, 3, &len);
 	if (!f || !parse_id(f, len, &u->gid))
 		return EINVAL;
-	f = field(line, 5, &len);
+	f = field(*line, 5, &len);
 	if (f && len && len < sizeof(u->home)) {
 		memcpy(u->home, f, len);
 		u->home[len] = '\0';
@@ -119,26 +125,77 @@ static int find_group(char *db, const char *key, struct user *u)
 	return f && parse_id(f, len, &u->gid) ? 0 : ENOENT;
 }
 
+/* Whether the comma-separated members at @f, up to the line's end, have @name
+ * among them. */
+static int is_member(const char *f, const char *name)
+{
+	size_t nlen = strlen(name), len;
+
+	for (;; f += len + 1) {
+		len = strcspn(f, ",:\n");
+		if (len == nlen && !memcmp(f, name, len))
+			return 1;
+		if (f[len] != ',')
+			return 0;
+	}
+}
+
+/* All groups that have @name as a member. */
+static void find_groups(const char *db, const char *name, struct user *u)
+{
+	const char *id, *members;
+	uint32_t gid;
+	size_t len = 0, n;
+
+	for (; *db; db += *db == '\n') {
+		id = field(db, 2, &len);
+		members = field(db, 3, &n);
+		if (members && is_member(members, name) &&
+		    parse_id(id, len, &gid) && u->ngroups < USER_GROUPS_MAX)
+			u->groups[u->ngroups++] = gid;
+		db += strcspn(db, "\n");
+	}
+}
+
+/* The first field of @line, where it fits. */
+static int get_name(const char *line, char name[NAME_SIZE])
+{
+	size_t len = strcspn(line, ":\n");
+
+	if (!len || len >= NAME_SIZE)
+		return 0;
+	memcpy(name, line, len);
+	name[len] = '\0';
+	return 1;
+}
+
 int user_find(const char *etc, const char *spec, struct user *u)
 {
 	char db[DB_MAX];
-	char name[NAME_SIZE];
+	char name[NAME_SIZE] = "0";
 	size_t len = strcspn(spec, ":");
-	int ret;
+	const char *line;
+	int ret, known;
 
 	u->uid = 0;
 	u->gid = 0;
+	u->ngroups = 0;
 	strcpy(u->home, *spec ? "/" : "/root");
 	if (!*spec)
 		return 0;
-	if (!len || len >= sizeof(name))
+	if (len && (strcspn(spec, ":\n") < len || !get_name(spec, name)))
 		return ENOENT;
-	memcpy(name, spec, len);
-	name[len] = '\0';
 	load(etc, "/passwd", db);
-	ret = find_user(db, name, u);
-	if (ret || !spec[len])
+	ret = find_user(db, name, u, &line);
+	if (ret)
 		return ret;
+	known = line && get_name(line, name);
+	spec += len + (spec[len] == ':');
+	if (!*spec && !known)
+		return 0;
 	load(etc, "/group", db);
-	return find_group(db, spec + len + 1, u);
+	if (*spec)
+		return find_group(db, spec, u);
+	find_groups(db, name, u);
+	return 0;
 }

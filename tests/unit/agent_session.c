@@ -47,7 +47,8 @@ static _Noreturn void agent_main(int fd)
 		_exit(77);
 	pid = fork();
 	if (!pid)
-		_exit(session_serve(fd, NULL) ? 1 : 0);
+		_exit(session_serve(&(struct serve){ .ctl = fd, .listener = -1,
+						  .self = -1 }) ? 1 : 0);
 	close(fd);
 	waitpid(pid, &status, 0);
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 2);
