@@ -136,6 +136,8 @@ RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.
+RUN_SRC += $(addprefix runner/,doctor_engine.c doctor_host.c)
+
 WIRE_SRC := rootfs/wire.c
 AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c more.c \
 	say.c session.c spawn.c stream.c user.c)

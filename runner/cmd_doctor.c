@@ -2,163 +2,117 @@
 /* mayfly doctor: what works on this host, and what to do about the rest. */
 #include "runner/cmd.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
-#include <sys/sysinfo.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
-#include "runner/artifact.h"
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
-#include "runner/config.h"
-#include "runner/engine/probe.h"
+#include "runner/doctor.h"
 #include "runner/opts.h"
-#include "runner/scratch.h"
+
+static const struct opt doctor_options[] = {
+	{ "format", 0, "table|json", NULL, "how to print it", opt_format, 0 },
+};
 
 const struct opt_table cmd_doctor_table = {
 	.command = "doctor",
-	.usage = "",
+	.usage = "[OPTIONS]",
 	.about = "Look at what mayfly needs on this host and print a line for "
-		 "each: ok, warn (it\nworks, with less) or fail. The exit "
-		 "code is 1 where something fails.",
+		 "each: ok, warn (it\nworks, with less), fail, or info (it "
+		 "makes no difference yet), with the command\nthat mends it. "
+		 "The exit code is 1 where something fails.",
+	.opt = doctor_options,
+	.nopts = ARRAY_SIZE(doctor_options),
 };
 
-enum health { OK, WARN, FAIL };
+static const char *const health_name[] = {
+	[DOCTOR_OK] = "ok",
+	[DOCTOR_INFO] = "info",
+	[DOCTOR_WARN] = "warn",
+	[DOCTOR_FAIL] = "fail",
+};
 
-/* One line, and what to do about it where that is known. */
-static void line(enum health h, const char *what, const char *remedy,
-		 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-
-static void line(enum health h, const char *what, const char *remedy,
-		 const char *fmt, ...)
+void doctor_say(struct doctor *d, enum health h, const char *what,
+		const char *fmt, ...)
 {
-	static const char *const names[] = { "ok", "warn", "fail" };
+	struct doctor_line *l = &d->line[d->n];
 	va_list ap;
 
-	printf("%-4s  %-16s ", names[h], what);
+	assert(d->n < DOCTOR_LINES);
+	d->n++;
+	l->health = h;
+	l->what = what;
 	va_start(ap, fmt);
-	vprintf(fmt, ap);
+	vsnprintf(l->words, sizeof(l->words), fmt, ap);
 	va_end(ap);
+}
+
+void doctor_remedy(struct doctor *d, const char *fmt, ...)
+{
+	struct doctor_line *l = &d->line[d->n - 1];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(l->remedy, sizeof(l->remedy), fmt, ap);
+	va_end(ap);
+}
+
+static void print_table(const struct doctor *d)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		const struct doctor_line *l = &d->line[i];
+
+		printf("%-4s  %-18s %s\n", health_name[l->health], l->what,
+		       l->words);
+		if (l->remedy[0])
+			printf("      %-18s -> %s\n", "", l->remedy);
+	}
+}
+
+/* Paths may be anything; JSON is UTF-8. */
+static json_t *text(const char *s)
+{
+	json_t *v = json_string(s);
+
+	return v ? v : json_string("not UTF-8");
+}
+
+static int print_json(const struct doctor *d, int healthy)
+{
+	json_t *doc = json_object(), *checks = json_array();
+	int r = json_object_set_new(doc, "healthy", json_boolean(healthy));
+
+	for (size_t i = 0; i < d->n; i++) {
+		const struct doctor_line *l = &d->line[i];
+		json_t *o = json_object();
+
+		r |= json_object_set_new(o, "status",
+					 text(health_name[l->health]));
+		r |= json_object_set_new(o, "check", text(l->what));
+		r |= json_object_set_new(o, "result", text(l->words));
+		r |= json_object_set_new(o, "remedy",
+					 l->remedy[0] ? text(l->remedy)
+						      : json_null());
+		r |= json_array_append_new(checks, o);
+	}
+	r |= json_object_set_new(doc, "checks", checks);
+	if (r == 0)
+		r = json_dumpf(doc, stdout, JSON_INDENT(2));
+	json_decref(doc);
 	putchar('\n');
-	if (h != OK && remedy && *remedy)
-		printf("      %-16s -> %s\n", "", remedy);
-}
-
-static void check_host(void)
-{
-	struct utsname u;
-
-	if (uname(&u) == 0)
-		line(OK, "host", NULL, "Linux %s, %ld CPUs", u.release,
-		     sysconf(_SC_NPROCESSORS_ONLN));
-}
-
-static const char *kvm_remedy(int code)
-{
-	if (code == EACCES || code == EPERM)
-		return "join the group kvm and log in again";
-	if (code == ENOENT || code == ENODEV || code == ENXIO)
-		return "switch virtualization on in the firmware (or nested "
-		       "virtualization\n                         in the outer "
-		       "host) and load kvm_intel or kvm_amd";
-	return NULL;
-}
-
-/* /dev/kvm, the probe, and which engine that makes. Never a failure. */
-static void check_engines(void)
-{
-	_cleanup_fd_ int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	struct probe_result p = { 0 };
-
-	if (fd < 0) {
-		line(WARN, "/dev/kvm", kvm_remedy(errno), "%s",
-		     strerror(errno));
-	} else {
-		line(OK, "/dev/kvm", NULL, "opens");
-		probe_kvm(fd, &p);
-		if (p.ok)
-			line(OK, "kvm probe", NULL,
-			     "guests run right (%.1f ms)", (double)p.ns / 1e6);
-		else
-			line(WARN, "kvm probe",
-			     "nothing to do: mayfly takes engine soft here",
-			     "%s", p.why);
-	}
-	line(OK, "engine auto", NULL, "takes %s", p.ok ? "kvm" : "soft");
-}
-
-static int check_artifacts(void)
-{
-	struct artifacts a;
-	struct err err = { 0 };
-	int bad = 0;
-
-	if (artifacts_find(&a, &err) < 0) {
-		line(FAIL, "files", err.hint, "%s", err.msg);
-		return 1;
-	}
-	for (int i = 0; i < ARTIFACT_COUNT; i++) {
-		int fd = artifact_open(&a, (enum artifact)i, &err);
-
-		if (fd >= 0)
-			line(OK, artifact_title((enum artifact)i), NULL,
-			     "%s/%s", a.dir, artifact_name((enum artifact)i));
-		else
-			line(FAIL, artifact_title((enum artifact)i), err.hint,
-			     "%s", err.msg);
-		bad |= fd < 0;
-		close_fd(&fd);
-	}
-	return bad;
-}
-
-static void check_memory(void)
-{
-	struct config c;
-	struct sysinfo si;
-	uint64_t free_bytes;
-
-	config_init(&c);
-	if (sysinfo(&si) < 0)
-		return;
-	free_bytes = ((uint64_t)si.freeram + si.bufferram) * si.mem_unit;
-	line(free_bytes < c.memory ? WARN : OK, "memory",
-	     "a guest takes only what it touches; give it less with -m",
-	     "%llu MiB, %llu MiB of it free; a guest gets %llu",
-	     (unsigned long long)si.totalram * si.mem_unit / CONFIG_MIB,
-	     (unsigned long long)(free_bytes / CONFIG_MIB),
-	     (unsigned long long)(c.memory / CONFIG_MIB));
-}
-
-static int check_scratch(void)
-{
-	const char *dir = scratch_dir();
-	_cleanup_fd_ int fd = -1;
-	struct err err = { 0 };
-	struct statvfs v;
-	double gib;
-
-	fd = scratch_file(dir, &err);
-	if (fd < 0 || fstatvfs(fd, &v) < 0) {
-		line(FAIL, "scratch", err.hint, "%s", err.msg);
-		return 1;
-	}
-	gib = (double)v.f_bavail * (double)v.f_frsize / (double)(1ull << 30);
-	line(gib < 1 ? WARN : OK, "scratch",
-	     "set TMPDIR to a directory with more room", "%s, %.1f GiB free",
-	     dir, gib);
-	return 0;
+	return r < 0 ? -ENOMEM : 0;
 }
 
 int cmd_doctor(int argc, char **argv, struct err *err)
 {
+	_cleanup_free_ struct doctor *d = calloc(1, sizeof(*d));
+	int format = FORMAT_TABLE, bad = 0;
 	struct opt_rest rest;
-	int r = opts_parse(&cmd_doctor_table, NULL, argc, argv, &rest, err);
+	int r = opts_parse(&cmd_doctor_table, &format, argc, argv, &rest, err);
 
 	if (r < 0)
 		return r;
@@ -166,10 +120,17 @@ int cmd_doctor(int argc, char **argv, struct err *err)
 		return opts_help(&cmd_doctor_table);
 	if (rest.first < argc)
 		return err_say(err, -EINVAL, "doctor: takes no operand");
-	check_host();
-	check_engines();
-	r = check_artifacts();
-	check_memory();
-	r |= check_scratch();
-	return r;
+	if (!d)
+		return err_set(err, -ENOMEM, "doctor");
+	doctor_host(d);
+	doctor_engines(d);
+	doctor_files(d);
+	doctor_jail(d);
+	for (size_t i = 0; i < d->n; i++)
+		bad |= d->line[i].health == DOCTOR_FAIL;
+	if (format == FORMAT_TABLE)
+		print_table(d);
+	else
+		r = print_json(d, !bad);
+	return r < 0 ? err_set(err, r, "doctor") : bad;
 }

@@ -125,7 +125,7 @@ system() {
 	prefix=$1 dir=$2
 	shift 2
 	engines=soft
-	if "$dir/mayfly" doctor | grep -q '^ok .*engine auto .*kvm'; then
+	if "$dir/mayfly" doctor | grep -q '^ok .*engine auto *takes kvm'; then
 		engines='soft kvm'
 	fi
 	for e in $engines; do

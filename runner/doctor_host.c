@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kernel, its limits and our files: what every run needs of the host. */
+#include "runner/doctor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "runner/artifact.h"
+#include "runner/base/err.h"
+#include "runner/base/io.h"
+#include "runner/base/mem.h"
+#include "runner/config.h"
+#include "runner/scratch.h"
+
+#define KERNEL_MAJOR 5 /* close_range() came with 5.9 */
+#define KERNEL_MINOR 9
+#define FDS_NEEDED   64
+#define BEYOND_RAM   (512 * CONFIG_MIB) /* addresses of a VMM besides that */
+#define SCRATCH_SIZE (10ull << 30)
+#define CGROUP2_MAGIC 0x63677270
+
+/* --- kernel, memory, limits ------------------------------------------- */
+
+static void kernel(struct doctor *d)
+{
+	unsigned major = 0, minor = 0;
+	struct utsname u;
+
+	if (uname(&u) < 0)
+		return;
+	sscanf(u.release, "%u.%u", &major, &minor);
+	if (major > KERNEL_MAJOR ||
+	    (major == KERNEL_MAJOR && minor >= KERNEL_MINOR)) {
+		doctor_say(d, DOCTOR_OK, "kernel", "Linux %s, %ld CPUs",
+			   u.release, sysconf(_SC_NPROCESSORS_ONLN));
+		return;
+	}
+	doctor_say(d, DOCTOR_FAIL, "kernel", "Linux %s, older than %d.%d",
+		   u.release, KERNEL_MAJOR, KERNEL_MINOR);
+	doctor_remedy(d, "sudo apt-get install linux-image-amd64, and start "
+			 "that one");
+}
+
+/* "MemAvailable:  123 kB" of /proc/meminfo, in bytes; 0 if it is not there. */
+static uint64_t meminfo(const char *text, const char *name)
+{
+	const char *p = strstr(text, name);
+	unsigned long long kib = 0;
+
+	if (p)
+		sscanf(p + strlen(name), ": %llu", &kib);
+	return kib << 10;
+}
+
+static void memory(struct doctor *d, const struct config *c)
+{
+	_cleanup_free_ char *text = NULL, *mode = NULL;
+	uint64_t total, avail, limit, used;
+	size_t n;
+
+	if (io_read_file("/proc/meminfo", 1 << 16, &text, &n) < 0)
+		return;
+	total = meminfo(text, "MemTotal");
+	avail = meminfo(text, "MemAvailable");
+	doctor_say(d, avail < c->memory ? DOCTOR_WARN : DOCTOR_OK, "memory",
+		   "%llu MiB, %llu of it available; a guest may take %llu",
+		   (unsigned long long)(total / CONFIG_MIB),
+		   (unsigned long long)(avail / CONFIG_MIB),
+		   (unsigned long long)(c->memory / CONFIG_MIB));
+	if (avail < c->memory)
+		doctor_remedy(d, "a guest takes what it touches; give it less: "
+				 "mayfly run -m %llum",
+			      (unsigned long long)MAX(avail / 2 / CONFIG_MIB,
+						      64ull));
+	/* Mode 2 counts guest memory in full, MAP_NORESERVE or not. */
+	if (io_read_file("/proc/sys/vm/overcommit_memory", 64, &mode, &n) < 0 ||
+	    mode[0] != '2')
+		return;
+	limit = meminfo(text, "CommitLimit");
+	used = meminfo(text, "Committed_AS");
+	if (limit >= used && limit - used >= c->memory + BEYOND_RAM) {
+		doctor_say(d, DOCTOR_OK, "overcommit",
+			   "is off, and there is room for a guest");
+		return;
+	}
+	doctor_say(d, DOCTOR_FAIL, "overcommit",
+		   "is off, and a guest does not fit into what is left");
+	doctor_remedy(d, "sudo sysctl vm.overcommit_memory=0");
+}
+
+static void limits(struct doctor *d, const struct config *c)
+{
+	const struct {
+		int which;
+		const char *what, *remedy;
+		uint64_t least;
+	} t[] = {
+		{ RLIMIT_NOFILE, "open files", "ulimit -n 1024", FDS_NEEDED },
+		{ RLIMIT_FSIZE, "file size", "ulimit -f unlimited",
+		  SCRATCH_SIZE },
+		{ RLIMIT_AS, "address space", "ulimit -v unlimited",
+		  c->memory + BEYOND_RAM },
+		{ RLIMIT_NPROC, "processes", "ulimit -u 1024", 16 },
+	};
+	struct rlimit l;
+	int low = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		if (getrlimit(t[i].which, &l) < 0 || l.rlim_cur >= t[i].least)
+			continue;
+		/* It binds no superuser: setrlimit(2). */
+		if (t[i].which == RLIMIT_NPROC && geteuid() == 0)
+			continue;
+		low = 1;
+		doctor_say(d, DOCTOR_FAIL, "limits",
+			   "%s: %llu, and a run takes up to %llu", t[i].what,
+			   (unsigned long long)l.rlim_cur,
+			   (unsigned long long)t[i].least);
+		doctor_remedy(d, "%s", t[i].remedy);
+	}
+	if (!low)
+		doctor_say(d, DOCTOR_OK, "limits",
+			   "files, sizes, addresses, processes: wide enough");
+}
+
+void doctor_host(struct doctor *d)
+{
+	struct config c;
+
+	config_init(&c);
+	kernel(d);
+	memory(d, &c);
+	limits(d, &c);
+}
+
+/* --- files ------------------------------------------------------------ */
+
+static void artifacts(struct doctor *d)
+{
+	struct artifacts a;
+	struct err err = { 0 };
+
+	if (artifacts_find(&a, &err) < 0) {
+		doctor_say(d, DOCTOR_FAIL, "files", "%s", err.msg);
+		doctor_remedy(d, "sudo mount -t proc proc /proc");
+		return;
+	}
+	for (int i = 0; i < ARTIFACT_COUNT; i++) {
+		int fd = artifact_open(&a, (enum artifact)i, &err);
+
+		if (fd >= 0)
+			doctor_say(d, DOCTOR_OK, artifact_title(i), "%s/%s",
+				   a.dir, artifact_name(i));
+		else
+			doctor_say(d, DOCTOR_FAIL, artifact_title(i), "%s",
+				   err.msg);
+		if (fd < 0)
+			doctor_remedy(d, "%s", err.hint);
+		close_fd(&fd);
+	}
+}
+
+static void scratch(struct doctor *d)
+{
+	const char *dir = scratch_dir();
+	_cleanup_fd_ int fd = -1, direct = -1;
+	struct err err = { 0 };
+	struct statvfs v;
+	double gib;
+
+	fd = scratch_file(dir, &err);
+	if (fd < 0) {
+		doctor_say(d, DOCTOR_FAIL, "scratch", "%s", err.msg);
+		doctor_remedy(d, "export TMPDIR=/var/tmp, or another directory "
+				 "that you can write to");
+		return;
+	}
+	if (fstatvfs(fd, &v) < 0)
+		return;
+	gib = (double)v.f_bavail * (double)v.f_frsize / (double)(1ull << 30);
+	direct = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	doctor_say(d, gib < 1 ? DOCTOR_WARN : DOCTOR_OK, "scratch",
+		   "%s, %.1f GiB free%s", dir, gib,
+		   direct < 0 ? "; no O_TMPFILE there, so files have a name "
+				"for a moment" : "");
+	if (gib < 1)
+		doctor_remedy(d, "export TMPDIR=DIR, with more room in DIR: df "
+				 "-h shows where");
+}
+
+void doctor_files(struct doctor *d)
+{
+	artifacts(d);
+	scratch(d);
+}
+
+/* --- what a jail could be made of ------------------------------------- */
+
+/* In a child, for it cannot be undone. */
+static int namespaces_work(void)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET) < 0);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return pid > 0 && status == 0;
+}
+
+static int seccomp_works(void)
+{
+	uint32_t action = SECCOMP_RET_KILL_PROCESS;
+
+	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
+}
+
+void doctor_jail(struct doctor *d)
+{
+	long landlock = syscall(SYS_landlock_create_ruleset, NULL, 0,
+				LANDLOCK_CREATE_RULESET_VERSION);
+	struct statfs fs;
+	int v2 = statfs("/sys/fs/cgroup", &fs) == 0 &&
+		 fs.f_type == CGROUP2_MAGIC;
+
+	doctor_say(d, DOCTOR_INFO, "seccomp", "%s",
+		   seccomp_works() ? "filters work" : "no filters");
+	doctor_say(d, DOCTOR_INFO, "user namespaces", "%s",
+		   namespaces_work() ? "may be made"
+				     : "may not be made by this user");
+	if (landlock > 0)
+		doctor_say(d, DOCTOR_INFO, "landlock", "version %ld", landlock);
+	else
+		doctor_say(d, DOCTOR_INFO, "landlock", "is not there");
+	doctor_say(d, DOCTOR_INFO, "cgroup", "%s",
+		   v2 ? "version 2"
+		      : access("/sys/fs/cgroup/memory", F_OK) == 0
+				? "version 1"
+				: "none at /sys/fs/cgroup");
+}
