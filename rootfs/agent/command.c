@@ -308,12 +308,13 @@ void command_abandon(struct session *s)
 	struct signalfd_siginfo si;
 	int i;
 
-	/* A terminal hangs up by this; tell those without one as well. */
-	close_fd(&s->fd_in);
-	close_fd(&s->fd_out);
-	close_fd(&s->fd_err);
 	if (s->state != RUNNING)
 		return;
+	/* A terminal hangs up by this. Pipes stay: to die of SIGPIPE is no
+	 * chance to clean up. */
+	close_fd(&s->fd_in);
+	if (s->spawn.cmd.head.flags & WIRE_EXEC_TTY)
+		close_fd(&s->fd_out);
 	kill(-s->pid, SIGHUP);
 	kill(-s->pid, SIGCONT);
 	for (i = 0; i < HANGUP_STEPS; i++) {

@@ -208,6 +208,82 @@ Test(user, a_number_needs_no_entry_and_a_name_does)
 	cr_assert_eq(user_find("/nonexistent", "5:6", &u), 0);
 }
 
+Test(user, groups_come_from_every_line_that_names_the_user)
+{
+	struct user u;
+
+	put_users();
+	put_file("group",
+		 "root:x:0:\nstaff:x:50:www\nadm:x:51:root,www,short\n"
+		 "w:x:52:ww\nmail:x:53:wwww,www\nbad:x:y:www\nfew:x:54\n"
+		 "last:x:55:short,www",
+		 0644);
+	cr_assert_eq(user_find(dir, "www", &u), 0);
+	cr_assert_eq(u.gid, 44);
+	cr_assert_eq(u.ngroups, 4);
+	cr_assert_eq(u.groups[0], 50);
+	cr_assert_eq(u.groups[1], 51);
+	cr_assert_eq(u.groups[2], 53);
+	cr_assert_eq(u.groups[3], 55);
+	/* By number as well, and an empty group is none. */
+	cr_assert_eq(user_find(dir, "33", &u), 0);
+	cr_assert_eq(u.ngroups, 4);
+	cr_assert_eq(user_find(dir, "www:", &u), 0);
+	cr_assert_eq(u.ngroups, 4);
+	/* An explicit group is the only one. */
+	cr_assert_eq(user_find(dir, "www:w", &u), 0);
+	cr_assert_eq(u.gid, 52);
+	cr_assert_eq(u.ngroups, 0);
+	cr_assert_eq(user_find(dir, "77", &u), 0);
+	cr_assert_eq(u.ngroups, 0);
+}
+
+Test(user, more_groups_than_there_is_room_for_are_left_out)
+{
+	char *text = calloc(1, 65536);
+	struct user u;
+	size_t n = 0;
+	int i;
+
+	put_users();
+	for (i = 0; i < USER_GROUPS_MAX + 10; i++)
+		n += (size_t)sprintf(text + n, "g%d:x:%d:www\n", i, 1000 + i);
+	put_file("group", text, 0644);
+	free(text);
+	cr_assert_eq(user_find(dir, "www", &u), 0);
+	cr_assert_eq(u.ngroups, USER_GROUPS_MAX);
+	cr_assert_eq(u.groups[USER_GROUPS_MAX - 1], 1000 + USER_GROUPS_MAX - 1);
+}
+
+Test(user, no_user_is_root)
+{
+	struct user u;
+
+	put_users();
+	cr_assert_eq(user_find(dir, ":staff", &u), 0);
+	cr_assert_eq(u.uid, 0);
+	cr_assert_eq(u.gid, 50);
+	cr_assert_str_eq(u.home, "/root");
+	cr_assert_eq(user_find(dir, ":", &u), 0);
+	cr_assert_eq(u.gid, 0);
+	cr_assert_eq(user_find(dir, "www:33:44", &u), ENOENT);
+	cr_assert_eq(user_find(dir, "www\nx", &u), ENOENT);
+}
+
+Test(user, line_that_is_cut_by_our_limit_is_no_line)
+{
+	char *text = malloc(70000);
+	struct user u;
+
+	/* Byte 65535, the first that is not looked at, is in the gid. */
+	memset(text, '#', 70000);
+	memcpy(text + 65535 - 9, "\nme:x:5:12345::/:\n", 19);
+	text[69999] = '\0';
+	put_file("passwd", text, 0644);
+	free(text);
+	cr_assert_eq(user_find(dir, "me", &u), ENOENT);
+}
+
 Test(cgroup, numbers_are_read_by_key)
 {
 	const char *events = "low 0\noom 3\noom_kill 2\noom_group_kill 1\n";
@@ -220,6 +296,32 @@ Test(cgroup, numbers_are_read_by_key)
 	cr_assert_eq(cgroup_parse("4096\n", NULL), 4096);
 	cr_assert_eq(cgroup_parse("99999999999999999999", NULL), WIRE_UNKNOWN);
 	cr_assert_eq(cgroup_read(-1, "memory.peak", NULL), WIRE_UNKNOWN);
+}
+
+Test(cgroup, path_is_told_by_the_number)
+{
+	char path[CGROUP_PATH_MAX];
+
+	cgroup_path(path, "/cg", 0);
+	cr_assert_str_eq(path, "/cg/command");
+	cgroup_path(path, "/cg", UINT32_MAX);
+	cr_assert_str_eq(path, "/cg/exec.4294967295");
+}
+
+/* Directories without a file stand for cgroups. */
+Test(cgroup, what_was_made_below_is_removed_too, .init = make_dir,
+     .fini = remove_dir)
+{
+	char path[128];
+
+	put_dir("top");
+	put_dir("top/a");
+	put_dir("top/a/b");
+	put_dir("top/c");
+	snprintf(path, sizeof(path), "%s/top", dir);
+	cr_assert_eq(cgroup_remove(path), 0);
+	cr_assert_eq(access(path, F_OK), -1);
+	cr_assert_eq(cgroup_remove(path), -ENOENT);
 }
 
 Test(root, file_system_is_told_by_its_superblock)
