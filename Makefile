@@ -278,7 +278,7 @@ UNIT += $(VIRTIO_UNIT)
 $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 
 LAUNCHER_UNIT := opts config jail console scratch sink terminal verdict_meta \
-	run_session
+	run_session session
 UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))

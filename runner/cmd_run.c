@@ -60,13 +60,28 @@ static const struct opt run_options[] = {
 	{ "env", 'e', "NAME=VALUE", NULL,
 	  "set a variable; NAME alone hands on your own", config_add_env,
 	  FIELD(env) },
+	{ "env-file", 0, "FILE", NULL,
+	  "take variables from a file, one NAME=VALUE a line",
+	  config_add_env_file, FIELD(env_files) },
+	{ "user", 'u', "USER[:GROUP]", NULL,
+	  "names of the image, or numbers, to run the command as (root)",
+	  config_set_user, FIELD(user) },
 	{ "workdir", 'w', "DIR", NULL, "directory to run the command in",
 	  config_set_workdir, FIELD(workdir) },
 	{ "interactive", 'i', NULL, NULL, "hand on standard input", opt_flag,
 	  FIELD(interactive) },
+	{ "tty", 't', NULL, NULL,
+	  "give the command a terminal; with -i yours, raw", opt_flag,
+	  FIELD(tty) },
 	{ "timeout", 0, "DURATION", NULL,
 	  "kill after this time: 90, 1.5s, 2m; exit code 124",
 	  config_set_duration, FIELD(timeout_ns) },
+	{ "boot-timeout", 0, "DURATION", "MAYFLY_BOOT_TIMEOUT",
+	  "give up on a guest that is not up in this time (30s)",
+	  config_set_duration, FIELD(boot_timeout_ns) },
+	{ "stop-timeout", 0, "DURATION", NULL,
+	  "after INT, TERM or HUP, kill a command that goes on (10s)",
+	  config_set_duration, FIELD(stop_timeout_ns) },
 	{ "console", 0, "FILE", NULL, "write the guest's console to a file",
 	  opt_string, FIELD(console) },
 	{ "meta", 0, "FILE", NULL, "write a report of the run as JSON",
@@ -341,6 +356,8 @@ int cmd_run(int argc, char **argv, struct err *err)
 	}
 	if (r == 0)
 		r = take_operands(&c, argv, &rest, err);
+	if (r == 0 && config_load_env(&c, err) < 0)
+		r = err_wrap(err, "run");
 	if (r == 0 && c.verbose)
 		log_set_level(LOG_INFO);
 	if (r == 0 && c.meta)

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
-#include <unistd.h>
 
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
@@ -16,7 +15,6 @@
 #define NS_PER_SEC 1000000000ull
 #define NS_PER_MS  1000000ull
 #define FRACTION   1000000ull /* digits past the millionth do not count */
-#define ENV_MAX	   1024
 
 void config_init(struct config *c)
 {
@@ -24,13 +22,19 @@ void config_init(struct config *c)
 		.engine = CONFIG_ENGINE_AUTO,
 		.cpus = 1,
 		.memory = 512 * CONFIG_MIB,
+		.boot_timeout_ns = 30 * NS_PER_SEC,
+		.stop_timeout_ns = 10 * NS_PER_SEC,
 	};
 }
 
 void config_free(struct config *c)
 {
 	free(c->env.v);
-	c->env = (struct strings){ 0 };
+	free(c->env_files.v);
+	for (size_t i = 0; i < c->env_texts.n; i++)
+		free((char *)c->env_texts.v[i]);
+	free(c->env_texts.v);
+	c->env = c->env_files = c->env_texts = (struct strings){ 0 };
 }
 
 /* Decimal digits only: strtoull() would take signs and blanks. */
@@ -201,35 +205,11 @@ int config_set_workdir(void *field, const char *arg, struct err *err)
 	return 0;
 }
 
-/* The caller's own "NAME=value", or NULL. */
-static const char *find_env(const char *name)
+int config_set_user(void *field, const char *arg, struct err *err)
 {
-	size_t n = strlen(name);
-
-	for (char **e = environ; e && *e; e++)
-		if (!strncmp(*e, name, n) && (*e)[n] == '=')
-			return *e;
-	return NULL;
-}
-
-int config_add_env(void *field, const char *arg, struct err *err)
-{
-	struct strings *env = field;
-	const char **v;
-
-	if (!*arg || *arg == '=')
-		return err_say(err, -EINVAL, "not NAME=value");
-	if (!strchr(arg, '='))
-		arg = find_env(arg);
-	if (!arg)
-		return 0;
-	if (env->n >= ENV_MAX)
-		return err_say(err, -E2BIG, "more than %d variables", ENV_MAX);
-	v = realloc(env->v, (env->n + 1) * sizeof(*v));
-	if (!v)
-		return err_set(err, -ENOMEM, "remember it");
-	env->v = v;
-	v[env->n++] = arg;
+	if (!*arg || *arg == ':')
+		return err_say(err, -EINVAL, "not USER or USER:GROUP");
+	*(const char **)field = arg;
 	return 0;
 }
 

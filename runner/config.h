@@ -37,9 +37,14 @@ struct config {
 	const char *disk;    /* boot */
 	const char *append;  /* more kernel command line, or NULL */
 	const char *rootfs;  /* root image, NULL: the built-in one */
-	struct strings env;  /* NAME=value */
+	struct strings env;  /* NAME=value, no name twice */
+	struct strings env_files; /* for config_load_env() */
+	struct strings env_texts; /* their bytes, owned; `env` points there */
+	const char *user;    /* name|uid[:name|gid], NULL: root */
 	const char *workdir; /* absolute, NULL: / */
-	int interactive;
+	int interactive, tty;
+	uint64_t boot_timeout_ns; /* from the start to READY */
+	uint64_t stop_timeout_ns; /* from a forwarded signal to the VM's end */
 	uint64_t timeout_ns; /* 0: none */
 	const char *console; /* file that gets the guest's console, or NULL */
 	const char *meta;    /* file that gets the report, or NULL */
@@ -58,6 +63,15 @@ int config_set_duration(void *field, const char *arg, struct err *err);
 int config_set_workdir(void *field, const char *arg, struct err *err);
 /* NAME=value, or NAME to hand on the caller's own. */
 int config_add_env(void *field, const char *arg, struct err *err);
+int config_add_env_file(void *field, const char *arg, struct err *err);
+int config_set_user(void *field, const char *arg, struct err *err);
+
+/*
+ * After the options: read the files of --env-file. A variable of --env goes
+ * before one of a file, a later one of the same kind before an earlier.
+ * Errors name file and line.
+ */
+int config_load_env(struct config *c, struct err *err);
 
 /* What needs a look at the host: is there as much memory as was asked for? */
 int config_check_host(const struct config *c, struct err *err);

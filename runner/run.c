@@ -17,8 +17,6 @@
 
 #define MS 1000000ull
 const struct run_limits run_limits = {
-	.boot = 30000 * MS,
-	.stop = 10000 * MS,
 	.kill = 100 * MS,
 	.flush = 100 * MS,
 	.words = 2000 * MS,
@@ -164,7 +162,8 @@ static void on_ended(struct session *s)
 	if (run->stop_signal)
 		verdict_stopped(r, run->stop_signal);
 	if (r->verdict == VERDICT_NONE)
-		verdict_from_exit(r, run->p->config->argv[0], run->err);
+		verdict_from_exit(r, run->p->config->argv[0],
+				  run->p->config->user, run->err);
 	if (run->state < STATE_DRAIN && ask_stats(run))
 		await(run, run->p->limits->stats);
 	else
@@ -314,7 +313,7 @@ static void on_signal(struct ev *ev, uint32_t events)
 	if (run->state == STATE_COMMAND && !run->stop_signal) {
 		run->stop_signal = signo;
 		session_signal(run->session, signo);
-		ev_timer_arm(run->grace_fd, run->p->limits->stop);
+		ev_timer_arm(run->grace_fd, run->p->config->stop_timeout_ns);
 	} else if (run->state < STATE_DRAIN) {
 		verdict_stopped(run->result,
 				run->stop_signal ? run->stop_signal : signo);
@@ -335,7 +334,7 @@ static void on_limit(struct ev *ev, uint32_t events)
 	ev_drain(ev->fd);
 	if (run->state == STATE_BOOT) {
 		snprintf(limit, sizeof(limit), "%.3g",
-			 (double)run->p->limits->boot / (1000 * MS));
+			 (double)run->p->config->boot_timeout_ns / (1000 * MS));
 		crash(run, "the guest was not up after %s seconds", limit);
 	} else if (run->state == STATE_COMMAND) {
 		/* The kill makes the agent send what it still holds. */
@@ -395,11 +394,13 @@ static int open_session(struct run *run)
 		.loop = run->p->loop,
 		.agent_fd = run->p->agent_fd,
 		.fd = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO },
-		.flags = c->interactive ? WIRE_EXEC_STDIN : 0,
+		.flags = (c->interactive ? WIRE_EXEC_STDIN : 0u) |
+			 (c->tty ? WIRE_EXEC_TTY : 0u),
 		.set_clock = 1,
 		.argv = c->argv,
 		.env = &c->env,
 		.workdir = c->workdir,
+		.user = c->user,
 	};
 
 	return session_open(&run->session, &p, run->err);
@@ -421,7 +422,7 @@ static int set_up(struct run *run, const sigset_t *signals)
 		r = watch(run, &run->control, run->p->machine->control,
 			  on_control);
 	if (r == 0)
-		r = ev_timer_arm(run->limit_fd, run->p->limits->boot);
+		r = ev_timer_arm(run->limit_fd, run->p->config->boot_timeout_ns);
 	return r < 0 ? err_set(run->err, r, "set up the run") : 0;
 }
 

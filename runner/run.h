@@ -19,10 +19,8 @@
 
 struct err;
 
-/* In nanoseconds. */
+/* In nanoseconds; those of the user are in the config. */
 struct run_limits {
-	uint64_t boot;	/* from the start to READY */
-	uint64_t stop;	/* from a forwarded signal to the VM's end */
 	uint64_t kill;	/* from --timeout's end to the VM's end */
 	uint64_t flush; /* for output after a timeout or a signal */
 	uint64_t words; /* for a dying guest to say why */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -50,7 +51,7 @@ static void got_ready(struct session *s, const struct wire_frame *f)
 	}
 	s->ready_ns = io_now_ns();
 	s->p.ops->ready(s);
-	session_pump_input(s);
+	session_begin_input(s);
 }
 
 static void got_exit(struct session *s, const struct wire_frame *f)
@@ -172,17 +173,32 @@ void session_signal(struct session *s, int signo)
 	session_send(s, WIRE_SIGNAL, &sig, sizeof(sig));
 }
 
+/* "TERM=" and ours, unless @env has one, or ours is none. */
+static char *default_term(const struct strings *env, char *buf, size_t cap)
+{
+	const char *type = terminal_type();
+
+	for (size_t i = 0; i < env->n; i++)
+		if (!strncmp(env->v[i], "TERM=", 5))
+			return NULL;
+	if (!type)
+		return NULL;
+	snprintf(buf, cap, "TERM=%s", type);
+	return buf;
+}
+
 static int send_exec(struct session *s, struct err *err)
 {
 	const struct session_params *p = &s->p;
-	_cleanup_free_ char **env = calloc(p->env->n + 1, sizeof(*env));
+	_cleanup_free_ char **env = calloc(p->env->n + 2, sizeof(*env));
 	_cleanup_free_ uint8_t *buf = malloc(WIRE_HDR + WIRE_EXEC_MAX);
 	struct wire_command cmd = {
 		.head = { .flags = p->flags },
 		.argv = p->argv,
 		.cwd = p->workdir ? p->workdir : "",
-		.user = "",
+		.user = p->user ? p->user : "",
 	};
+	char term[TERMINAL_TYPE_MAX + 8];
 	struct timespec now;
 	long n;
 
@@ -190,6 +206,12 @@ static int send_exec(struct session *s, struct err *err)
 		return err_set(err, -ENOMEM, "command");
 	for (size_t i = 0; i < p->env->n; i++)
 		env[i] = (char *)p->env->v[i];
+	if (p->flags & WIRE_EXEC_TTY) {
+		env[p->env->n] = default_term(p->env, term, sizeof(term));
+		if (s->tty_fd >= 0)
+			terminal_size(s->tty_fd, &cmd.head.rows,
+				      &cmd.head.cols);
+	}
 	cmd.env = env;
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (p->set_clock)
@@ -241,6 +263,7 @@ int session_open(struct session **out, const struct session_params *p,
 	s->p = *p;
 	s->agent_fd = p->agent_fd;
 	s->in.fd = s->to_agent.s.fd = s->out.s.fd = s->errout.s.fd = -1;
+	s->terminal.fd = s->tty_signals.fd = s->tty_fd = -1;
 	wire_reader_init(&s->reader, WIRE_FROM_GUEST);
 	r = open_agent(s);
 	if (r == 0)

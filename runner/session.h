@@ -22,9 +22,12 @@
 #ifndef MAYFLY_SESSION_H
 #define MAYFLY_SESSION_H
 
+#include <signal.h>
+
 #include "rootfs/wire.h"
 #include "runner/config.h"
 #include "runner/sink.h"
+#include "runner/terminal.h"
 
 struct err;
 struct session;
@@ -53,6 +56,7 @@ struct session_params {
 	char *const *argv;
 	const struct strings *env;
 	const char *workdir; /* NULL: / */
+	const char *user;    /* NULL: root */
 };
 
 struct session {
@@ -70,6 +74,10 @@ struct session {
 	struct stream in;
 	uint64_t in_flight; /* STDIN bytes without their STDIN_ACK */
 	int in_eof;
+	struct terminal terminal;
+	struct ev tty_signals;
+	int tty_fd; /* with WIRE_EXEC_TTY: whose size the guest's has, or -1 */
+	sigset_t mask_before;
 	struct wire_reader reader;
 };
 
@@ -94,6 +102,8 @@ int session_open_streams(struct session *s);
 void session_close_streams(struct session *s);
 int session_has_room(const struct session *s);
 void session_output(struct session *s, int fd, const void *data, size_t len);
+/* The agent is up: input may flow, from a raw terminal where it is one. */
+void session_begin_input(struct session *s);
 /* Send as much input as the window has room for. */
 void session_pump_input(struct session *s);
 

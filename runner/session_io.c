@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "runner/base/io.h"
@@ -102,6 +103,16 @@ static void read_input(struct session *s, int ready)
 	ev_del(&s->input); /* until the window opens */
 }
 
+void session_begin_input(struct session *s)
+{
+	/* The owner may have had enough when it heard of READY. */
+	if (s->in.fd < 0 || s->in_eof)
+		return;
+	if (s->p.flags & WIRE_EXEC_TTY)
+		terminal_raw(&s->terminal, s->p.fd[STDIN_FILENO]);
+	session_pump_input(s);
+}
+
 void session_pump_input(struct session *s)
 {
 	if (s->in.fd >= 0)
@@ -118,6 +129,74 @@ void session_end_input(struct session *s)
 {
 	s->in_eof = 1;
 	ev_del(&s->input);
+	terminal_restore(&s->terminal);
+}
+
+/* --- the terminal ----------------------------------------------------- */
+
+static void send_size(struct session *s)
+{
+	struct wire_winch w;
+
+	if (terminal_size(s->tty_fd, &w.rows, &w.cols) == 0)
+		session_send(s, WIRE_WINCH, &w, sizeof(w));
+}
+
+static void on_tty_signal(struct ev *ev, uint32_t events)
+{
+	struct session *s = container_of(ev, struct session, tty_signals);
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(ev->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	switch (info.ssi_signo) {
+	case SIGTSTP: /* sent by someone: a raw terminal's Ctrl-Z is a byte */
+		terminal_pause(&s->terminal);
+		raise(SIGSTOP);
+		break;
+	case SIGCONT:
+		terminal_resume(&s->terminal);
+		send_size(s);
+		break;
+	case SIGWINCH:
+		send_size(s);
+		break;
+	}
+}
+
+/* Whose size the guest's terminal has: any that is one. */
+static int open_terminal(struct session *s)
+{
+	struct sigaction sa;
+	sigset_t set;
+
+	for (int i = 0; i < 3 && s->tty_fd < 0; i++)
+		if (isatty(s->p.fd[i]))
+			s->tty_fd = s->p.fd[i];
+	if (s->tty_fd < 0)
+		return 0;
+	sigemptyset(&set);
+	sigaddset(&set, SIGWINCH);
+	sigaddset(&set, SIGCONT);
+	if (sigaction(SIGTSTP, NULL, &sa) == 0 && sa.sa_handler != SIG_IGN)
+		sigaddset(&set, SIGTSTP);
+	s->tty_signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (s->tty_signals.fd < 0)
+		return -errno;
+	s->tty_signals.fn = on_tty_signal;
+	sigprocmask(SIG_BLOCK, &set, &s->mask_before);
+	return ev_set(s->p.loop, &s->tty_signals, EPOLLIN);
+}
+
+static void close_terminal(struct session *s)
+{
+	terminal_restore(&s->terminal);
+	if (s->tty_signals.fd < 0)
+		return;
+	ev_del(&s->tty_signals);
+	close_fd(&s->tty_signals.fd);
+	sigprocmask(SIG_SETMASK, &s->mask_before, NULL);
 }
 
 /* --- set-up ----------------------------------------------------------- */
@@ -140,11 +219,14 @@ int session_open_streams(struct session *s)
 		r = stream_private(&s->in, s->p.fd[STDIN_FILENO], O_RDONLY);
 		s->input = (struct ev){ .fd = s->in.fd, .fn = on_input };
 	}
+	if (r == 0 && s->p.flags & WIRE_EXEC_TTY)
+		r = open_terminal(s);
 	return r;
 }
 
 void session_close_streams(struct session *s)
 {
+	close_terminal(s);
 	sink_free(&s->out);
 	sink_free(&s->errout);
 	ev_del(&s->input);

@@ -47,8 +47,21 @@ void verdict_stopped(struct run_result *r, int signo)
 	verdict_set(r, VERDICT_STOPPED, 128 + signo);
 }
 
+static void no_user(struct err *err, int code, const char *name,
+		    const char *user)
+{
+	if (code != -ENOENT || !user) {
+		err_set(err, code, "%s: switch user in the guest", name);
+		return;
+	}
+	err_say(err, code, "user %s: not known in the guest", user);
+	err_hint(err, "name one of the image's /etc/passwd and /etc/group, "
+		      "or give numbers");
+}
+
 /* Each field is the guest's word: brought into range before it is used. */
-void verdict_from_exit(struct run_result *r, const char *name, struct err *err)
+void verdict_from_exit(struct run_result *r, const char *name,
+		       const char *user, struct err *err)
 {
 	const struct wire_exit *x = &r->exit;
 	int code = (int)(x->code & 0xff), signo = (int)(x->signal & 0x7f);
@@ -61,7 +74,8 @@ void verdict_from_exit(struct run_result *r, const char *name, struct err *err)
 		err_set(err, -error, "%s: start a process in the guest", name);
 		break;
 	case WIRE_STAGE_USER:
-		err_set(err, -error, "%s: switch user in the guest", name);
+		no_user(err, -error, name, user);
+		code = EXIT_INTERNAL;
 		break;
 	case WIRE_STAGE_CWD:
 		err_set(err, -error, "%s: enter the working directory",

@@ -60,7 +60,8 @@ void verdict_set(struct run_result *r, enum verdict v, int exit_code);
 void verdict_stopped(struct run_result *r, int signo);
 
 /* From the guest's EXIT in @r->exit. Words in @err where the program could
- * not be started; @name is what was to run. */
-void verdict_from_exit(struct run_result *r, const char *name, struct err *err);
+ * not be started; @name is what was to run, @user as who (NULL: root). */
+void verdict_from_exit(struct run_result *r, const char *name,
+		       const char *user, struct err *err);
 
 #endif

@@ -68,7 +68,7 @@ static void silent(struct guest *g)
 
 Test(session, a_guest_that_never_comes_up_is_a_crash)
 {
-	limits.boot = 50 * MS;
+	config.boot_timeout_ns = 50 * MS;
 	cr_assert_eq(play(silent), 0);
 	expect(VERDICT_VM_CRASH, 125);
 	cr_assert(strstr(err.msg, "not up after 0.05 seconds"), "%s", err.msg);
@@ -470,7 +470,7 @@ static void ignores_one_int(struct guest *g)
 
 Test(session, a_command_that_ignores_the_signal_is_ended_in_time)
 {
-	limits.stop = 50 * MS;
+	config.stop_timeout_ns = 50 * MS;
 	cr_assert_eq(play(ignores_one_int), 0);
 	expect(VERDICT_STOPPED, 130);
 }

@@ -17,7 +17,7 @@ static struct run_result judge(struct wire_exit x, struct err *err)
 {
 	struct run_result r = { .have_exit = 1, .exit = x };
 
-	verdict_from_exit(&r, "prog", err);
+	verdict_from_exit(&r, "prog", NULL, err);
 	return r;
 }
 
@@ -77,7 +77,7 @@ Test(verdict, the_hosts_word_stands)
 	struct run_result r = { 0 };
 
 	verdict_set(&r, VERDICT_TIMEOUT, EXIT_TIMED_OUT);
-	verdict_from_exit(&r, "x", NULL);
+	verdict_from_exit(&r, "x", NULL, NULL);
 	verdict_stopped(&r, 15);
 	cr_assert_eq(r.verdict, VERDICT_TIMEOUT);
 	cr_assert_eq(r.exit_code, 124);
