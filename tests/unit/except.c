@@ -309,7 +309,7 @@ Test(except, segment_loads)
 	cr_assert_eq(load_seg(X86_DS, 0x38), 1 + EXC_NP);
 	cr_assert_eq(load_seg(X86_SS, 0x38), 1 + EXC_SS);
 	cr_assert_eq(load_seg(X86_SS, FAKE_KERNEL_SS), 0);
-	cr_assert_eq(cpu->shadow, 1);
+	cr_assert_eq(cpu->shadow, SHADOW_SS);
 }
 
 static int to_cr(unsigned n, uint64_t v)
@@ -365,7 +365,7 @@ Test(except, flags_need_their_privilege)
 Test(except, sti_casts_a_shadow_only_when_it_sets_if)
 {
 	fake_try((struct uop){ .fn = flags_sti, .len = 1 });
-	cr_assert_eq(cpu->shadow, 1);
+	cr_assert_eq(cpu->shadow, SHADOW_SS);
 	cpu->shadow = 0;
 	fake_try((struct uop){ .fn = flags_sti, .len = 1 });
 	cr_assert_eq(cpu->shadow, 0);

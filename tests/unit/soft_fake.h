@@ -107,6 +107,12 @@ void mmu_flush_local(struct cpu *cpu)
 	mmu_flush(cpu);
 }
 
+void mmu_forget_fetches(struct cpu *cpu, int user)
+{
+	(void)user;
+	cpu->jc_tag = cpu_make_tag(cpu);
+}
+
 void mmu_flush_page(struct cpu *cpu, uint64_t va)
 {
 	(void)cpu, (void)va;
@@ -211,7 +217,9 @@ static inline void fake_reset(void)
 	fake_put64(FAKE_TSS_AT + 4, 0x9000);	  /* RSP0 */
 	fake_put64(FAKE_TSS_AT + 36 + 8, 0xa000); /* IST2 */
 	seg_set_flat(c, X86_CS, FAKE_KERNEL_CS, 0, 1);
-	seg_set_flat(c, X86_SS, FAKE_KERNEL_SS, 0, 0);
+	for (unsigned n = 0; n < X86_SREGS; n++)
+		if (n != X86_CS)
+			seg_set_flat(c, n, FAKE_KERNEL_SS, 0, 0);
 	cpu_update_mode(c);
 	c->r[X86_RSP] = 0x8000;
 	c->rip = c->r[SLOT_RIP] = 0x5000;

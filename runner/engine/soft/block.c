@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "runner/engine/soft/debug.h"
 #include "runner/engine/soft/mmu.h"
 #include "runner/engine/soft/native.h"
 #include "runner/engine/soft/soft.h"
@@ -232,6 +233,11 @@ static const struct uop *op_fall(struct cpu *cpu, const struct uop *op)
 	return block_next(cpu, cpu->r[SLOT_RIP] + op->imm);
 }
 
+static const struct uop *op_fall32(struct cpu *cpu, const struct uop *op)
+{
+	return block_next(cpu, (uint32_t)(cpu->r[SLOT_RIP] + op->imm));
+}
+
 static enum decode_mode decode_mode(const struct cpu *cpu)
 {
 	return cpu->code64 ? DECODE_64 : cpu->code32 ? DECODE_32 : DECODE_16;
@@ -263,12 +269,26 @@ static enum decode_result decode_crossing(struct cpu *cpu, struct block *b,
 	return decode(bytes, DECODE_MAX, decode_mode(cpu), in);
 }
 
-/* Decode from @p (up to its page's end); the number of uops. */
+/* Bytes from cpu->rip to the code segment's end (SDM 3A 5.3). */
+static uint64_t code_room(const struct cpu *cpu)
+{
+	uint64_t limit = cpu->seg[X86_CS].limit;
+
+	if (cpu->code64)
+		return UINT64_MAX;
+	return cpu->rip > limit ? 0 : limit - cpu->rip + 1;
+}
+
+/* Decode from @p (@avail bytes up to its page's end), no more than @room
+ * bytes; the number of uops. */
 static unsigned fill_block(struct cpu *cpu, struct block *b, const uint8_t *p,
-			   unsigned avail, unsigned max)
+			   unsigned avail, uint64_t room, unsigned max)
 {
 	struct emitter e = { .uops = b->uops, .cpu = cpu };
 	struct uop *end;
+
+	if (room < avail)
+		avail = (unsigned)room;
 
 	while (b->ninsns < max && !e.ends) {
 		struct insn in;
@@ -277,10 +297,10 @@ static unsigned fill_block(struct cpu *cpu, struct block *b, const uint8_t *p,
 
 		if (r == DECODE_SHORT && b->ninsns)
 			break;
-		if (r == DECODE_SHORT)
+		if (r == DECODE_SHORT && room > avail)
 			r = decode_crossing(cpu, b, p, avail, &in);
 		e.len = r == DECODE_OK ? in.len : 0;
-		if (r == DECODE_OK) {
+		if (r == DECODE_OK && in.len <= room) {
 			emit_insn(&e, &in);
 			e.ends |= !!(in.attr & INSN_ENDS);
 		} else {
@@ -293,8 +313,9 @@ static unsigned fill_block(struct cpu *cpu, struct block *b, const uint8_t *p,
 			break;
 	}
 	/* a branch never gets here; all else falls through */
-	end = emit_uop(&e, op_fall);
+	end = emit_uop(&e, cpu->code64 ? op_fall : op_fall32);
 	end->imm = e.off;
+	b->bytes = e.off;
 	return e.n;
 }
 
@@ -306,7 +327,7 @@ static const struct block *block_one(struct cpu *cpu, const uint8_t *host,
 	memset(b, 0, sizeof(*b));
 	b->key = BLOCK_NONE; /* in no page: a store next to it is no harm */
 	b->gpa2 = BLOCK_NONE;
-	fill_block(cpu, b, host + off, PAGE_SIZE - off, 1);
+	fill_block(cpu, b, host + off, PAGE_SIZE - off, code_room(cpu), 1);
 	b->gpa2 = BLOCK_NONE;
 	return b;
 }
@@ -325,7 +346,8 @@ static struct block *block_make(struct cpu *cpu, uint64_t gpa, uint64_t key,
 	b->key = key;
 	b->gpa2 = BLOCK_NONE;
 	/* a fetch fault in the second page leaves here: nothing is linked */
-	n = fill_block(cpu, b, host + off, PAGE_SIZE - off, BLOCK_INSNS);
+	n = fill_block(cpu, b, host + off, PAGE_SIZE - off, UINT64_MAX,
+		       BLOCK_INSNS);
 	c->used += sizeof(*b) + n * sizeof(struct uop);
 
 	head = &c->hash[hash_key(key)];
@@ -353,6 +375,24 @@ static int second_page_same(struct cpu *cpu, const struct block *b)
 			      &host) == b->gpa2;
 }
 
+/* SDM 3B 18.3.1.1: a fault before the instruction, even before its fetch. */
+static void check_breakpoint(struct cpu *cpu, uint64_t va)
+{
+	unsigned bits = debug_code(cpu, va, va);
+
+	if (bits && !cpu->rf && cpu->shadow != SHADOW_SS)
+		cpu_raise_err(cpu, NULL, EXC_DB, bits);
+}
+
+static _Noreturn void no_code(struct cpu *cpu, uint64_t gpa)
+{
+	/* what a bus answers where nobody is: FF FF is undefined */
+	if (cpu->cpl == 3)
+		cpu_raise(cpu, NULL, EXC_UD);
+	cpu_fail(cpu, NULL, "code outside RAM at %#llx",
+		 (unsigned long long)gpa);
+}
+
 const struct block *block_get(struct cpu *cpu, int one)
 {
 	struct code_cache *c = cpu->vm->code;
@@ -361,15 +401,17 @@ const struct block *block_get(struct cpu *cpu, int one)
 	const uint8_t *host;
 	struct block *b;
 
+	if (__builtin_expect(cpu->armed & BREAK_EXEC, 0))
+		check_breakpoint(cpu, va);
 	gpa = mmu_fetch_page(cpu, va, &host) | (va & ~PAGE_MASK);
 	if (!host)
-		cpu_fail(cpu, NULL, "code outside RAM at %#llx",
-			 (unsigned long long)gpa);
+		no_code(cpu, gpa);
 	if (ARENA_SIZE - c->used <
 		    sizeof(*b) + BLOCK_UOPS * sizeof(struct uop) ||
 	    native_full(cpu->vm->native))
 		code_reset(cpu);
-	if (one)
+	/* near the segment's end, where a block might reach past it */
+	if (one || code_room(cpu) < 2 * PAGE_SIZE)
 		return block_one(cpu, host, (unsigned)(va & ~PAGE_MASK));
 
 	key = make_key(cpu, gpa);
@@ -378,6 +420,9 @@ const struct block *block_get(struct cpu *cpu, int one)
 			break;
 	if (!b)
 		b = block_make(cpu, gpa, key, host);
+	if (__builtin_expect(cpu->armed & BREAK_EXEC, 0) &&
+	    debug_code(cpu, va, va + (b->bytes ? b->bytes - 1 : 0)))
+		return block_one(cpu, host, (unsigned)(va & ~PAGE_MASK));
 	j = jump_entry(cpu, cpu->rip);
 	j->rip = cpu->rip;
 	j->tag = cpu->jc_tag;

@@ -30,7 +30,8 @@ struct block {
 	uint64_t gpa2; /* the page a first instruction crosses into, or NONE */
 	struct block *hash_next;
 	struct block *page_next[2]; /* lists of gpa's and of gpa2's page */
-	uint32_t ninsns;
+	uint16_t ninsns;
+	uint16_t bytes; /* of code */
 	uint8_t dead; /* dropped: uops[0] leads back to cpu_loop() */
 	struct uop uops[];
 };

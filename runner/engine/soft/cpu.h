@@ -177,9 +177,26 @@ struct exc {
 	uint8_t vec;
 	uint8_t has_err;
 	uint8_t soft;	/* INT n, INT3, INTO: rip is already the next one */
+	uint8_t trap;	/* #DB after an instruction, not before it */
 	uint32_t err;
 	uint64_t cr2;	/* #PF */
 };
+
+/* A breakpoint that DR7 enables (debug.c). */
+struct breakpoint {
+	uint64_t addr; /* aligned to len */
+	uint8_t kind;  /* BREAK_*, or 0 */
+	uint8_t len;
+};
+#define BREAK_EXEC  0x1u /* 1 << DR7.RWn */
+#define BREAK_WRITE 0x2u
+#define BREAK_IO    0x4u
+#define BREAK_RW    0x8u
+#define BREAK_DATA  (BREAK_WRITE | BREAK_RW)
+
+/* cpu->shadow: why the next instruction runs without interrupts. MOV SS holds
+ * debug traps back as well (SDM 3A 6.8.3). */
+enum { SHADOW_STI = 1, SHADOW_SS };
 
 /* cpu->attention: why cpu_loop() should look up. */
 #define ATTN_KICK  0x1u /* engine kick() */
@@ -205,7 +222,8 @@ struct cpu {
 	uint8_t cpl;
 	uint8_t code64;		    /* CS.L with EFER.LMA */
 	uint8_t code32;		    /* CS.D without code64 */
-	uint8_t shadow;		    /* STI, MOV SS: one instruction without irq */
+	uint8_t shadow;		    /* SHADOW_*: for one instruction */
+	uint8_t shadowed;	    /* the shadow that this one runs in */
 	uint8_t halted;
 	uint8_t shutdown;	    /* triple fault */
 	uint8_t nmi_blocked;	    /* from an NMI to the next IRET */
@@ -213,6 +231,11 @@ struct cpu {
 	uint8_t delivery_err;	    /* its class, except.c's own */
 	uint8_t step_once;	    /* run one instruction as a block of its own */
 	uint8_t trap;		    /* #DB follows the instruction: single step */
+	uint8_t hits;		    /* and so do breakpoints: bits as in DR6 */
+	uint8_t held;		    /* those of a MOV SS, for the next one */
+	uint8_t rf;		    /* RFLAGS.RF, while there are breakpoints */
+	uint8_t partial;	    /* a REP instruction has more to do */
+	uint8_t armed;		    /* BREAK_*: what DR7 enables */
 
 	struct x86_seg seg[X86_SREGS]; /* .base mirrors r[SLOT_SEG + n] */
 	struct x86_seg tr, ldtr;
@@ -223,6 +246,7 @@ struct cpu {
 	uint64_t pat, misc_enable, tsc_adjust;
 	uint64_t tsc_offset;	    /* guest TSC = host ns + this; 1 GHz */
 	uint64_t dr[4], dr6, dr7;
+	struct breakpoint bp[4];
 
 	struct exc exc;
 	jmp_buf jmp;
@@ -241,6 +265,10 @@ struct cpu {
 	 * while its code lies in global pages. */
 	uint64_t gen_kernel, gen_user;
 	uint8_t kernel_local;	     /* kernel code was in a page not global */
+	/* Of the code segment outside 64-bit mode, which what is known by RIP
+	 * depends on as well. */
+	uint64_t code_base;
+	uint32_t code_limit;
 	/* Pages, hashed, that user [1] and kernel [0] code came from since
 	 * the generation began: INVLPG of any other needs no new one. */
 	uint64_t fetched[2][FETCHED_BITS / 64];

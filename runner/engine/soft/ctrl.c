@@ -6,6 +6,7 @@
  * Real mode and paging without long mode are not offered: the first never
  * happens after the 64-bit boot protocol, the second only in 32-bit kernels.
  */
+#include "runner/engine/soft/debug.h"
 #include "runner/engine/soft/lapic.h"
 #include "runner/engine/soft/mmu.h"
 #include "runner/engine/soft/soft.h"
@@ -99,6 +100,8 @@ static void set_cr4(struct cpu *cpu, const struct uop *op, uint64_t v)
 	cpu->cr4 = v;
 	if (flips & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP | CR4_SMAP))
 		mmu_flush(cpu);
+	if (flips & CR4_DE)
+		debug_update(cpu);
 	cpu_update_mode(cpu);
 }
 
@@ -216,6 +219,7 @@ SYSTEM(ctrl_to_dr)
 		cpu->dr7 = (v & 0xffff23ff) | DR7_FIXED;
 	else
 		cpu->dr[n] = v;
+	debug_update(cpu);
 	return op + 1;
 }
 

@@ -111,8 +111,10 @@ SYSTEM(except_into)
 /* INT1 is a trap without the DPL check of INT n (SDM 2A INT). */
 SYSTEM(except_int1)
 {
+	struct exc x = { .pending = 1, .vec = EXC_DB, .trap = 1 };
+
 	cpu->rip = uop_next_rip(cpu, op);
-	cpu_raise(cpu, NULL, EXC_DB);
+	raise(cpu, NULL, &x);
 }
 
 /* --- delivery ----------------------------------------------------------- */
@@ -236,6 +238,8 @@ static void deliver(struct cpu *cpu, const struct event *e)
 	cpu->rflags &= ~clear;
 	cpu->shadow = 0;
 	cpu->halted = 0;
+	cpu->rf = 0;
+	cpu->partial = 0;
 	cpu_update_mode(cpu);
 }
 
@@ -275,14 +279,21 @@ static int merge(struct cpu *cpu, struct exc *x)
 	return 0;
 }
 
-/* A fault pushes RF, so that the handler can return past a breakpoint on the
- * instruction; a trap does not. (RF is not kept in cpu->rflags: it would
- * only hide instruction breakpoints, and there are none.) */
+/*
+ * A fault pushes RF, so that the handler can return past a breakpoint on the
+ * instruction; so does what comes between two steps of a REP, or before an
+ * instruction that already has RF (SDM 3B 18.3.1.1). RF is kept only while
+ * there are breakpoints in code: it would hide nothing else.
+ */
+static uint64_t pushed_flags(const struct cpu *cpu, int fault)
+{
+	return cpu_rflags(cpu) |
+	       (fault || cpu->rf || cpu->partial ? RFLAGS_RF : 0);
+}
+
 static int is_fault(const struct exc *x)
 {
-	if (x->vec == EXC_DB)
-		return !!(x->err & DR6_BD);
-	return !x->soft && x->vec != EXC_NMI;
+	return !x->soft && !x->trap && x->vec != EXC_NMI;
 }
 
 void except_deliver(struct cpu *cpu)
@@ -307,7 +318,7 @@ void except_deliver(struct cpu *cpu)
 		.vec = x.vec, .has_err = x.has_err, .soft = x.soft,
 		.ext = x.soft ? 0 : ERR_EXT,
 		.err = x.err, .rip = cpu->rip,
-		.rflags = cpu_rflags(cpu) | (is_fault(&x) ? RFLAGS_RF : 0),
+		.rflags = pushed_flags(cpu, is_fault(&x)),
 	};
 	cpu->rip -= x.soft;
 	cpu->in_delivery = (uint8_t)(1 + x.vec);
@@ -320,7 +331,7 @@ void except_interrupt(struct cpu *cpu, unsigned vec)
 {
 	struct event e = {
 		.vec = (uint8_t)vec, .ext = ERR_EXT, .rip = cpu->rip,
-		.rflags = cpu_rflags(cpu),
+		.rflags = pushed_flags(cpu, 0),
 	};
 
 	/* BENIGN: what faults now is handled by itself */

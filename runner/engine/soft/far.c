@@ -52,16 +52,9 @@ static uint64_t narrow(uint64_t v, unsigned size)
 	return size == 8 ? v : v & ((1ull << size * 8) - 1);
 }
 
-/*
- * cpu->rip is linear for 64-bit code and for the flat segments of compat-
- * ibility mode; a code segment with a base is nothing that Linux makes.
- */
 static void enter_code(struct cpu *cpu, const struct uop *op, struct desc *cs,
 		       unsigned cpl)
 {
-	if (cs->seg.base && !(lma(cpu) && cs->seg.l))
-		cpu_fail(cpu, op, "code segment %#x with a base",
-			 cs->seg.sel);
 	desc_touch(cpu, op, cs);
 	cs->seg.sel = (uint16_t)((cs->seg.sel & ~SEL_RPL) | cpl);
 }
@@ -276,6 +269,11 @@ SYSTEM(far_iret)
 		mask |= RFLAGS_IOPL;
 	far_back(cpu, op, &f, 0);
 	cpu_set_rflags(cpu, flags, size == 2 ? mask & 0xffff : mask);
+	if (__builtin_expect(cpu->armed & BREAK_EXEC, 0) && size != 2 &&
+	    flags & RFLAGS_RF) {
+		cpu->rf = 1;
+		LEAVE(cpu, f.rip);
+	}
 	return block_find(cpu, f.rip);
 }
 

@@ -42,7 +42,7 @@ SYSTEM(flags_sti)
 	need_iopl(cpu, op);
 	if (cpu->rflags & RFLAGS_IF)
 		return op + 1;
-	cpu->shadow = 1;
+	cpu->shadow = SHADOW_STI;
 	cpu_set_rflags(cpu, RFLAGS_IF, RFLAGS_IF);
 	LEAVE(cpu, uop_next_rip(cpu, op));
 }

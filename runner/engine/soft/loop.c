@@ -14,6 +14,7 @@
 #include "runner/engine/soft/block.h"
 #include "runner/engine/soft/lapic.h"
 #include "runner/engine/soft/soft.h"
+#include "runner/engine/soft/sys.h"
 
 /* Instructions between two looks at the clock: some 50-100 us. */
 #define BUDGET 10000
@@ -60,6 +61,7 @@ static void run_block(struct cpu *cpu, const struct block *b)
 	const struct uop *op = b->uops;
 
 	cpu->cur = b;
+	cpu->partial = 0;
 	cpu->r[SLOT_RIP] = cpu->rip;
 	cpu->budget -= (int32_t)b->ninsns;
 #ifdef SOFT_LOOP
@@ -71,34 +73,57 @@ static void run_block(struct cpu *cpu, const struct block *b)
 	cpu->cur = NULL;
 }
 
-/* One instruction by itself: after STI and MOV SS, with TF set, and for a
- * store into the block that it is in. */
+/* One instruction by itself: after STI and MOV SS, with TF set, with RF where
+ * a breakpoint is, and for a store into the block that it is in. */
 static void run_one(struct cpu *cpu)
 {
 	const struct block *b = block_get(cpu, 1);
 
 	cpu->trap = !!(cpu->rflags & RFLAGS_TF);
+	cpu->shadowed = cpu->shadow;
 	cpu->shadow = 0;
 	cpu->step_once = 0;
+	cpu->rf = 0;
 	cpu_attend(cpu, ATTN_STATE); /* so that no block follows */
 	run_block(cpu, b);
+	cpu->shadowed = 0;
+	/* the next step of a REP is not the instruction's begin */
+	if (cpu->partial && cpu->armed & BREAK_EXEC)
+		cpu->rf = 1;
 }
 
-/* TF was set when the last instruction began; a few of them decide it
- * themselves, and may be part of a longer block then. */
-static void step_trap(struct cpu *cpu)
+/*
+ * An instruction ended: is it followed by a #DB? TF was set when it began (a
+ * few instructions decide that themselves, and may be part of a longer block
+ * then), or it hit a breakpoint. MOV SS keeps what it hit for the end of the
+ * next one, be that one's end the delivery of an exception.
+ */
+static int trapped(struct cpu *cpu)
 {
-	cpu->trap = 0;
-	cpu->dr6 |= 1u << 14; /* BS: SDM 3B 17.2.3 */
+	unsigned hits = cpu->hits;
+
+	if (cpu->shadow == SHADOW_SS)
+		cpu->held |= cpu->hits;
+	else
+		hits |= cpu->held;
+	cpu->hits = 0;
+	if (cpu->shadow == SHADOW_SS || !(hits | cpu->trap))
+		return 0;
 	memset(&cpu->exc, 0, sizeof(cpu->exc));
 	cpu->exc.vec = EXC_DB;
+	cpu->exc.trap = 1;
+	cpu->exc.err = hits | (cpu->trap ? DR6_BS : 0);
 	cpu->exc.pending = 1;
+	cpu->held = 0;
+	cpu->trap = 0;
+	return 1;
 }
 
 /* Must the next instruction run by itself? */
 static int alone(const struct cpu *cpu)
 {
-	return cpu->shadow || cpu->step_once || cpu->rflags & RFLAGS_TF;
+	return cpu->shadow || cpu->step_once || cpu->rf ||
+	       cpu->rflags & RFLAGS_TF;
 }
 
 /* Run until somebody wants attention. Whatever makes an interrupt deliverable
@@ -149,7 +174,10 @@ void cpu_loop(struct cpu *cpu, struct engine_exit *x)
 	/* Every fault comes back here; all state is in *cpu. */
 	setjmp(cpu->jmp);
 	cpu->cur = NULL;
-	cpu->trap = 0; /* a fault is no end of an instruction */
+	/* a fault is no end of an instruction */
+	cpu->trap = 0;
+	cpu->hits = 0;
+	cpu->shadowed = 0;
 	for (;;) {
 		uint32_t attn;
 
@@ -165,6 +193,9 @@ void cpu_loop(struct cpu *cpu, struct engine_exit *x)
 			except_deliver(cpu);
 			continue;
 		}
+		if (__builtin_expect(cpu->trap | cpu->hits | cpu->held, 0) &&
+		    trapped(cpu))
+			continue;
 		/* the other reasons are looked at anew anyway; what devices
 		 * overwrote must not run when we come back */
 		attn = atomic_exchange(&cpu->attention, 0);
@@ -180,7 +211,5 @@ void cpu_loop(struct cpu *cpu, struct engine_exit *x)
 			run_one(cpu);
 		else
 			run_blocks(cpu);
-		if (cpu->trap)
-			step_trap(cpu);
 	}
 }

@@ -3,6 +3,7 @@
 #include "runner/engine/soft/mmu.h"
 
 #include "runner/engine/soft/block.h"
+#include "runner/engine/soft/debug.h"
 #include "runner/engine/soft/soft.h"
 #include "runner/vmm/gmem.h"
 
@@ -143,13 +144,27 @@ static void note_large(struct cpu *cpu, uint64_t va, uint64_t size)
 		cpu->large_hi = hi;
 }
 
+/* Does each access to va's page have to come by here? */
+static int watched(const struct cpu *cpu, uint64_t va)
+{
+	return __builtin_expect(cpu->armed & BREAK_DATA, 0) &&
+	       debug_watches_page(cpu, va);
+}
+
+static void note_access(struct cpu *cpu, const struct uop *op, uint64_t va,
+			unsigned len, int write)
+{
+	if (__builtin_expect(cpu->armed & BREAK_DATA, 0) && op)
+		debug_access(cpu, op, va, len, write);
+}
+
 static void tlb_fill(struct cpu *cpu, uint64_t va, const struct walk *w,
 		     uint8_t *page)
 {
 	struct tlb_entry *e = mmu_entry(cpu, va);
 	uint64_t tag = va & PAGE_MASK;
 
-	if (cpu->mode == TLB_USER_AC)
+	if (cpu->mode == TLB_USER_AC || watched(cpu, va))
 		return;
 	e->rd = tag;
 	e->wr = w->writable && !code_page_test(cpu->vm->code, w->gpa) ?
@@ -230,6 +245,7 @@ uint64_t mmu_load_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
 		return v;
 	}
 	p = translate(cpu, op, va, ACC_READ, &gpa);
+	note_access(cpu, op, va, size, 0);
 	if (p)
 		memcpy(&v, p, size);
 	else
@@ -249,6 +265,7 @@ void mmu_store_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
 		return;
 	}
 	p = translate(cpu, op, va, ACC_WRITE, &gpa);
+	note_access(cpu, op, va, size, 1);
 	if (!p) {
 		soft_mmio(cpu, gpa, &v, size, 1);
 		return;
@@ -269,6 +286,7 @@ void *mmu_rmw_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
 		return NULL;
 	}
 	p = translate(cpu, op, va, ACC_WRITE, &gpa);
+	note_access(cpu, op, va, size, 1);
 	if (p)
 		before_store(cpu, op, gpa);
 	return p;
@@ -282,7 +300,7 @@ const void *mmu_read_ptr(struct cpu *cpu, const struct uop *op, uint64_t va,
 
 	if (e->rd == ((va + len - 1) & PAGE_MASK))
 		return (const void *)(uintptr_t)(va + e->addend);
-	if (crosses(va, len) || cpu->mode == TLB_USER_AC)
+	if (crosses(va, len) || cpu->mode == TLB_USER_AC || watched(cpu, va))
 		return NULL;
 	return translate(cpu, op, va, ACC_READ, &gpa);
 }
@@ -296,7 +314,7 @@ void *mmu_write_ptr(struct cpu *cpu, const struct uop *op, uint64_t va,
 
 	if (e->wr == ((va + len - 1) & PAGE_MASK))
 		return (void *)(uintptr_t)(va + e->addend);
-	if (crosses(va, len) || cpu->mode == TLB_USER_AC)
+	if (crosses(va, len) || cpu->mode == TLB_USER_AC || watched(cpu, va))
 		return NULL;
 	p = translate(cpu, op, va, ACC_WRITE, &gpa);
 	return p && !code_page_test(cpu->vm->code, gpa) ? p : NULL;
@@ -338,6 +356,7 @@ void mmu_read(struct cpu *cpu, const struct uop *op, uint64_t va, void *buf,
 	uint8_t *out = buf;
 	uint64_t gpa;
 
+	note_access(cpu, op, va, len, 0);
 	while (len) {
 		unsigned n = in_page(va, len);
 		uint8_t *p = translate(cpu, op, va, ACC_READ, &gpa);
@@ -357,6 +376,7 @@ void mmu_probe_write(struct cpu *cpu, const struct uop *op, uint64_t va,
 {
 	uint64_t gpa;
 
+	note_access(cpu, op, va, len, 1);
 	while (len) {
 		unsigned n = in_page(va, len);
 

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Port access: the permission rules (SDM 1 chapter 19), IN and OUT. */
+#include "runner/engine/soft/debug.h"
 #include "runner/engine/soft/mmu.h"
 #include "runner/engine/soft/soft.h"
 #include "runner/engine/soft/sys.h"
 
 #define TSS_IOMAP 0x66u /* 16-bit offset of the I/O permission bitmap */
 
-void pio_check(struct cpu *cpu, const struct uop *op, uint16_t port,
-	       unsigned size)
+static void check_bitmap(struct cpu *cpu, const struct uop *op, uint16_t port,
+			 unsigned size)
 {
 	uint16_t map, bits;
 	uint32_t at;
 
-	if (cpu->cpl <= (cpu->rflags & RFLAGS_IOPL) >> 12)
-		return;
 	if (cpu->tr.unusable || cpu->tr.limit < TSS_IOMAP + 1)
 		cpu_raise_err(cpu, op, EXC_GP, 0);
 	mmu_sys_read(cpu, op, cpu->tr.base + TSS_IOMAP, &map, 2);
@@ -24,6 +23,15 @@ void pio_check(struct cpu *cpu, const struct uop *op, uint16_t port,
 	mmu_sys_read(cpu, op, cpu->tr.base + at, &bits, 2);
 	if ((bits >> (port % 8)) & ((1u << size) - 1))
 		cpu_raise_err(cpu, op, EXC_GP, 0);
+}
+
+void pio_check(struct cpu *cpu, const struct uop *op, uint16_t port,
+	       unsigned size)
+{
+	if (cpu->cpl > (cpu->rflags & RFLAGS_IOPL) >> 12)
+		check_bitmap(cpu, op, port, size);
+	if (__builtin_expect(cpu->armed & BREAK_IO, 0))
+		debug_port(cpu, op, port, size);
 }
 
 uint32_t pio_in(struct cpu *cpu, uint16_t port, unsigned size)

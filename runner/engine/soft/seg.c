@@ -34,6 +34,13 @@ void cpu_update_mode(struct cpu *cpu)
 						      TLB_KERNEL;
 	cpu->tlb = cpu->tlbs[cpu->mode];
 	cpu->jc_tag = cpu_make_tag(cpu);
+	if (!cpu->code64 && (cpu->seg[X86_CS].base != cpu->code_base ||
+			     cpu->seg[X86_CS].limit != cpu->code_limit)) {
+		cpu->code_base = cpu->seg[X86_CS].base;
+		cpu->code_limit = cpu->seg[X86_CS].limit;
+		mmu_forget_fetches(cpu, 0);
+		mmu_forget_fetches(cpu, 1);
+	}
 	if (was64 != cpu->code64)
 		for (unsigned n = 0; n < X86_SREGS; n++)
 			update_base(cpu, n);
@@ -215,8 +222,11 @@ static const struct uop *loaded(struct cpu *cpu, const struct uop *op)
 {
 	if (op->imm != X86_SS)
 		return op + 1;
-	cpu->shadow = 1;
-	cpu->trap = 0;
+	/* a row of them holds nothing back but once */
+	if (cpu->shadowed != SHADOW_SS) {
+		cpu->shadow = SHADOW_SS;
+		cpu->trap = 0;
+	}
 	LEAVE(cpu, uop_next_rip(cpu, op));
 }
 
@@ -268,7 +278,7 @@ SYSTEM(seg_lseg)
 		R16(cpu, op->r0) = (uint16_t)off;
 	else
 		R64(cpu, op->r0) = off;
-	return loaded(cpu, op);
+	LEAVE(cpu, uop_next_rip(cpu, op)); /* LSS shadows nothing */
 }
 
 /* --- questions about selectors: ZF is the answer ------------------------ */

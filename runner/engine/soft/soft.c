@@ -11,6 +11,7 @@
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
 #include "runner/engine/soft/block.h"
+#include "runner/engine/soft/debug.h"
 #include "runner/engine/soft/fpu.h"
 #include "runner/engine/soft/ioapic.h"
 #include "runner/engine/soft/lapic.h"
@@ -195,9 +196,10 @@ static int soft_set_state(struct engine *e, unsigned n,
 	memcpy(c->fx, st->fxsave, sizeof(c->fx));
 	fpu_accept(c);
 	c->halted = st->halted;
-	c->shadow = st->intr_shadow;
+	c->shadow = st->intr_shadow ? SHADOW_STI : 0;
 	c->cpl = c->seg[X86_SS].dpl;
 	mmu_flush(c);
+	debug_update(c);
 	cpu_update_mode(c);
 	for (unsigned i = 0; i < X86_SREGS; i++)
 		seg_set(c, i, &st->seg[i]);
@@ -250,7 +252,7 @@ static int soft_get_state(struct engine *e, unsigned n, struct vcpu_state *st,
 	st->dr7 = c->dr7;
 	memcpy(st->fxsave, c->fx, sizeof(c->fx));
 	st->halted = c->halted;
-	st->intr_shadow = c->shadow;
+	st->intr_shadow = !!c->shadow;
 	return 0;
 }
 

@@ -82,10 +82,17 @@ static void count_down(struct cpu *cpu, const struct uop *op, uint64_t elems)
 	cpu->budget -= 1 + (int32_t)(elems * elem_size(op) / BYTES_PER_INSN);
 }
 
+/* More to do, but not now. */
+#define AGAIN(cpu, op)                                                  \
+	do {                                                            \
+		(cpu)->partial = 1;                                     \
+		LEAVE(cpu, uop_rip(cpu, op));                           \
+	} while (0)
+
 /* After a step with more to do: may another follow at once? */
 static int go_on(const struct cpu *cpu)
 {
-	return cpu->budget > 0 && !(cpu->rflags & RFLAGS_TF) &&
+	return cpu->budget > 0 && !(cpu->rflags & RFLAGS_TF) && !cpu->hits &&
 	       !atomic_load_explicit(&cpu->attention, memory_order_acquire);
 }
 
@@ -226,7 +233,7 @@ static const struct uop *name(struct cpu *cpu, const struct uop *op)    \
 		count_down(cpu, op, done);                              \
 		n -= done;                                              \
 		if (n && !go_on(cpu))                                   \
-			LEAVE(cpu, uop_rip(cpu, op));                   \
+			AGAIN(cpu, op);                                 \
 	}                                                               \
 	NEXT(cpu, op);                                                  \
 }
@@ -244,7 +251,7 @@ static const struct uop *op_lods(struct cpu *cpu, const struct uop *op)
 			break;
 		count_down(cpu, op, 1);
 		if (--n && !go_on(cpu))
-			LEAVE(cpu, uop_rip(cpu, op));
+			AGAIN(cpu, op);
 	}
 	NEXT(cpu, op);
 }
@@ -300,7 +307,7 @@ static const struct uop *name(struct cpu *cpu, const struct uop *op)    \
 		if (!condition_holds(cpu, op))                          \
 			break;                                          \
 		if (--n && !go_on(cpu))                                 \
-			LEAVE(cpu, uop_rip(cpu, op));                   \
+			AGAIN(cpu, op);                                 \
 	}                                                               \
 	NEXT(cpu, op);                                                  \
 }
@@ -337,14 +344,15 @@ static const struct uop *name(struct cpu *cpu, const struct uop *op)    \
 {                                                                       \
 	uint64_t n = repeated(op) ? count(cpu, op) : 1;                 \
                                                                         \
-	pio_check(cpu, op, port(cpu), elem_size(op));                   \
+	if (n)                                                          \
+		pio_check(cpu, op, port(cpu), elem_size(op));           \
 	while (n) {                                                     \
 		element(cpu, op);                                       \
 		if (!repeated(op))                                      \
 			break;                                          \
 		count_down(cpu, op, 1);                                 \
 		if (--n && !go_on(cpu))                                 \
-			LEAVE(cpu, uop_rip(cpu, op));                   \
+			AGAIN(cpu, op);                                 \
 	}                                                               \
 	NEXT(cpu, op);                                                  \
 }
