@@ -131,7 +131,9 @@ JAIL_SRC := jail/jail.c
 
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c run.c session.c \
-	session_io.c config_env.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
+	session_io.c config_env.c \
+	format.c record.c state_dir.c state.c state_list.c journal.c control.c \
+	detach.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
 	completion.S commands.c)
 
 # wire: both ends of the control connection. agent: the guest's init, here
@@ -277,7 +279,8 @@ VIRTIO_UNIT := virtqueue virtio_mmio virtio_blk virtio_vsock virtio_vsock_dial \
 UNIT += $(VIRTIO_UNIT)
 $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 
-LAUNCHER_UNIT := opts config jail console scratch sink terminal verdict_meta \
+LAUNCHER_UNIT := format_record state journal control detach opts config jail \
+	console scratch sink terminal verdict_meta \
 	run_session session
 UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is known of a run, as record.json keeps it. */
+#include "runner/record.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runner/base/mem.h"
+#include "runner/format.h"
+
+static const char *const phases[] = {
+	[PHASE_STARTING] = "starting",
+	[PHASE_RUNNING] = "running",
+	[PHASE_EXITED] = "exited",
+	[PHASE_LOST] = "lost",
+};
+
+const char *phase_name(enum phase p)
+{
+	return phases[p];
+}
+
+void record_free(struct record *r)
+{
+	json_decref(r->doc);
+	*r = (struct record){ 0 };
+}
+
+/* --- reading ---------------------------------------------------------- */
+
+/* Each of these leaves *bad alone where the field is as it should be. */
+
+/* A string that fits and is not empty; null leaves the field empty. */
+static void get_text(const json_t *o, const char *key, char *buf, size_t cap,
+		     int *bad)
+{
+	const json_t *v = json_object_get(o, key);
+	size_t n = json_string_length(v);
+
+	if (json_is_string(v) && n && n < cap &&
+	    strlen(json_string_value(v)) == n)
+		memcpy(buf, json_string_value(v), n + 1);
+	else if (!json_is_null(v))
+		*bad = 1;
+}
+
+static uint64_t get_number(const json_t *o, const char *key, uint64_t max,
+			   int *bad)
+{
+	const json_t *v = json_object_get(o, key);
+	json_int_t n = json_integer_value(v);
+
+	if (json_is_null(v))
+		return 0;
+	if (json_is_integer(v) && n >= 0 && (uint64_t)n <= max)
+		return (uint64_t)n;
+	*bad = 1;
+	return 0;
+}
+
+static int get_flag(const json_t *o, const char *key, int *bad)
+{
+	const json_t *v = json_object_get(o, key);
+
+	if (!json_is_boolean(v))
+		*bad = 1;
+	return json_is_true(v);
+}
+
+static uint64_t get_time(const json_t *o, const char *key, int *bad)
+{
+	char text[FORMAT_TIME_MAX] = "";
+	uint64_t ns = 0;
+
+	get_text(o, key, text, sizeof(text), bad);
+	if (*text && format_parse_time(text, &ns) < 0)
+		*bad = 1;
+	return ns;
+}
+
+static enum phase get_phase(const json_t *o, int *bad)
+{
+	const char *s = json_string_value(json_object_get(o, "phase"));
+
+	for (int p = PHASE_STARTING; s && p <= PHASE_EXITED; p++)
+		if (!strcmp(s, phases[p]))
+			return (enum phase)p;
+	*bad = 1;
+	return PHASE_STARTING;
+}
+
+/* A list of strings, one at least. */
+static void check_command(const json_t *o, int *bad)
+{
+	const json_t *v = json_object_get(o, "command");
+	size_t n = json_array_size(v);
+
+	if (!n)
+		*bad = 1;
+	for (size_t i = 0; i < n; i++)
+		if (!json_is_string(json_array_get(v, i)))
+			*bad = 1;
+}
+
+int record_parse(struct record *r, const char *text, size_t len)
+{
+	json_t *o;
+	int bad = 0;
+
+	*r = (struct record){ 0 };
+	if (len > RECORD_MAX)
+		return -EBADMSG;
+	o = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	if (!json_is_object(o) ||
+	    json_integer_value(json_object_get(o, "format")) != RECORD_FORMAT)
+		bad = 1;
+	get_text(o, "id", r->id, sizeof(r->id), &bad);
+	get_text(o, "name", r->name, sizeof(r->name), &bad);
+	get_text(o, "engine", r->engine, sizeof(r->engine), &bad);
+	get_text(o, "verdict", r->verdict, sizeof(r->verdict), &bad);
+	r->phase = get_phase(o, &bad);
+	r->detached = get_flag(o, "detached", &bad);
+	r->auto_remove = get_flag(o, "auto_remove", &bad);
+	r->tty = get_flag(o, "tty", &bad);
+	r->pid = (int)get_number(o, "pid", INT_MAX, &bad);
+	r->cpus = (unsigned)get_number(o, "cpus", INT_MAX, &bad);
+	r->memory = get_number(o, "memory_bytes", INT64_MAX, &bad);
+	r->exit_code = (int)get_number(o, "exit_code", 255, &bad);
+	r->created = get_time(o, "created", &bad);
+	r->started = get_time(o, "started", &bad);
+	r->ended = get_time(o, "ended", &bad);
+	check_command(o, &bad);
+	r->doc = o;
+	if (bad)
+		record_free(r);
+	return bad ? -EBADMSG : 0;
+}
+
+/* --- writing ---------------------------------------------------------- */
+
+static json_t *clean_string(const char *s)
+{
+	_cleanup_free_ char *clean = NULL;
+
+	if (format_is_utf8(s, strlen(s)))
+		return json_string(s);
+	clean = format_utf8(s, strlen(s));
+	return clean ? json_string(clean) : NULL;
+}
+
+static int make_doc(struct record *r)
+{
+	if (!r->doc)
+		r->doc = json_object();
+	return r->doc ? 0 : -ENOMEM;
+}
+
+static int put(struct record *r, const char *key, json_t *value)
+{
+	if (make_doc(r) < 0) {
+		json_decref(value);
+		return -ENOMEM;
+	}
+	return json_object_set_new(r->doc, key, value) < 0 ? -ENOMEM : 0;
+}
+
+int record_put(struct record *r, const char *key, const char *value)
+{
+	return put(r, key, clean_string(value));
+}
+
+int record_put_words(struct record *r, const char *key, char *const *words)
+{
+	json_t *list = json_array();
+
+	for (; *words; words++)
+		if (json_array_append_new(list, clean_string(*words)) < 0) {
+			json_decref(list);
+			return -ENOMEM;
+		}
+	return put(r, key, list);
+}
+
+int record_put_json(struct record *r, const char *key, const char *text)
+{
+	json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+
+	return o ? put(r, key, o) : -EINVAL;
+}
+
+static json_t *text_or_null(const char *s)
+{
+	return *s ? json_string(s) : json_null();
+}
+
+static json_t *time_or_null(uint64_t ns)
+{
+	char text[FORMAT_TIME_MAX];
+
+	if (!ns)
+		return json_null();
+	format_time(ns, text);
+	return json_string(text);
+}
+
+static json_t *number_or_null(int known, uint64_t v)
+{
+	return known ? json_integer((json_int_t)v) : json_null();
+}
+
+char *record_format(struct record *r)
+{
+	int bad = make_doc(r);
+	const int over = r->phase == PHASE_EXITED;
+
+	bad |= put(r, "format", json_integer(RECORD_FORMAT));
+	bad |= put(r, "id", text_or_null(r->id));
+	bad |= put(r, "name", text_or_null(r->name));
+	bad |= put(r, "phase", json_string(phases[r->phase]));
+	bad |= put(r, "detached", json_boolean(r->detached));
+	bad |= put(r, "auto_remove", json_boolean(r->auto_remove));
+	bad |= put(r, "tty", json_boolean(r->tty));
+	bad |= put(r, "created", time_or_null(r->created));
+	bad |= put(r, "started", time_or_null(r->started));
+	bad |= put(r, "ended", time_or_null(r->ended));
+	bad |= put(r, "pid", number_or_null(r->pid != 0, (unsigned)r->pid));
+	bad |= put(r, "engine", text_or_null(r->engine));
+	bad |= put(r, "cpus", number_or_null(r->cpus != 0, r->cpus));
+	bad |= put(r, "memory_bytes", number_or_null(1, r->memory));
+	bad |= put(r, "verdict", text_or_null(r->verdict));
+	bad |= put(r, "exit_code", number_or_null(over, (unsigned)r->exit_code));
+	return bad ? NULL : json_dumps(r->doc, JSON_INDENT(2));
+}
+
+/* --- showing ---------------------------------------------------------- */
+
+/* C0 and DEL as '?'; C1 (U+0080 to U+009F) steers terminals as well. */
+static void tame(char *s)
+{
+	for (unsigned char *p = (unsigned char *)s; *p; p++) {
+		if (*p < 0x20 || *p == 0x7f)
+			*p = '?';
+		else if (p[0] == 0xc2 && p[1] < 0xa0)
+			p[0] = p[1] = '?';
+	}
+}
+
+void record_command(const struct record *r, char *buf, size_t cap)
+{
+	const json_t *list = json_object_get(r->doc, "command");
+	size_t at = 0;
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *w = json_string_value(json_array_get(list, i));
+		size_t n = strlen(w);
+
+		if (i && at + 1 < cap)
+			buf[at++] = ' ';
+		n = MIN(n, cap - 1 - at);
+		memcpy(buf + at, w, n);
+		at += n;
+	}
+	/* Not a part of a character. */
+	while (at && !format_is_utf8(buf, at))
+		at--;
+	buf[at] = '\0';
+	tame(buf);
+}
+
+const char *record_image(const struct record *r)
+{
+	const char *s = json_string_value(json_object_get(r->doc, "image"));
+
+	return s ? s : "";
+}
