@@ -10,6 +10,7 @@
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
 #include "runner/engine/engine.h"
+#include "runner/state.h"
 
 #define PAGE_SIZE  4096ull
 #define NS_PER_SEC 1000000000ull
@@ -211,6 +212,15 @@ int config_set_user(void *field, const char *arg, struct err *err)
 		return err_say(err, -EINVAL, "not USER or USER:GROUP");
 	*(const char **)field = arg;
 	return 0;
+}
+
+int config_set_name(void *field, const char *arg, struct err *err)
+{
+	int r = state_check_name(arg, err);
+
+	if (r == 0)
+		*(const char **)field = arg;
+	return r;
 }
 
 int config_check_host(const struct config *c, struct err *err)

@@ -48,6 +48,8 @@ struct config {
 	uint64_t timeout_ns; /* 0: none */
 	const char *console; /* file that gets the guest's console, or NULL */
 	const char *meta;    /* file that gets the report, or NULL */
+	const char *name;    /* of the run, or NULL */
+	int detach, auto_remove;
 	int verbose;
 	char **argv; /* the command: at least one word, then NULL */
 };
@@ -65,6 +67,7 @@ int config_set_workdir(void *field, const char *arg, struct err *err);
 int config_add_env(void *field, const char *arg, struct err *err);
 int config_add_env_file(void *field, const char *arg, struct err *err);
 int config_set_user(void *field, const char *arg, struct err *err);
+int config_set_name(void *field, const char *arg, struct err *err);
 
 /*
  * After the options: read the files of --env-file. A variable of --env goes

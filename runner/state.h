@@ -30,6 +30,9 @@
  *	state_exited()		keeps the report; not needed before discard
  *	state_discard() or state_close()
  *
+ * A signal that would end the process in between leaves a dead record: block
+ * or handle INT, TERM and HUP from before state_create() to the last call.
+ *
  * and by a client: state_find() or state_list(), then what it wants to know;
  * state_close(). A client's `struct state` holds no lock.
  *
