@@ -50,7 +50,7 @@ endif
 # run and check start from nothing: they fetch packages first, and only then
 # let a second make look at what there is to build.
 
-GUEST_FILES := vmlinux agent.cpio base.img scratch.img
+GUEST_FILES := vmlinux agent.cpio base.img scratch.pack
 PRODUCT := $(B)/mayfly $(B)/mayfly-vmm $(GUEST_FILES:%=$(B)/guest/%)
 # The kernel's build shows its progress on one line: it comes last, alone.
 SMALL := $(filter-out %/vmlinux,$(PRODUCT))
@@ -136,10 +136,10 @@ RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	detach.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
 	completion.S commands.c)
 
+RUN_SRC += $(addprefix runner/,doctor_engine.c doctor_host.c scratch_pack.c)
+
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.
-RUN_SRC += $(addprefix runner/,doctor_engine.c doctor_host.c)
-
 WIRE_SRC := rootfs/wire.c
 AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c more.c \
 	say.c session.c spawn.c stream.c user.c)
@@ -273,6 +273,15 @@ UNIT += gmem bus ctl boot acpi serial rtc cpuid vm
 UNIT_LIBS_vm := vmm virtio engine soft base
 $(foreach t,gmem bus ctl boot acpi serial rtc cpuid,\
 	$(eval UNIT_LIBS_$(t) := vmm base))
+
+$(B)/mkscratch: $(B)/obj/runner/mkscratch.o $(B)/obj/runner/scratch_pack.o \
+		$(B)/libbase.a
+	$(say) LD $@
+	$(Q)$(CC) -pie $(LDFLAGS_ALL) -o $@ $^
+
+$(B)/guest/scratch.pack: $(B)/guest/scratch.img $(B)/mkscratch
+	$(say) PACK $@
+	$(Q)$(B)/mkscratch $< $@
 
 VIRTIO_UNIT := virtqueue virtio_mmio virtio_blk virtio_vsock virtio_vsock_dial \
 	virtio_vsock_threads virtio_rng

@@ -18,7 +18,7 @@ static const struct {
 	[ARTIFACT_KERNEL] = { "guest kernel", "guest/vmlinux" },
 	[ARTIFACT_AGENT] = { "guest agent", "guest/agent.cpio" },
 	[ARTIFACT_BASE] = { "root image", "guest/base.img" },
-	[ARTIFACT_SCRATCH] = { "scratch template", "guest/scratch.img" },
+	[ARTIFACT_SCRATCH] = { "scratch template", "guest/scratch.pack" },
 };
 
 const char *artifact_title(enum artifact which)

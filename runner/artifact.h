@@ -19,7 +19,7 @@ enum artifact {
 	ARTIFACT_KERNEL,  /* guest/vmlinux */
 	ARTIFACT_AGENT,	  /* guest/agent.cpio, the initramfs */
 	ARTIFACT_BASE,	  /* guest/base.img, the built-in root image */
-	ARTIFACT_SCRATCH, /* guest/scratch.img, an empty ext4 */
+	ARTIFACT_SCRATCH, /* guest/scratch.pack, an empty ext4 */
 	ARTIFACT_COUNT,
 };
 

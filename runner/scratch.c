@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runner/base/err.h"
@@ -59,73 +59,90 @@ int scratch_file(const char *dir, struct err *err)
 	return r;
 }
 
-/* Copy one extent, leaving holes where a whole chunk is zero. */
-static int copy_extent(int from, int to, off_t pos, off_t end)
+/* Copy @len bytes from where the template is read to @at in the disk. */
+static int put_extent(int template_fd, off_t *pos, int fd, uint64_t at,
+		      uint64_t len, char *buf)
 {
-	static const char zero[CHUNK];
-	_cleanup_free_ char *buf = malloc(CHUNK);
+	while (len) {
+		size_t n = (size_t)MIN(len, (uint64_t)CHUNK);
+		ssize_t got = io_pread_full(template_fd, buf, n, *pos), put;
 
-	if (!buf)
-		return -ENOMEM;
-	while (pos < end) {
-		size_t want = (size_t)MIN(end - pos, (off_t)CHUNK), put = 0;
-		ssize_t n = io_pread_full(from, buf, want, pos);
-
-		if (n <= 0)
-			return n < 0 ? (int)n : -EIO;
-		if (!memcmp(buf, zero, (size_t)n))
-			put = (size_t)n;
-		while (put < (size_t)n) {
-			ssize_t w = pwrite(to, buf + put, (size_t)n - put,
-					   pos + (off_t)put);
-
-			if (w < 0 && errno != EINTR)
-				return -errno;
-			put += w > 0 ? (size_t)w : 0;
-		}
-		pos += n;
+		if (got < 0 || (size_t)got != n)
+			return got < 0 ? (int)got : -EBADMSG;
+		put = pwrite(fd, buf, n, (off_t)at);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			return put < 0 ? -errno : -EIO;
+		*pos += put;
+		at += (uint64_t)put;
+		len -= (uint64_t)put;
 	}
 	return 0;
 }
 
-static int copy_sparse(int from, int to, off_t size)
+static int unpack(int template_fd, int fd)
 {
-	off_t pos = 0;
+	_cleanup_free_ struct scratch_extent *e = NULL;
+	_cleanup_free_ char *buf = malloc(CHUNK);
+	struct scratch_head h;
+	uint64_t end = 0;
+	off_t pos = sizeof(h);
+	ssize_t n = io_pread_full(template_fd, &h, sizeof(h), 0);
 
-	while (pos < size) {
-		off_t data = lseek(from, pos, SEEK_DATA);
-		off_t hole = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
+	if (n < 0)
+		return (int)n;
+	if (n != sizeof(h) || memcmp(h.magic, SCRATCH_MAGIC, sizeof(h.magic)) ||
+	    h.size > INT64_MAX || h.extents > SCRATCH_EXTENTS_MAX)
+		return -EBADMSG;
+	e = calloc(h.extents + 1, sizeof(*e));
+	if (!e || !buf)
+		return -ENOMEM;
+	n = io_pread_full(template_fd, e, h.extents * sizeof(*e), pos);
+	if (n < 0 || (size_t)n != h.extents * sizeof(*e))
+		return n < 0 ? (int)n : -EBADMSG;
+	pos += n;
+	if (ftruncate(fd, (off_t)h.size) < 0)
+		return -errno;
+	for (uint64_t i = 0; i < h.extents; i++) {
 		int r;
 
-		if (data < 0 && errno == ENXIO)
-			return 0; /* a hole up to the end */
-		if (hole < 0)
-			return -errno;
-		r = copy_extent(from, to, data, MIN(hole, size));
+		if (e[i].at < end || e[i].at > h.size ||
+		    e[i].len > h.size - e[i].at)
+			return -EBADMSG;
+		end = e[i].at + e[i].len;
+		r = put_extent(template_fd, &pos, fd, e[i].at, e[i].len, buf);
 		if (r < 0)
 			return r;
-		pos = hole;
 	}
 	return 0;
 }
 
 int scratch_create(int template_fd, struct err *err)
 {
-	_cleanup_fd_ int fd = -1;
-	struct stat st;
+	_cleanup_fd_ int fd = scratch_file(scratch_dir(), err);
 	int r;
 
-	if (fstat(template_fd, &st) < 0)
-		return err_set(err, -errno, "scratch template");
-	fd = scratch_file(scratch_dir(), err);
 	if (fd < 0) {
 		err_wrap(err, "scratch disk");
 		return fd;
 	}
-	r = ftruncate(fd, st.st_size) < 0 ? -errno : 0;
-	if (r == 0)
-		r = copy_sparse(template_fd, fd, st.st_size);
-	if (r < 0)
-		return err_set(err, r, "scratch disk in %s", scratch_dir());
+	r = unpack(template_fd, fd);
+	if (r == -EBADMSG) {
+		err_say(err, r, "scratch template: the file is damaged");
+		err_hint(err, "run `make` in the source tree, or install it "
+			      "again");
+		return r;
+	}
+	if (r < 0) {
+		err_set(err, r, "scratch disk in %s", scratch_dir());
+		if (r == -ENOSPC || r == -EDQUOT)
+			err_hint(err, "set TMPDIR to a directory with more "
+				      "room");
+		else if (r == -EFBIG)
+			err_hint(err, "files may not be that large: ulimit -f "
+				      "unlimited");
+		return r;
+	}
 	return steal_fd(&fd);
 }

@@ -52,7 +52,7 @@ stage() {
 	for f in mayfly mayfly-vmm tests/guest-run; do
 		[ ! -e "$build/$f" ] || cp "$build/$f" "$work/stage/bin/"
 	done
-	for f in vmlinux agent.cpio base.img scratch.img; do
+	for f in vmlinux agent.cpio base.img scratch.img scratch.pack; do
 		[ ! -e "$build/guest/$f" ] || cp -L --sparse=always \
 			"$build/guest/$f" "$work/stage/bin/guest/"
 	done

@@ -29,7 +29,7 @@ static void tear_down(void)
 
 TestSuite(scratch, .init = set_up, .fini = tear_down);
 
-static int template(off_t size)
+static int image(off_t size)
 {
 	int fd = open("/tmp", O_TMPFILE | O_RDWR, 0600);
 
@@ -38,15 +38,28 @@ static int template(off_t size)
 	return fd;
 }
 
+/* The template of an image. */
+static int packed(int raw)
+{
+	int fd = image(0);
+
+	cr_assert_eq(scratch_pack(raw, fd), 0);
+	close(raw);
+	return fd;
+}
+
 Test(scratch, data_is_copied_and_holes_stay_holes)
 {
 	const off_t size = 10ll << 30, at[] = { 0, 4096, 1 << 20, size - 3 };
-	int t = template(size), fd;
+	int raw = image(size), t, fd;
 	struct stat st;
 	char buf[3];
 
 	for (size_t i = 0; i < 4; i++)
-		cr_assert_eq(pwrite(t, "abc", 3, at[i]), 3);
+		cr_assert_eq(pwrite(raw, "abc", 3, at[i]), 3);
+	t = packed(raw);
+	cr_assert_eq(fstat(t, &st), 0);
+	cr_assert_lt(st.st_size, 4 * 4096 + 4096);
 	fd = scratch_create(t, NULL);
 	cr_assert_geq(fd, 0);
 	cr_assert_eq(fstat(fd, &st), 0);
@@ -61,7 +74,7 @@ Test(scratch, data_is_copied_and_holes_stay_holes)
 
 Test(scratch, an_empty_template_gives_an_empty_disk)
 {
-	int fd = scratch_create(template(1 << 20), NULL);
+	int fd = scratch_create(packed(image(1 << 20)), NULL);
 	struct stat st;
 
 	cr_assert_eq(fstat(fd, &st), 0);
@@ -72,15 +85,48 @@ Test(scratch, an_empty_template_gives_an_empty_disk)
 
 Test(scratch, the_template_is_not_written_to)
 {
-	int t = template(8192), fd;
-	char buf[4] = "";
+	int t = packed(image(8192)), fd = scratch_create(t, NULL);
+	struct stat before, after;
 
-	cr_assert_eq(pwrite(t, "abc", 3, 0), 3);
-	fd = scratch_create(t, NULL);
+	cr_assert_eq(fstat(t, &before), 0);
 	cr_assert_eq(pwrite(fd, "xyz", 3, 0), 3);
-	cr_assert_eq(pread(t, buf, 3, 0), 3);
-	cr_assert_str_eq(buf, "abc");
+	cr_assert_eq(fstat(t, &after), 0);
+	cr_assert_eq(before.st_size, after.st_size);
+	cr_assert_eq(before.st_mtim.tv_nsec, after.st_mtim.tv_nsec);
 	close(fd);
+}
+
+static void expect_damaged(struct scratch_head h, struct scratch_extent e)
+{
+	int t = image(0);
+	struct err err = { 0 };
+
+	memcpy(h.magic, h.magic[0] ? h.magic : SCRATCH_MAGIC, sizeof(h.magic));
+	cr_assert_eq(pwrite(t, &h, sizeof(h), 0), sizeof(h));
+	cr_assert_eq(pwrite(t, &e, sizeof(e), sizeof(h)), sizeof(e));
+	cr_expect_eq(scratch_create(t, &err), -EBADMSG);
+	cr_expect_str_eq(err.msg, "scratch template: the file is damaged");
+	close(t);
+}
+
+Test(scratch, a_damaged_template_is_refused)
+{
+	const struct scratch_head one = { .size = 8192, .extents = 1 };
+
+	expect_damaged((struct scratch_head){ .magic = "notours" },
+		       (struct scratch_extent){ 0 });
+	expect_damaged((struct scratch_head){ .size = UINT64_MAX },
+		       (struct scratch_extent){ 0 });
+	expect_damaged((struct scratch_head){ .extents = UINT64_MAX },
+		       (struct scratch_extent){ 0 });
+	expect_damaged((struct scratch_head){ .extents = 2 },
+		       (struct scratch_extent){ 0 });
+	expect_damaged(one, (struct scratch_extent){ .at = 8193 });
+	expect_damaged(one, (struct scratch_extent){ .at = 8192, .len = 1 });
+	expect_damaged(one, (struct scratch_extent){ .at = 4096,
+						     .len = UINT64_MAX });
+	expect_damaged(one, (struct scratch_extent){ .len = 5 }); /* no bytes */
+	cr_expect_eq(scratch_create(image(3), NULL), -EBADMSG);
 }
 
 Test(scratch, a_directory_that_is_not_there_is_named_with_the_way_out)
@@ -88,7 +134,7 @@ Test(scratch, a_directory_that_is_not_there_is_named_with_the_way_out)
 	struct err err = { 0 };
 
 	setenv("TMPDIR", "/nowhere", 1);
-	cr_assert_eq(scratch_create(template(4096), &err), -ENOENT);
+	cr_assert_eq(scratch_create(packed(image(4096)), &err), -ENOENT);
 	cr_assert(strstr(err.msg, "/nowhere"));
 	cr_assert(strstr(err.hint, "TMPDIR"));
 }
