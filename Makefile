@@ -131,7 +131,7 @@ JAIL_SRC := jail/jail.c
 
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c run.c session.c \
-	session_io.c config_env.c \
+	session_io.c config_env.c launch.c supervise.c cmd_exec.c \
 	format.c record.c state_dir.c state.c state_list.c journal.c control.c \
 	detach.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
 	completion.S commands.c)
@@ -290,7 +290,7 @@ $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 
 LAUNCHER_UNIT := format_record state journal control detach opts config jail \
 	console scratch sink terminal verdict_meta \
-	run_session session
+	run_session session config_env
 UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))

@@ -29,11 +29,13 @@ extern const size_t ncommands;
 const struct cmd *cmd_find(const char *name, struct err *err);
 
 int cmd_run(int argc, char **argv, struct err *err);
+int cmd_exec(int argc, char **argv, struct err *err);
 int cmd_boot(int argc, char **argv, struct err *err);
 int cmd_doctor(int argc, char **argv, struct err *err);
 int cmd_completion(int argc, char **argv, struct err *err);
 
 extern const struct opt_table cmd_run_table;
+extern const struct opt_table cmd_exec_table;
 extern const struct opt_table cmd_boot_table;
 extern const struct opt_table cmd_doctor_table;
 extern const struct opt_table cmd_completion_table;

@@ -45,6 +45,8 @@ const struct cmd commands[] = {
 	{ .about = "Run" },
 	{ "run", "run a command in a microVM of its own", cmd_run,
 	  &cmd_run_table },
+	{ "exec", "run one more command in a microVM that runs", cmd_exec,
+	  &cmd_exec_table },
 	{ "boot", "boot a kernel with its console on the terminal", cmd_boot,
 	  &cmd_boot_table },
 	{ .about = "This program" },

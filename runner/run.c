@@ -13,6 +13,7 @@
 #include "runner/base/err.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
+#include "runner/control.h"
 #include "runner/session.h"
 
 #define MS 1000000ull
@@ -37,16 +38,23 @@ const struct run_limits run_limits = {
  * The verdict is settled by the first that knows (verdict_set()). Two timers:
  * `limit` is the user's (boot, --timeout), `grace` is ours.
  */
-enum state { STATE_BOOT, STATE_COMMAND, STATE_ENDING, STATE_DRAIN, STATE_DONE };
+enum run_state {
+	STATE_BOOT,
+	STATE_COMMAND,
+	STATE_ENDING,
+	STATE_DRAIN,
+	STATE_DONE
+};
 
 struct run {
 	const struct run_params *p;
 	struct run_result *result;
 	struct err *err;
 	struct session *session;
-	enum state state;
+	enum run_state state;
 	int failed;	 /* -errno: our own machinery broke */
-	int stop_signal; /* forwarded to the command, or 0 */
+	int stop_signal; /* sent to the command, or 0 */
+	uint64_t stop_ns; /* and when the VM dies of it; CLOCK_MONOTONIC */
 	char why[128];	 /* the agent's stream was lost */
 	struct ev control, signals, limit, grace;
 	int signal_fd, limit_fd, grace_fd;
@@ -142,7 +150,11 @@ static void on_ready(struct session *s)
 
 static void on_started(struct session *s)
 {
-	(void)s;
+	struct run *run = s->p.opaque;
+	int r = run->p->started ? run->p->started(run->p->opaque) : 0;
+
+	if (r < 0)
+		internal(run, r, "tell of the start");
 }
 
 /* Ask the VMM for its statistics. 1 where the report wants them. */
@@ -300,6 +312,34 @@ static void on_control(struct ev *ev, uint32_t events)
 
 /* --- the user --------------------------------------------------------- */
 
+/* Send @signo to the command; the VM dies after @ns. The first signal makes
+ * the verdict, the earliest end counts. */
+static void stop(struct run *run, int signo, uint64_t ns)
+{
+	uint64_t end;
+
+	if (__builtin_add_overflow(io_now_ns(), ns, &end))
+		end = UINT64_MAX;
+	session_signal(run->session, signo);
+	if (run->stop_signal && run->stop_ns <= end)
+		return;
+	if (!run->stop_signal)
+		run->stop_signal = signo;
+	run->stop_ns = end;
+	ev_timer_arm(run->grace_fd, ns);
+}
+
+static void stop_now(struct run *run, int signo)
+{
+	if (run->state >= STATE_DRAIN) {
+		finish(run); /* output that nobody takes is given up */
+		return;
+	}
+	verdict_stopped(run->result,
+			run->stop_signal ? run->stop_signal : signo);
+	drain(run);
+}
+
 static void on_signal(struct ev *ev, uint32_t events)
 {
 	struct run *run = container_of(ev, struct run, signals);
@@ -310,18 +350,46 @@ static void on_signal(struct ev *ev, uint32_t events)
 	if (read(ev->fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	signo = (int)info.ssi_signo;
-	if (run->state == STATE_COMMAND && !run->stop_signal) {
-		run->stop_signal = signo;
-		session_signal(run->session, signo);
-		ev_timer_arm(run->grace_fd, run->p->config->stop_timeout_ns);
-	} else if (run->state < STATE_DRAIN) {
-		verdict_stopped(run->result,
-				run->stop_signal ? run->stop_signal : signo);
-		drain(run);
-	} else {
-		finish(run); /* output that nobody takes is given up */
-	}
+	if (run->state == STATE_COMMAND && !run->stop_signal)
+		stop(run, signo, run->p->config->stop_timeout_ns);
+	else
+		stop_now(run, signo);
 }
+
+static int ask_signal(void *opaque, int signo)
+{
+	struct run *run = opaque;
+
+	if (run->state == STATE_BOOT)
+		return -EAGAIN;
+	if (run->state != STATE_COMMAND)
+		return -ESRCH;
+	session_signal(run->session, signo);
+	return 0;
+}
+
+static int ask_stop(void *opaque, int signo, uint64_t timeout_ns)
+{
+	struct run *run = opaque;
+
+	if (run->state == STATE_COMMAND && timeout_ns)
+		stop(run, signo, timeout_ns);
+	else
+		stop_now(run, signo);
+	return 0;
+}
+
+static int ask_kill(void *opaque)
+{
+	stop_now(opaque, SIGKILL);
+	return 0;
+}
+
+static const struct control_ops control_ops = {
+	.signal = ask_signal,
+	.stop = ask_stop,
+	.kill = ask_kill,
+};
 
 /* --- the clock -------------------------------------------------------- */
 
@@ -372,37 +440,27 @@ static int watch(struct run *run, struct ev *ev, int fd, ev_fn fn)
 	return ev_set(run->p->loop, ev, EPOLLIN);
 }
 
-/* Signals that the caller had ignored (nohup, a shell's &) stay ignored. */
-static void forwarded_signals(sigset_t *set)
-{
-	static const int list[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction sa;
-
-	sigemptyset(set);
-	for (size_t i = 0; i < ARRAY_SIZE(list); i++)
-		if (sigaction(list[i], NULL, &sa) == 0 &&
-		    sa.sa_handler != SIG_IGN)
-			sigaddset(set, list[i]);
-}
-
 static int open_session(struct run *run)
 {
 	const struct config *c = run->p->config;
-	const struct session_params p = {
+	struct session_params p = {
 		.ops = &session_ops,
 		.opaque = run,
 		.loop = run->p->loop,
 		.agent_fd = run->p->agent_fd,
 		.fd = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO },
-		.flags = (c->interactive ? WIRE_EXEC_STDIN : 0u) |
-			 (c->tty ? WIRE_EXEC_TTY : 0u),
+		.flags = session_flags(c),
 		.set_clock = 1,
+		.journal = run->p->journal,
 		.argv = c->argv,
 		.env = &c->env,
 		.workdir = c->workdir,
 		.user = c->user,
 	};
 
+	/* Detached: input that stays open and empty, no terminal of ours. */
+	if (p.journal)
+		p.fd[0] = p.fd[1] = p.fd[2] = -1;
 	return session_open(&run->session, &p, run->err);
 }
 
@@ -423,7 +481,12 @@ static int set_up(struct run *run, const sigset_t *signals)
 			  on_control);
 	if (r == 0)
 		r = ev_timer_arm(run->limit_fd, run->p->config->boot_timeout_ns);
-	return r < 0 ? err_set(run->err, r, "set up the run") : 0;
+	if (r < 0)
+		return err_set(run->err, r, "set up the run");
+	if (!run->p->control)
+		return 0;
+	return control_listen(run->p->control, run->p->loop, run->p->state,
+			      &control_ops, run, run->err);
 }
 
 static void tear_down(struct run *run)
@@ -447,7 +510,7 @@ int run_command(const struct run_params *p, struct run_result *result,
 	int r;
 
 	run.signal_fd = run.limit_fd = run.grace_fd = -1;
-	forwarded_signals(&signals);
+	session_forwarded_signals(&signals);
 	sigprocmask(SIG_BLOCK, &signals, &before);
 	r = open_session(&run);
 	if (r == 0)

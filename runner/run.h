@@ -17,7 +17,10 @@
 #include "runner/machine.h"
 #include "runner/verdict.h"
 
+struct control;
 struct err;
+struct journal;
+struct state;
 
 /* In nanoseconds; those of the user are in the config. */
 struct run_limits {
@@ -35,6 +38,13 @@ struct run_params {
 	struct console *console; /* on that loop */
 	struct machine *machine; /* started; killed when the run is over */
 	int agent_fd;		 /* our end of the agent's stream; taken over */
+	/* The rest may be NULL. */
+	struct state *state;	 /* the run's record, and with it: */
+	struct control *control; /* what asks; listens when the run is over */
+	struct journal *journal; /* gets the output of a detached run */
+	/* The command runs. -errno ends the run: nobody would know of it. */
+	int (*started)(void *opaque);
+	void *opaque;
 };
 
 /*

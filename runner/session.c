@@ -166,6 +166,24 @@ void session_send(struct session *s, enum wire_type type, const void *payload,
 		sink_put(&s->to_agent, buf, wire_put(buf, type, payload, len));
 }
 
+unsigned session_flags(const struct config *c)
+{
+	return (c->interactive ? WIRE_EXEC_STDIN : 0u) |
+	       (c->tty ? WIRE_EXEC_TTY : 0u);
+}
+
+void session_forwarded_signals(sigset_t *set)
+{
+	static const int list[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction sa;
+
+	sigemptyset(set);
+	for (size_t i = 0; i < ARRAY_SIZE(list); i++)
+		if (sigaction(list[i], NULL, &sa) == 0 &&
+		    sa.sa_handler != SIG_IGN)
+			sigaddset(set, list[i]);
+}
+
 void session_signal(struct session *s, int signo)
 {
 	struct wire_signal sig = { .signo = (uint32_t)signo };

@@ -30,6 +30,7 @@
 #include "runner/terminal.h"
 
 struct err;
+struct journal;
 struct session;
 
 /* News for the owner. None may be NULL. */
@@ -50,7 +51,10 @@ struct session_params {
 	void *opaque;
 	struct ev_loop *loop;
 	int agent_fd;	/* the stream; taken over, on failure too */
-	int fd[3];	/* borrowed; fd[0] is read with WIRE_EXEC_STDIN only */
+	/* Borrowed. fd[0] is read with WIRE_EXEC_STDIN only; -1: input stays
+	 * open, and none comes. */
+	int fd[3];
+	struct journal *journal; /* gets the output, or NULL: fd[1], fd[2] */
 	unsigned flags; /* WIRE_EXEC_* */
 	int set_clock;	/* the guest's wall clock becomes ours */
 	char *const *argv;
@@ -85,6 +89,12 @@ struct session {
 int session_open(struct session **out, const struct session_params *p,
 		 struct err *err);
 void session_close(struct session **s);
+
+/* WIRE_EXEC_* of what the user asked for. */
+unsigned session_flags(const struct config *c);
+/* INT, TERM and HUP, but those that the caller had ignored (nohup, a shell's
+ * &): they stay so. */
+void session_forwarded_signals(sigset_t *set);
 
 void session_signal(struct session *s, int signo);
 /* The command gets no more input; the terminal is the user's again. */

@@ -9,6 +9,7 @@
 
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
+#include "runner/journal.h"
 
 /* Room that input leaves in the sink: SIGNAL and STDIN_EOF always fit. */
 #define INPUT_RESERVE 128
@@ -39,6 +40,14 @@ void session_output(struct session *s, int fd, const void *data, size_t len)
 
 	if (!s->output_ns)
 		s->output_ns = io_now_ns();
+	if (s->p.journal) {
+		/* What cannot be kept is counted there: the command goes on. */
+		journal_write(s->p.journal,
+			      fd == STDOUT_FILENO ? JOURNAL_STDOUT
+						  : JOURNAL_STDERR,
+			      data, len);
+		return;
+	}
 	sink_put(k, data, len);
 	check_output(s, k);
 }
@@ -211,11 +220,14 @@ static int open_output(struct session *s, struct sink *k, int fd)
 
 int session_open_streams(struct session *s)
 {
-	int r = open_output(s, &s->out, s->p.fd[STDOUT_FILENO]);
+	int r = 0;
 
-	if (r == 0)
+	if (!s->p.journal)
+		r = open_output(s, &s->out, s->p.fd[STDOUT_FILENO]);
+	if (r == 0 && !s->p.journal)
 		r = open_output(s, &s->errout, s->p.fd[STDERR_FILENO]);
-	if (r == 0 && s->p.flags & WIRE_EXEC_STDIN) {
+	if (r == 0 && s->p.flags & WIRE_EXEC_STDIN &&
+	    s->p.fd[STDIN_FILENO] >= 0) {
 		r = stream_private(&s->in, s->p.fd[STDIN_FILENO], O_RDONLY);
 		s->input = (struct ev){ .fd = s->in.fd, .fn = on_input };
 	}

@@ -506,12 +506,15 @@ vmm_runs() {
 	[ "$(ours | wc -l)" -ge 2 ]
 }
 
-test_killed_launcher_leaves_nothing() {
+test_killed_launcher_leaves_no_more_than_a_record() {
 	background -- sh -c 'echo up; sleep 1000'
 	wait_for "$LIMIT" has_line up || fail 'it did not come up'
 	vmm_runs || fail 'no VMM to look for'
 	kill -9 "$pid"
 	wait "$pid"
+	wait_for 5 nothing_runs || fail "processes are left: $(ours)"
+	[ "$(records | wc -l)" = 1 ] || fail "records: $(records)"
+	rm -r "${MAYFLY_STATE_DIR:?}/$(records)"
 	expect_nothing_left
 }
 

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The machine of a run: its kernel, disks, streams and command line. */
+#include "runner/launch.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "rootfs/wire.h"
+#include "runner/artifact.h"
+#include "runner/base/err.h"
+#include "runner/base/mem.h"
+#include "runner/scratch.h"
+#include "runner/state.h"
+#include "runner/vmm/gmem.h"
+
+#define GUEST_CID 3 /* virtio 1.2 5.10.4: the first that is not reserved */
+
+/*
+ * panic=-1 reboot=k: a panic ends the VM at once, by the keyboard controller.
+ * The rest saves work at boot (kernel-config/README.md has the numbers): there
+ * is no PCI to look for, patching LOCK prefixes out for one CPU takes longer
+ * than a short run gains by it, and nobody reads /sys/kernel/slab.
+ * quiet: the console is a serial port, and every character costs an exit.
+ * tsc=reliable: soft's TSC is the host's clock; no watchdog need watch it.
+ * swiotlb: with RAM above 4 GiB Linux would set 64 MiB apart for devices that
+ * cannot reach it; ours reach all.
+ */
+#define CMDLINE	      "console=ttyS0 reboot=k panic=-1 pci=off noreplace-smp " \
+		      "initcall_blacklist=slab_late_init,pci_arch_init"
+#define CMDLINE_QUIET "quiet"
+#define CMDLINE_SOFT  "tsc=reliable"
+#define CMDLINE_HIGH  "swiotlb=noforce"
+
+static int open_or(const struct artifacts *a, enum artifact which,
+		   const char *path, const char *what, struct err *err)
+{
+	return path ? machine_open_file(what, path, err)
+		    : artifact_open(a, which, err);
+}
+
+/* Kernel, initramfs and both disks. */
+static int give_files(struct machine *m, const struct config *c,
+		      const struct artifacts *a, struct err *err)
+{
+	_cleanup_fd_ int empty = -1;
+	int fd;
+
+	fd = open_or(a, ARTIFACT_KERNEL, c->kernel, "kernel", err);
+	if (fd < 0)
+		return fd;
+	m->boot.kernel_fd = machine_give(m, fd);
+	fd = artifact_open(a, ARTIFACT_AGENT, err);
+	if (fd < 0)
+		return fd;
+	m->boot.initrd_fd = machine_give(m, fd);
+	fd = open_or(a, ARTIFACT_BASE, c->rootfs, "rootfs", err);
+	if (fd < 0)
+		return fd;
+	machine_disk(m, fd, 1);
+	empty = artifact_open(a, ARTIFACT_SCRATCH, err);
+	if (empty < 0)
+		return empty;
+	fd = scratch_create(empty, err);
+	if (fd < 0)
+		return fd;
+	machine_disk(m, fd, 0);
+	return 0;
+}
+
+static int give_cmdline(struct machine *m, const struct config *c,
+			struct err *err)
+{
+	int r = machine_cmdline(m, CMDLINE, err);
+
+	/* Who keeps the console wants to read it. */
+	if (r == 0 && !c->console)
+		r = machine_cmdline(m, CMDLINE_QUIET, err);
+	if (r == 0 && m->boot.engine == CTL_ENGINE_SOFT)
+		r = machine_cmdline(m, CMDLINE_SOFT, err);
+	if (r == 0 && c->memory > GMEM_HOLE_START)
+		r = machine_cmdline(m, CMDLINE_HIGH, err);
+	if (r == 0 && c->append)
+		r = machine_cmdline(m, c->append, err);
+	return r;
+}
+
+int launch(struct machine *m, const struct launch *l, int *agent,
+	   struct err *err)
+{
+	const struct config *c = l->config;
+	_cleanup_fd_ int vmm = -1;
+	struct artifacts a;
+	int pair[2], writer, r;
+
+	r = artifacts_find(&a, err);
+	if (r < 0)
+		return r;
+	vmm = artifact_open(&a, ARTIFACT_VMM, err);
+	if (vmm < 0)
+		return vmm;
+	r = console_init(l->console, l->loop, c->console, &writer, err);
+	if (r < 0)
+		return r;
+	m->boot.console_out_fd = machine_give(m, writer);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_set(err, -errno, "agent stream");
+	*agent = pair[0];
+	m->boot.guest_cid = GUEST_CID;
+	machine_stream(m, WIRE_PORT, pair[1]);
+	if (l->state) {
+		r = state_listen_vsock(l->state, err);
+		if (r < 0)
+			return r;
+		m->boot.vsock_listen_fd = machine_give(m, r);
+	}
+	r = give_files(m, c, &a, err);
+	if (r == 0)
+		r = give_cmdline(m, c, err);
+	return r < 0 ? r : machine_start(m, vmm, err);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * launch: the machine of a run, from what the user asked for.
+ *
+ * Opens kernel, agent, disks and streams, writes the kernel command line, and
+ * starts mayfly-vmm. The machine has its engine already.
+ */
+#ifndef MAYFLY_LAUNCH_H
+#define MAYFLY_LAUNCH_H
+
+#include "runner/console.h"
+#include "runner/machine.h"
+
+struct state;
+
+struct launch {
+	const struct config *config;
+	struct console *console; /* to be made; the caller frees it */
+	struct ev_loop *loop;
+	struct state *state; /* has the socket for more sessions; or NULL */
+};
+
+/* *@agent is our end of the stream, which the caller closes on failure too. */
+int launch(struct machine *m, const struct launch *l, int *agent,
+	   struct err *err);
+
+#endif

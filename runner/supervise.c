@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A run with all that belongs to it: engine, record, report, notices. */
+#include "runner/supervise.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "runner/base/err.h"
+#include "runner/base/ev.h"
+#include "runner/base/log.h"
+#include "runner/base/mem.h"
+#include "runner/control.h"
+#include "runner/detach.h"
+#include "runner/journal.h"
+#include "runner/launch.h"
+#include "runner/meta.h"
+#include "runner/run.h"
+#include "runner/state.h"
+
+struct supervisor {
+	const struct config *config;
+	struct err *err;
+	struct run_result result;
+	struct machine machine;
+	struct state *state; /* NULL: this run has no record */
+	struct control control;
+	struct journal *journal; /* of a detached run */
+	struct detach detach;
+	int started; /* the command ran */
+};
+
+static void show_console(const struct console *c)
+{
+	char line[CONSOLE_LINE_MAX];
+	size_t pos = 0;
+
+	while (console_line(c, &pos, line))
+		dprintf(STDERR_FILENO, "  | %s\n", line);
+}
+
+/* --- the record ------------------------------------------------------- */
+
+/* A foreground run that nobody named does without where none can be kept. */
+static int open_record(struct supervisor *sv)
+{
+	const struct config *c = sv->config;
+	const struct state_new n = {
+		.name = c->name,
+		.detached = c->detach,
+		.auto_remove = c->auto_remove,
+		.tty = c->tty,
+		.config = c,
+		.image = c->rootfs,
+	};
+	int r = state_create(&sv->state, &n, sv->err);
+
+	if (r < 0 && !c->detach && !c->name) {
+		log_info("no record of this run: %s", sv->err->msg);
+		*sv->err = (struct err){ 0 };
+		return 0;
+	}
+	if (r == 0 && c->detach)
+		r = journal_create(&sv->journal, state_dirfd(sv->state),
+				   sv->err);
+	return r;
+}
+
+/* As if this attempt had never been. */
+static void drop_record(struct supervisor *sv)
+{
+	control_free(&sv->control);
+	journal_free(&sv->journal);
+	state_discard(&sv->state);
+}
+
+static void close_record(struct supervisor *sv, const struct meta *meta)
+{
+	int keep = sv->started && sv->config->detach &&
+		   !sv->config->auto_remove;
+
+	if (!sv->state)
+		return;
+	if (keep && state_exited(sv->state, meta) < 0)
+		log_info("the record of the run could not be written");
+	control_ended(&sv->control, sv->result.exit_code);
+	journal_free(&sv->journal);
+	if (keep)
+		state_close(&sv->state);
+	else
+		state_discard(&sv->state);
+}
+
+static int on_started(void *opaque)
+{
+	struct supervisor *sv = opaque;
+	int r = 0;
+
+	sv->started = 1;
+	if (sv->state)
+		r = state_running(sv->state, machine_engine_name(&sv->machine),
+				  sv->result.ncpus);
+	if (r < 0 || !sv->config->detach)
+		return r;
+	return detach_tell(&sv->detach, 0, state_id(sv->state), NULL);
+}
+
+/* --- the run ---------------------------------------------------------- */
+
+static int run_on(struct supervisor *sv, struct console *console,
+		  struct ev_loop *loop)
+{
+	const struct launch l = {
+		.config = sv->config,
+		.console = console,
+		.loop = loop,
+		.state = sv->state,
+	};
+	_cleanup_fd_ int agent = -1;
+	struct run_params p = {
+		.config = sv->config,
+		.limits = &run_limits,
+		.loop = loop,
+		.console = console,
+		.machine = &sv->machine,
+		.state = sv->state,
+		.control = sv->state ? &sv->control : NULL,
+		.journal = sv->journal,
+		.started = on_started,
+		.opaque = sv,
+	};
+	int r = launch(&sv->machine, &l, &agent, sv->err);
+
+	if (r < 0)
+		return r;
+	p.agent_fd = steal_fd(&agent);
+	return run_command(&p, &sv->result, sv->err);
+}
+
+/* One attempt on the engine that the machine has. */
+static int attempt(struct supervisor *sv)
+{
+	struct console console = { .fd = -1, .file = -1 };
+	const struct run_result *result = &sv->result;
+	struct ev_loop loop;
+	int r = ev_loop_init(&loop);
+
+	if (r < 0)
+		return err_set(sv->err, r, "epoll");
+	r = open_record(sv);
+	if (r == 0)
+		r = run_on(sv, &console, &loop);
+	if (result->verdict == VERDICT_VM_CRASH && !result->engine_failed)
+		show_console(&console);
+	console_free(&console);
+	ev_loop_free(&loop);
+	return r;
+}
+
+/*
+ * Engine auto means that the command runs: where kvm gives up before the
+ * guest is ready, nothing was read or written yet, and soft takes over.
+ */
+static int on_some_engine(struct supervisor *sv)
+{
+	const struct config *c = sv->config;
+	struct machine *m = &sv->machine;
+	int r = machine_pick_engine(m, c->engine, sv->err);
+
+	if (r < 0)
+		return r;
+	r = attempt(sv);
+	if (!sv->result.engine_failed || c->engine != CONFIG_ENGINE_AUTO ||
+	    m->boot.engine != CTL_ENGINE_KVM)
+		return r;
+	log_info("engine kvm: %s; taking engine soft", sv->err->msg);
+	drop_record(sv);
+	machine_free(m);
+	machine_init(m, c);
+	snprintf(m->engine_why, sizeof(m->engine_why), "%s", sv->err->msg);
+	*sv->err = (struct err){ 0 };
+	sv->result = (struct run_result){ .begin_ns = sv->result.begin_ns };
+	return attempt(sv);
+}
+
+/* What a person at a terminal would wonder about. */
+static void notice(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static void notice(const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	if (!isatty(STDERR_FILENO) && log_get_level() == LOG_QUIET)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	dprintf(STDERR_FILENO, "mayfly: %s\n", text);
+}
+
+static void tell(const struct config *c, const struct machine *m,
+		 const struct run_result *r)
+{
+	if (r->ncpus && r->ncpus < c->cpus)
+		notice("engine %s has %u of the %u CPUs asked for",
+		       machine_engine_name(m), r->ncpus, c->cpus);
+	if (r->verdict == VERDICT_TIMEOUT)
+		notice("the command was ended after its --timeout of %g s",
+		       (double)c->timeout_ns / 1e9);
+	if (r->ready_ns)
+		log_info("engine %s, up after %.1f ms", machine_engine_name(m),
+			 (double)(r->ready_ns - r->begin_ns) / 1e6);
+	log_info("verdict %s, exit code %d", verdict_name(r->verdict),
+		 r->exit_code);
+}
+
+/* The first thing that failed is the one to tell. */
+static int write_report(const struct meta *meta, const char *path, int code,
+			struct err *err)
+{
+	struct err why = { 0 };
+	int r = meta_write(meta, path, &why);
+
+	if (r == 0 || code < 0 || err->code)
+		return code;
+	*err = why;
+	return r;
+}
+
+static int run(struct supervisor *sv)
+{
+	const struct config *c = sv->config;
+	struct run_result *result = &sv->result;
+	struct meta meta = {
+		.config = c,
+		.result = result,
+		.engine_why = sv->machine.engine_why,
+		.error = sv->err,
+	};
+	int r;
+
+	control_init(&sv->control);
+	machine_init(&sv->machine, c);
+	r = config_check_host(c, sv->err);
+	if (r == 0)
+		r = on_some_engine(sv);
+	if (r < 0)
+		verdict_set(result, VERDICT_INTERNAL, EXIT_INTERNAL);
+	machine_free(&sv->machine);
+	tell(c, &sv->machine, result);
+	if (result->ncpus)
+		meta.engine = machine_engine_name(&sv->machine);
+	if (c->meta)
+		r = write_report(&meta, c->meta, r, sv->err);
+	close_record(sv, &meta);
+	return r < 0 ? r : result->exit_code;
+}
+
+int supervise(const struct config *c, uint64_t begin, struct err *err)
+{
+	struct supervisor sv = {
+		.config = c,
+		.err = err,
+		.result = { .begin_ns = begin },
+		.detach = { .fd = -1 },
+	};
+	struct detach_report report;
+	int r;
+
+	if (!c->detach)
+		return run(&sv);
+	r = detach_fork(&sv.detach, &report, err);
+	if (r < 0)
+		return r;
+	if (r > 0) {
+		if (*report.id)
+			printf("%s\n", report.id);
+		*err = report.err;
+		return report.code;
+	}
+	r = run(&sv);
+	if (!sv.started)
+		detach_tell(&sv.detach, r, NULL, err);
+	/* Whom it may concern was told; nobody hears words here. */
+	*err = (struct err){ 0 };
+	return 0;
+}
