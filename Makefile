@@ -133,7 +133,8 @@ RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c run.c session.c \
 	session_io.c config_env.c launch.c supervise.c cmd_exec.c \
 	format.c record.c state_dir.c state.c state_list.c journal.c control.c \
-	detach.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
+	detach.c targets.c log_view.c cmd_ps.c cmd_logs.c cmd_stop.c \
+	cmd_prune.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
 	completion.S commands.c)
 
 RUN_SRC += $(addprefix runner/,doctor_engine.c doctor_host.c scratch_pack.c)

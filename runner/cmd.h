@@ -31,12 +31,28 @@ const struct cmd *cmd_find(const char *name, struct err *err);
 int cmd_run(int argc, char **argv, struct err *err);
 int cmd_exec(int argc, char **argv, struct err *err);
 int cmd_boot(int argc, char **argv, struct err *err);
+int cmd_ps(int argc, char **argv, struct err *err);
+int cmd_logs(int argc, char **argv, struct err *err);
+int cmd_wait(int argc, char **argv, struct err *err);
+int cmd_stop(int argc, char **argv, struct err *err);
+int cmd_kill(int argc, char **argv, struct err *err);
+int cmd_inspect(int argc, char **argv, struct err *err);
+int cmd_rm(int argc, char **argv, struct err *err);
+int cmd_prune(int argc, char **argv, struct err *err);
 int cmd_doctor(int argc, char **argv, struct err *err);
 int cmd_completion(int argc, char **argv, struct err *err);
 
 extern const struct opt_table cmd_run_table;
 extern const struct opt_table cmd_exec_table;
 extern const struct opt_table cmd_boot_table;
+extern const struct opt_table cmd_ps_table;
+extern const struct opt_table cmd_logs_table;
+extern const struct opt_table cmd_wait_table;
+extern const struct opt_table cmd_stop_table;
+extern const struct opt_table cmd_kill_table;
+extern const struct opt_table cmd_inspect_table;
+extern const struct opt_table cmd_rm_table;
+extern const struct opt_table cmd_prune_table;
 extern const struct opt_table cmd_doctor_table;
 extern const struct opt_table cmd_completion_table;
 

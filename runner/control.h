@@ -82,8 +82,8 @@ void control_init(struct control *c);
 /* Make the socket in @s and serve it on @loop. All are borrowed. */
 int control_listen(struct control *c, struct ev_loop *loop, struct state *s,
 		   const struct control_ops *ops, void *opaque, struct err *err);
-/* Tell all clients the exit code, and close. Call it when the record says
- * exited, or is about to be discarded. */
+/* Tell all clients the exit code, and close. After state_exited() or
+ * state_discard(): who waited may ask for the record, or want the name. */
 void control_ended(struct control *c, int exit_code);
 /* Close without a word. Twice does no harm. */
 void control_free(struct control *c);

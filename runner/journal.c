@@ -348,6 +348,11 @@ int journal_next(struct journal_reader *r, struct journal_entry *e)
 	}
 }
 
+uint64_t journal_number(const struct journal_reader *r)
+{
+	return r->number;
+}
+
 int journal_watch(struct journal_reader *r)
 {
 	char path[32];
@@ -358,7 +363,8 @@ int journal_watch(struct journal_reader *r)
 	if (r->watch < 0)
 		return -errno;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", r->dir);
-	if (inotify_add_watch(r->watch, path, IN_MODIFY | IN_MOVED_TO) < 0) {
+	if (inotify_add_watch(r->watch, path,
+			      IN_MODIFY | IN_MOVED_TO | IN_DELETE) < 0) {
 		int code = -errno;
 
 		close_fd(&r->watch);

@@ -83,8 +83,12 @@ void journal_reader_free(struct journal_reader **r);
  * last is only half there; -EBADMSG: from here on it makes no sense. */
 int journal_next(struct journal_reader *r, struct journal_entry *e);
 
-/* A descriptor that is readable after the journal grew, for poll(); empty it
- * with journal_woken() before the next journal_next(). The reader's. */
+/* The number of the file that the next entry comes from, or an earlier one. */
+uint64_t journal_number(const struct journal_reader *r);
+
+/* A descriptor that is readable after the journal, or anything else in the
+ * run's directory, changed, for poll(); empty it with journal_woken() before
+ * the next journal_next(). The reader's. */
 int journal_watch(struct journal_reader *r);
 void journal_woken(struct journal_reader *r);
 

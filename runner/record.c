@@ -151,11 +151,19 @@ static json_t *clean_string(const char *s)
 	return clean ? json_string(clean) : NULL;
 }
 
+/* A document keeps its keys in the order they came: first things first. */
 static int make_doc(struct record *r)
 {
-	if (!r->doc)
-		r->doc = json_object();
-	return r->doc ? 0 : -ENOMEM;
+	static const char *const keys[] = { "format", "id", "name", "phase",
+					    "image", "command" };
+	int bad = 0;
+
+	if (r->doc)
+		return 0;
+	r->doc = json_object();
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		bad |= json_object_set_new(r->doc, keys[i], json_null());
+	return bad ? -ENOMEM : 0;
 }
 
 static int put(struct record *r, const char *key, json_t *value)
@@ -211,6 +219,12 @@ static json_t *number_or_null(int known, uint64_t v)
 	return known ? json_integer((json_int_t)v) : json_null();
 }
 
+char *record_dump(const struct json_t *doc)
+{
+	/* Digits that say something: the report has times in ms. */
+	return json_dumps(doc, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+}
+
 char *record_format(struct record *r)
 {
 	int bad = make_doc(r);
@@ -232,7 +246,7 @@ char *record_format(struct record *r)
 	bad |= put(r, "memory_bytes", number_or_null(1, r->memory));
 	bad |= put(r, "verdict", text_or_null(r->verdict));
 	bad |= put(r, "exit_code", number_or_null(over, (unsigned)r->exit_code));
-	return bad ? NULL : json_dumps(r->doc, JSON_INDENT(2));
+	return bad ? NULL : record_dump(r->doc);
 }
 
 /* --- showing ---------------------------------------------------------- */

@@ -54,6 +54,9 @@ int record_parse(struct record *r, const char *text, size_t len);
  * without memory. @r->doc is made where there is none. */
 char *record_format(struct record *r);
 
+/* JSON as all commands print it: text that the caller frees, or NULL. */
+char *record_dump(const struct json_t *doc);
+
 /* Put a string or a list of words (NULL-terminated) into the document; bytes
  * that are not UTF-8 become U+FFFD. 0 or -ENOMEM. */
 int record_put(struct record *r, const char *key, const char *value);
