@@ -308,7 +308,7 @@ static void help_option(const struct opt *o, int margin)
 	}
 	help_left(o, left);
 	at = printf("  %-*s", margin - 2, left);
-	if (at > margin - 2)
+	if (at > margin)
 		at = printf("\n%*s", margin, "") - 1;
 	at = help_words(o->help, at, margin);
 	if (o->env) {
