@@ -121,7 +121,7 @@ ENGINE_SRC := $(addprefix runner/engine/,engine.c kvm.c kvm_state.c probe.c \
 	probe_cache.c probe_guest.S)
 
 SOFT_SRC := $(addprefix runner/engine/soft/,soft.c loop.c mmu.c block.c emit.c \
-	alu.c shift.c bits.c muldiv.c move.c stack.c branch.c string.c \
+	alu.c shift.c bits.c muldiv.c move.c stack.c branch.c string.c legacy.c \
 	decode.c decode_operand.c decode_table.c decode_table_0f.c \
 	sys.c operand.c msr.c ctrl.c seg.c flags.c far.c pio.c except.c debug.c \
 	lapic.c ioapic.c \
@@ -141,9 +141,9 @@ RUN_SRC += $(addprefix runner/,doctor_engine.c doctor_host.c scratch_pack.c)
 
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.
-WIRE_SRC := $(addprefix rootfs/,wire.c tree_pack.c tree_unpack.c)
+WIRE_SRC := rootfs/wire.c
 AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c more.c \
-	say.c session.c spawn.c stream.c tool.c user.c)
+	say.c session.c spawn.c stream.c user.c)
 
 LIBS := diff base vmm virtio engine soft jail run wire agent
 # the host CPU as the oracle of tests/unit/diff_*.c
@@ -296,9 +296,8 @@ UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))
 
-UNIT += wire tree agent_parts agent_session
+UNIT += wire agent_parts agent_session
 UNIT_LIBS_wire := wire
-UNIT_LIBS_tree := wire
 UNIT_LIBS_agent_parts := agent wire
 UNIT_LIBS_agent_session := agent wire
 
@@ -339,7 +338,7 @@ $(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
 # vector registers, nothing relocated.
 
 GUEST := boot paging traps lapic ioapic hlt smc io syscall msr cpu string \
-	compat debug
+	compat debug segment
 GUEST_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -O1 -g -ffreestanding -fno-builtin \
 	-fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -fcf-protection=none $(WARN)

@@ -7,13 +7,13 @@
 #include <sys/reboot.h>
 #include <unistd.h>
 
-int main(int argc, char **argv)
+int main(void)
 {
 	struct serve sv = { .cgroups = AGENT_CGROUPS };
 	int ret;
 
 	if (getpid() != 1)
-		return tool_main(argc, argv);
+		return 2; /* this is no program for a host */
 	/* Once the new root is entered, no path leads here any more. */
 	sv.self = open("/init", O_PATH | O_CLOEXEC);
 	boot();

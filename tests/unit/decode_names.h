@@ -50,7 +50,11 @@ static const char *const op_names[OP_COUNT] = {
 	[OP_INS] = "ins?", [OP_OUTS] = "outs?", [OP_IN] = "in",
 	[OP_OUT] = "out", [OP_NOP] = "nop endbr* prefetch* cldemote",
 	[OP_PAUSE] = "pause", [OP_LFENCE] = "lfence", [OP_MFENCE] = "mfence",
-	[OP_SFENCE] = "sfence", [OP_CLFLUSH] = "clflush", [OP_HLT] = "hlt",
+	[OP_SFENCE] = "sfence", [OP_DAA] = "daa", [OP_DAS] = "das",
+	[OP_AAA] = "aaa", [OP_AAS] = "aas", [OP_AAM] = "aam",
+	[OP_AAD] = "aad", [OP_SALC] = "salc", [OP_BOUND] = "bound",
+	[OP_ARPL] = "arpl",
+	[OP_CLFLUSH] = "clflush", [OP_HLT] = "hlt",
 	[OP_CPUID] = "cpuid", [OP_RDTSC] = "rdtsc", [OP_RDTSCP] = "rdtscp",
 	[OP_RDPMC] = "rdpmc", [OP_RDMSR] = "rdmsr", [OP_WRMSR] = "wrmsr",
 	[OP_MOV_CR] = "mov", [OP_MOV_DR] = "mov", [OP_MOV_SREG] = "mov",
@@ -118,17 +122,6 @@ static inline int undefined_for_us(enum decode_mode mode,
 	case ZYDIS_MNEMONIC_SYSCALL:
 	case ZYDIS_MNEMONIC_SYSRET:
 		return mode != DECODE_64 || zi->mnemonic == ZYDIS_MNEMONIC_RSM;
-	/* Not in 64-bit mode, and of no use to what we run outside it */
-	case ZYDIS_MNEMONIC_DAA:
-	case ZYDIS_MNEMONIC_DAS:
-	case ZYDIS_MNEMONIC_AAA:
-	case ZYDIS_MNEMONIC_AAS:
-	case ZYDIS_MNEMONIC_AAM:
-	case ZYDIS_MNEMONIC_AAD:
-	case ZYDIS_MNEMONIC_SALC:
-	case ZYDIS_MNEMONIC_BOUND:
-	case ZYDIS_MNEMONIC_ARPL:
-		return 1;
 	default:
 		return 0;
 	}

@@ -365,7 +365,7 @@ Test(except, flags_need_their_privilege)
 Test(except, sti_casts_a_shadow_only_when_it_sets_if)
 {
 	fake_try((struct uop){ .fn = flags_sti, .len = 1 });
-	cr_assert_eq(cpu->shadow, SHADOW_SS);
+	cr_assert_eq(cpu->shadow, SHADOW_STI);
 	cpu->shadow = 0;
 	fake_try((struct uop){ .fn = flags_sti, .len = 1 });
 	cr_assert_eq(cpu->shadow, 0);

@@ -31,11 +31,12 @@ HANDLER(name##_mi##W)                                                        \
 	MODIFY(W, name##_do##W(cpu, d, (U(W))op->imm));                      \
 	NEXT(cpu, op);                                                       \
 }                                                                            \
-/* SDM 2A BT: a register selects any bit from -2^(W-1) around the operand */ \
+/* SDM 2A BT: a register selects any bit from -2^(W-1) around the operand;   \
+ * aux: the address is that of the bit's own word already */                 \
 HANDLER(name##_mr##W)                                                        \
 {                                                                            \
 	U(W) n = GET_REG(W, cpu, op->r1);                                    \
-	int64_t word = (int##W##_t)n >> __builtin_ctz(W);                    \
+	int64_t word = op->aux ? 0 : (int##W##_t)n >> __builtin_ctz(W);      \
                                                                              \
 	MODIFY_AT(W, uop_ea(cpu, op) + (uint64_t)(word * (W / 8)),           \
 		  name##_do##W(cpu, d, n));                                  \
@@ -71,7 +72,7 @@ HANDLER(bt_mi##W)                                                            \
 HANDLER(bt_mr##W)                                                            \
 {                                                                            \
 	U(W) n = GET_REG(W, cpu, op->r1);                                    \
-	int64_t word = (int##W##_t)n >> __builtin_ctz(W);                    \
+	int64_t word = op->aux ? 0 : (int##W##_t)n >> __builtin_ctz(W);      \
 	uint64_t va = uop_ea(cpu, op) + (uint64_t)(word * (W / 8));          \
                                                                              \
 	bt_do##W(cpu, LOAD_MEM(W, cpu, op, va), n);                          \
@@ -160,6 +161,39 @@ HANDLER(bswap16)
 	NEXT(cpu, op);
 }
 
+/* TMP2 = scaled index plus the distance to the word with bit r1. */
+#define BIT_INDEX(W)                                                         \
+HANDLER(bit_index##W)                                                        \
+{                                                                            \
+	int64_t word = (int##W##_t)GET_REG(W, cpu, op->r1) >>                \
+		       __builtin_ctz(W);                                     \
+                                                                             \
+	cpu->r[SLOT_TMP2] = (R64(cpu, op->index) << op->scale) +             \
+			    (uint64_t)(word * (W / 8));                      \
+	NEXT(cpu, op);                                                       \
+}
+BIT_INDEX(16)
+BIT_INDEX(32)
+BIT_INDEX(64)
+
+/* Where addresses are narrow, the distance counts before they wrap and meet
+ * the segment's limit. */
+static struct insn with_bit_index(struct emitter *e, const struct insn *in)
+{
+	static const uop_fn fn[] = BY_SIZE3(bit_index);
+	struct uop *u = emit_uop(e, fn[size_index(in->o[0].size)]);
+	struct insn at = *in;
+
+	u->r1 = emit_reg(&in->o[1]);
+	if (in->index != REG_NONE) {
+		u->index = SLOT_OFF(in->index);
+		u->scale = in->scale;
+	}
+	at.index = SLOT_TMP2;
+	at.scale = 0;
+	return at;
+}
+
 enum { BIT_RR, BIT_RI, BIT_MR, BIT_MI };
 #define BIT_ROW(n) { BY_SIZE3(n##_rr), BY_SIZE3(n##_ri), BY_SIZE3(n##_mr),   \
 		     BY_SIZE3(n##_mi) }
@@ -172,10 +206,13 @@ static void emit_bit(struct emitter *e, const struct insn *in)
 	int imm = n->kind == OPND_IMM;
 	const uop_fn (*f)[4] = fn[in->op - OP_BT];
 	unsigned size = size_index(d->size);
+	int far = d->kind == OPND_MEM && !imm && in->asize != 8;
+	struct insn at = far ? with_bit_index(e, in) : *in;
 	struct uop *u;
 
-	u = emit_rm(e, in, d, f[imm ? BIT_RI : BIT_RR][size],
+	u = emit_rm(e, &at, d, f[imm ? BIT_RI : BIT_RR][size],
 		    f[imm ? BIT_MI : BIT_MR][size]);
+	u->aux = (uint8_t)far;
 	if (imm)
 		u->imm = in->imm & (d->size * 8u - 1);
 	else

@@ -176,5 +176,6 @@ int emit_branch(struct emitter *e, const struct insn *in); /* branch.c */
 int emit_string(struct emitter *e, const struct insn *in); /* string.c */
 int emit_system(struct emitter *e, const struct insn *in); /* sys.c, seg.c */
 int emit_simd(struct emitter *e, const struct insn *in);   /* simd.c, x87.c */
+int emit_legacy(struct emitter *e, const struct insn *in); /* legacy.c */
 
 #endif

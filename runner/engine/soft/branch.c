@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Near control flow: every handler here ends its block. */
 #include "runner/engine/soft/ops.h"
+#include "runner/engine/soft/sys.h"
 
 #define RSP cpu->r[X86_RSP]
 
@@ -8,11 +9,16 @@
  * Direct targets: imm is the taken target and disp the next instruction, both
  * relative to the block's start. 64-bit code uses the specialized handlers;
  * elsewhere the instruction pointer wraps at 32 bits, or at 16 with a 16-bit
- * operand size: aux.
+ * operand size (aux), and has the code segment's limit: the fault is the
+ * branch's, not its target's (SDM 2A JMP).
  */
-static inline uint64_t narrow(uint64_t rip, unsigned osize)
+static inline uint64_t narrow(struct cpu *cpu, const struct uop *op,
+			      uint64_t rip)
 {
-	return osize == 2 ? (uint16_t)rip : (uint32_t)rip;
+	rip = op->aux == 2 ? (uint16_t)rip : (uint32_t)rip;
+	if (__builtin_expect(rip > cpu->seg[X86_CS].limit, 0))
+		cpu_raise_err(cpu, op, EXC_GP, 0);
+	return rip;
 }
 
 HANDLER(jmp64)
@@ -22,7 +28,7 @@ HANDLER(jmp64)
 
 HANDLER(jmp_narrow)
 {
-	return block_next(cpu, narrow(cpu->r[SLOT_RIP] + op->imm, op->aux));
+	return block_next(cpu, narrow(cpu, op, cpu->r[SLOT_RIP] + op->imm));
 }
 
 #define JCC(n)                                                               \
@@ -41,8 +47,9 @@ HANDLER(jcc_narrow)
 {
 	uint64_t rip = cpu->r[SLOT_RIP];
 
-	rip += cond(cpu->fl, op->r0) ? op->imm : (uint64_t)(int64_t)op->disp;
-	return block_next(cpu, narrow(rip, op->aux));
+	if (cond(cpu->fl, op->r0))
+		return block_next(cpu, narrow(cpu, op, rip + op->imm));
+	return block_next(cpu, (uint32_t)(rip + (uint32_t)op->disp));
 }
 
 /* SDM 2A JMP, CALL, 2B RET: the fault is the branch's, not its target's. */
@@ -63,7 +70,7 @@ HANDLER(jmp_ind64)
 
 HANDLER(jmp_ind_narrow)
 {
-	return block_next(cpu, narrow(R64(cpu, op->r1), op->aux));
+	return block_next(cpu, narrow(cpu, op, R64(cpu, op->r1)));
 }
 
 HANDLER(call64)
@@ -94,34 +101,33 @@ HANDLER(ret64)
 	return block_next(cpu, rip);
 }
 
-static uint64_t stack32(const struct cpu *cpu, uint64_t sp)
-{
-	return (uint32_t)(cpu->r[SLOT_SEG + X86_SS] + (uint32_t)sp);
-}
-
 /* A call outside 64-bit code: r0 is set for an indirect one. */
 HANDLER(call_narrow)
 {
-	uint64_t sp = RSP - op->aux, next = uop_next_rip(cpu, op);
-	uint64_t target = op->r0 ? R64(cpu, op->r1) :
-				   cpu->r[SLOT_RIP] + op->imm;
+	uint64_t target = narrow(cpu, op, op->r0 ? R64(cpu, op->r1) :
+				 cpu->r[SLOT_RIP] + op->imm);
 
-	if (op->aux == 2)
-		mmu_store16(cpu, op, stack32(cpu, sp), (uint16_t)next);
-	else
-		mmu_store32(cpu, op, stack32(cpu, sp), (uint32_t)next);
-	RSP = (uint32_t)sp;
-	return block_next(cpu, narrow(target, op->aux));
+	stack_push_one(cpu, op, op->aux, uop_next_rip(cpu, op));
+	return block_next(cpu, target);
 }
 
 HANDLER(ret_narrow)
 {
-	uint64_t rip = op->aux == 2 ?
-		       mmu_load16(cpu, op, stack32(cpu, RSP)) :
-		       mmu_load32(cpu, op, stack32(cpu, RSP));
+	uint64_t rip = narrow(cpu, op, stack_top(cpu, op, op->aux));
 
-	RSP = (uint32_t)(RSP + op->imm);
+	stack_set_sp(cpu, stack_sp(cpu) + op->imm);
 	return block_next(cpu, rip);
+}
+
+/* Where a conditional branch goes on. */
+static inline uint64_t near(struct cpu *cpu, const struct uop *op, int taken)
+{
+	uint64_t rip = cpu->r[SLOT_RIP];
+
+	rip += taken ? op->imm : (uint64_t)(int64_t)op->disp;
+	if (op->aux == 8)
+		return rip;
+	return taken ? narrow(cpu, op, rip) : (uint32_t)rip;
 }
 
 /* LOOPcc and JRCXZ: the counter has the address size (r1 bytes). */
@@ -129,28 +135,25 @@ HANDLER(loop)
 {
 	uint64_t mask = op->r1 == 8 ? UINT64_MAX :
 			op->r1 == 4 ? UINT32_MAX : UINT16_MAX;
-	uint64_t n = (cpu->r[X86_RCX] - 1) & mask;
-	uint64_t rip = cpu->r[SLOT_RIP];
+	uint64_t n = (cpu->r[X86_RCX] - 1) & mask, rip;
 	int taken = n != 0;
 
-	cpu->r[X86_RCX] = op->r1 == 2 ?
-		(cpu->r[X86_RCX] & ~mask) | n : n;
 	if (op->r0 == OP_LOOPE)
 		taken = taken && cpu->fl & FL_ZF;
 	else if (op->r0 == OP_LOOPNE)
 		taken = taken && !(cpu->fl & FL_ZF);
-	rip += taken ? op->imm : (uint64_t)(int64_t)op->disp;
-	return block_next(cpu, op->aux == 8 ? rip : narrow(rip, op->aux));
+	rip = near(cpu, op, taken);
+	cpu->r[X86_RCX] = op->r1 == 2 ?
+		(cpu->r[X86_RCX] & ~mask) | n : n;
+	return block_next(cpu, rip);
 }
 
 HANDLER(jrcxz)
 {
 	uint64_t mask = op->r1 == 8 ? UINT64_MAX :
 			op->r1 == 4 ? UINT32_MAX : UINT16_MAX;
-	uint64_t rip = cpu->r[SLOT_RIP];
 
-	rip += cpu->r[X86_RCX] & mask ? (uint64_t)(int64_t)op->disp : op->imm;
-	return block_next(cpu, op->aux == 8 ? rip : narrow(rip, op->aux));
+	return block_next(cpu, near(cpu, op, !(cpu->r[X86_RCX] & mask)));
 }
 
 static struct uop *emit_direct(struct emitter *e, const struct insn *in,

@@ -204,6 +204,15 @@ enum { SHADOW_STI = 1, SHADOW_SS };
 #define ATTN_CODE  0x4u /* a device wrote to a page with decoded code */
 #define ATTN_STATE 0x8u /* the guest changed IF, TPR, TF, ...: look again */
 
+/* The offsets in a segment that an access may use, outside 64-bit mode. */
+struct room {
+	uint32_t first, last;
+	uint8_t rights; /* ROOM_*; none: a null segment */
+	uint8_t open;	/* the same where first and last bound nothing */
+};
+#define ROOM_READ  1u /* as OPND_R, OPND_W */
+#define ROOM_WRITE 2u
+
 struct lapic;
 
 struct cpu {
@@ -238,6 +247,7 @@ struct cpu {
 	uint8_t armed;		    /* BREAK_*: what DR7 enables */
 
 	struct x86_seg seg[X86_SREGS]; /* .base mirrors r[SLOT_SEG + n] */
+	struct room room[X86_SREGS];
 	struct x86_seg tr, ldtr;
 	struct x86_table gdtr, idtr;
 	uint64_t cr0, cr2, cr3, cr4;

@@ -43,6 +43,9 @@ enum x86_op {
 	OP_OUT,
 	OP_NOP, /* NOP, ENDBR, PREFETCHx, hints: operands are not accessed */
 	OP_PAUSE, OP_LFENCE, OP_MFENCE, OP_SFENCE, OP_CLFLUSH,
+	/* not in 64-bit mode */
+	OP_DAA, OP_DAS, OP_AAA, OP_AAS, OP_AAM, OP_AAD, OP_SALC, OP_BOUND,
+	OP_ARPL,
 	/* system */
 	OP_HLT, OP_CPUID, OP_RDTSC, OP_RDTSCP, OP_RDPMC, OP_RDMSR, OP_WRMSR,
 	OP_MOV_CR, OP_MOV_DR, OP_MOV_SREG, OP_LSEG, /* LDS LES LFS LGS LSS */

@@ -127,6 +127,8 @@ static unsigned operand_size(const struct insn *in, const struct cursor *c,
 		return reg ? 4 : 2;
 	case S_DB:
 		return reg ? 4 : 1;
+	case S_A:
+		return in->osize * 2u;
 	case S_P:
 		return in->osize + 2u;
 	case S_GDT:
@@ -232,8 +234,8 @@ static int modrm_operand(struct opnd *o, struct insn *in,
 	case M_M:
 		o->kind = OPND_MEM;
 		return is_reg ? -1 : 0;
-	case M_R:
-		set_gpr(o, in, rm);
+	case M_R: /* FNSTSW AX has no other */
+		set_gpr(o, in, in->op == OP_X87 ? modrm_rm(in) : rm);
 		return is_reg ? 0 : -1;
 	case M_T:
 		set_gpr(o, in, rm);

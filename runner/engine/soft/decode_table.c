@@ -68,12 +68,12 @@ static const struct form grp1a[8] = { FF(POP, D64, W(Ev)) };
 static const struct form grp11_eb[8] = { F(MOV, W(Eb), SIb) };
 static const struct form grp11_ev[8] = { F(MOV, W(Ev), SIz) };
 
-/* ARPL and BOUND are not offered, but have their length. */
+/* 62 with a register operand, or in 64-bit mode, begins EVEX. */
 static const struct form op_62[2] = {
-	{ .op = OP_UD }, F(UD, Gv, Mnone),
+	{ .op = OP_UD }, F(BOUND, Gv, Ma),
 };
 static const struct form op_63[2] = {
-	F(MOVSX, W(Gv), Ez), F(UD, Ew, Ew),
+	F(MOVSX, W(Gv), Ez), F(ARPL, RW(Ew), Gw),
 };
 /* C4 and C5 with a register operand, or in 64-bit mode, begin VEX. */
 static const struct form op_c4[2] = {
@@ -173,7 +173,8 @@ const struct form form_map0[256] = {
 	[0x0e] = FF(PUSH, I64 | D64, Seg),
 	[0x16] = FF(PUSH, I64 | D64, Seg), FF(POP, I64 | D64, W(Seg)),
 	[0x1e] = FF(PUSH, I64 | D64, Seg), FF(POP, I64 | D64, W(Seg)),
-	/* DAA, DAS, AAA, AAS (27 2f 37 3f), AAM, AAD, SALC are not offered */
+	[0x27] = FF(DAA, I64), [0x2f] = FF(DAS, I64), [0x37] = FF(AAA, I64),
+	[0x3f] = FF(AAS, I64),
 	[0x40 ... 0x47] = F(INC, RW(Zv)),
 	[0x48 ... 0x4f] = F(DEC, RW(Zv)),
 	[0x50 ... 0x57] = FF(PUSH, D64, Zv),
@@ -207,7 +208,7 @@ const struct form form_map0[256] = {
 	F(INT3), F(INT, Ib), FF(INTO, I64), F(IRET),
 	[0xd0] = SUB(REG, grp2_eb_1), SUB(REG, grp2_ev_1),
 	SUB(REG, grp2_eb_cl), SUB(REG, grp2_ev_cl),
-	[0xd4] = F(UD, Ib), F(UD, Ib), { .op = OP_UD }, F(XLAT),
+	[0xd4] = FF(AAM, I64, Ib), FF(AAD, I64, Ib), FF(SALC, I64), F(XLAT),
 	[0xd8] = SUB(MOD, x87_d8), SUB(MOD, x87_d9), SUB(MOD, x87_da),
 	SUB(MOD, x87_db), SUB(MOD, x87_dc), SUB(MOD, x87_dd),
 	SUB(MOD, x87_de), SUB(MOD, x87_df),

@@ -101,6 +101,7 @@ enum {
 	S_YD,	/* register: as S_Y; memory: 4 */
 	S_DW,	/* register: 4; memory: 2 */
 	S_DB,	/* register: 4; memory: 1 */
+	S_A,	/* two of the operand size */
 	S_P,	/* far pointer: operand size + 2 */
 	S_GDT,	/* 10 in 64-bit mode, else 6 */
 	S_ENV,	/* x87 environment: 14 or 28 */
@@ -148,6 +149,7 @@ enum {
 #define Edw OPND_CODE(M_E, S_DW)
 #define Edb OPND_CODE(M_E, S_DB)
 #define Gb OPND_CODE(M_G, S_B)
+#define Gw OPND_CODE(M_G, S_W)
 #define Gd OPND_CODE(M_G, S_D)
 #define Gv OPND_CODE(M_G, S_V)
 #define Gy OPND_CODE(M_G, S_Y)
@@ -159,6 +161,7 @@ enum {
 #define Mdq OPND_CODE(M_M, S_DQ)
 #define Mt OPND_CODE(M_M, S_T)
 #define My OPND_CODE(M_M, S_Y)
+#define Ma OPND_CODE(M_M, S_A)
 #define Mp OPND_CODE(M_M, S_P)
 #define Mgdt OPND_CODE(M_M, S_GDT)
 #define Menv OPND_CODE(M_M, S_ENV)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runner/engine/soft/mmu.h"
+#include "runner/engine/soft/sys.h"
 
 static const struct uop *op_raise(struct cpu *cpu, const struct uop *op)
 {
@@ -14,17 +15,32 @@ static const struct uop *op_raise(struct cpu *cpu, const struct uop *op)
 	cpu_raise_err(cpu, op, op->aux, 0);
 }
 
-/* SLOT_TMP = address modulo 2^32 or 2^16, plus the segment's base. */
-static const struct uop *op_ea_narrow(struct cpu *cpu, const struct uop *op)
+/* The offset modulo 2^32 or 2^16. */
+static inline uint32_t narrow_offset(const struct cpu *cpu,
+				     const struct uop *op)
 {
 	uint64_t ea = R64(cpu, op->base) + (R64(cpu, op->index) << op->scale) +
 		      (uint64_t)(int64_t)op->disp;
 
-	ea &= op->aux == 2 ? 0xffff : 0xffffffff;
-	cpu->r[SLOT_TMP] = ea + R64(cpu, op->seg);
-	/* outside 64-bit code linear addresses are 32 bits wide too */
-	if (op->r0)
-		cpu->r[SLOT_TMP] &= 0xffffffff;
+	return op->aux == 2 ? (uint16_t)ea : (uint32_t)ea;
+}
+
+/* SLOT_TMP = that plus the segment's base, in 64-bit code. */
+static const struct uop *op_ea_narrow(struct cpu *cpu, const struct uop *op)
+{
+	cpu->r[SLOT_TMP] = narrow_offset(cpu, op) + R64(cpu, op->seg);
+	NEXT(cpu, op);
+}
+
+/* Outside it, where segments have limits and linear addresses 32 bits. r0 is
+ * the segment, ext[0] the access, imm the bytes accessed; none: unchecked. */
+static const struct uop *op_ea_segment(struct cpu *cpu, const struct uop *op)
+{
+	uint32_t off = narrow_offset(cpu, op);
+
+	if (op->imm)
+		seg_check(cpu, op, op->r0, off, (unsigned)op->imm, op->ext[0]);
+	cpu->r[SLOT_TMP] = (uint32_t)(off + R64(cpu, op->seg));
 	NEXT(cpu, op);
 }
 
@@ -85,6 +101,32 @@ static uint8_t gpr_or_zero(uint8_t reg)
 	return reg == REG_NONE ? SLOT_OFF(SLOT_ZERO) : SLOT_OFF(reg);
 }
 
+/* What @in does at its memory operand, for op_ea_segment(). */
+static void set_access(struct uop *u, const struct insn *in)
+{
+	const struct opnd *o = NULL;
+
+	for (unsigned i = 0; i < in->nopnd; i++)
+		if (in->o[i].kind == OPND_MEM)
+			o = &in->o[i];
+	u->r0 = in->seg;
+	if (o) {
+		u->ext[0] = o->access;
+		/* FXSAVE's 512 bytes do not fit where operands have sizes */
+		u->imm = o->size ? o->size : 512;
+	} else if (in->op == OP_XLAT) {
+		u->ext[0] = ROOM_READ;
+		u->imm = 1;
+	} else { /* MASKMOVQ, MASKMOVDQU */
+		u->ext[0] = ROOM_WRITE;
+		u->imm = in->mand == 0x66 ? 16 : 8;
+	}
+	if (in->op == OP_CLFLUSH)
+		u->ext[0] = ROOM_READ;
+	if (!u->ext[0] || in->seg == REG_NONE) /* an address only */
+		u->imm = 0;
+}
+
 struct emit_ea emit_address(struct emitter *e, const struct insn *in)
 {
 	struct emit_ea tmp = { .base = SLOT_OFF(SLOT_TMP),
@@ -111,7 +153,7 @@ struct emit_ea emit_address(struct emitter *e, const struct insn *in)
 
 	/* 64 bits of it (MOV moffs), or a sum that needs them: the base of a
 	 * segment is as good a place */
-	if (a.disp != disp) {
+	if (a.disp != disp && in->asize == 8) {
 		u = emit_uop(e, op_ea_imm);
 		u->imm = (uint64_t)disp;
 		u->seg = a.seg;
@@ -120,10 +162,11 @@ struct emit_ea emit_address(struct emitter *e, const struct insn *in)
 	}
 	if (in->asize == 8)
 		return a;
-	u = emit_uop(e, op_ea_narrow);
+	u = emit_uop(e, e->cpu->code64 ? op_ea_narrow : op_ea_segment);
 	emit_set_ea(u, a);
 	u->aux = in->asize;
-	u->r0 = !e->cpu->code64;
+	if (!e->cpu->code64)
+		set_access(u, in);
 	return tmp;
 }
 
@@ -231,7 +274,7 @@ void emit_insn(struct emitter *e, const struct insn *in)
 	    (emit_move(e, in) || emit_alu(e, in) || emit_branch(e, in) ||
 	     emit_stack(e, in) || emit_shift(e, in) || emit_bits(e, in) ||
 	     emit_muldiv(e, in) || emit_string(e, in) || emit_simd(e, in) ||
-	     emit_system(e, in)))
+	     emit_system(e, in) || emit_legacy(e, in)))
 		return;
 	emit_undefined(e, in->op == OP_UD ? newer_isa(in) : 0);
 }

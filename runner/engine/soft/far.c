@@ -122,7 +122,7 @@ SYSTEM(far_call)
 
 	read_target(cpu, op, &p, &cs);
 	enter_code(cpu, op, &cs, cpu->cpl);
-	mmu_probe_write(cpu, op, stack_va(cpu, sp - 2 * size), 2 * size);
+	stack_probe(cpu, op, sp - 2 * size, 2 * size);
 	stack_push(cpu, op, &sp, size, cpu->seg[X86_CS].sel);
 	stack_push(cpu, op, &sp, size, uop_next_rip(cpu, op));
 	stack_set_sp(cpu, sp);

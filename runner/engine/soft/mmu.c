@@ -220,17 +220,46 @@ static void before_store(struct cpu *cpu, const struct uop *op, uint64_t gpa)
 	}
 }
 
-/* SDM 3A 6.15, #AC: user code, CR0.AM and RFLAGS.AC. */
-static void check_aligned(struct cpu *cpu, const struct uop *op, uint64_t va,
-			  unsigned size)
+/*
+ * SDM 3A 6.15, #AC: user code, CR0.AM and RFLAGS.AC. As Intel's processors
+ * do, it comes before a page fault and after a bad address.
+ */
+void mmu_check_aligned(struct cpu *cpu, const struct uop *op, uint64_t va,
+		       unsigned size)
 {
-	if (cpu->mode == TLB_USER_AC && va & (size - 1))
-		cpu_raise_err(cpu, op, EXC_AC, 0);
+	if (cpu->mode != TLB_USER_AC || !(va & (size - 1)))
+		return;
+	if (!mmu_canonical(va))
+		raise_noncanonical(cpu, op);
+	cpu_raise_err(cpu, op, EXC_AC, 0);
+}
+
+/* SDM 3A table 6-7, by size: x87's 10 bytes ask for 8, its environments for
+ * 2 or 4; 16 bytes that need not be aligned ask for nothing. */
+static void check_operand(struct cpu *cpu, const struct uop *op, uint64_t va,
+			  unsigned len)
+{
+	unsigned size = len == 10 ? 8 : len == 14 || len == 94 ? 2 :
+			len == 28 || len == 108 ? 4 :
+			len <= 8 && !(len & (len - 1)) ? len : 1;
+
+	if (__builtin_expect(cpu->mode == TLB_USER_AC, 0) && op)
+		mmu_check_aligned(cpu, op, va, size);
 }
 
 static int crosses(uint64_t va, unsigned size)
 {
 	return (va & ~PAGE_MASK) + size > PAGE_SIZE;
+}
+
+/* An operand that begins at a good address and ends at a bad one: that comes
+ * before a fault of its first page. */
+static void check_span(struct cpu *cpu, const struct uop *op, uint64_t va,
+		       unsigned len)
+{
+	if (crosses(va, len) && mmu_canonical(va) &&
+	    !mmu_canonical(va + len - 1))
+		raise_noncanonical(cpu, op);
 }
 
 uint64_t mmu_load_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
@@ -239,7 +268,7 @@ uint64_t mmu_load_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
 	uint64_t v = 0, gpa;
 	uint8_t *p;
 
-	check_aligned(cpu, op, va, size);
+	mmu_check_aligned(cpu, op, va, size);
 	if (crosses(va, size)) {
 		mmu_read(cpu, op, va, &v, size);
 		return v;
@@ -259,7 +288,7 @@ void mmu_store_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
 	uint64_t gpa;
 	uint8_t *p;
 
-	check_aligned(cpu, op, va, size);
+	mmu_check_aligned(cpu, op, va, size);
 	if (crosses(va, size)) {
 		mmu_write(cpu, op, va, &v, size);
 		return;
@@ -280,7 +309,7 @@ void *mmu_rmw_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
 	uint64_t gpa;
 	uint8_t *p;
 
-	check_aligned(cpu, op, va, size);
+	mmu_check_aligned(cpu, op, va, size);
 	if (crosses(va, size)) {
 		mmu_probe_write(cpu, op, va, size);
 		return NULL;
@@ -356,6 +385,8 @@ void mmu_read(struct cpu *cpu, const struct uop *op, uint64_t va, void *buf,
 	uint8_t *out = buf;
 	uint64_t gpa;
 
+	check_operand(cpu, op, va, len);
+	check_span(cpu, op, va, len);
 	note_access(cpu, op, va, len, 0);
 	while (len) {
 		unsigned n = in_page(va, len);
@@ -376,6 +407,7 @@ void mmu_probe_write(struct cpu *cpu, const struct uop *op, uint64_t va,
 {
 	uint64_t gpa;
 
+	check_span(cpu, op, va, len);
 	note_access(cpu, op, va, len, 1);
 	while (len) {
 		unsigned n = in_page(va, len);
@@ -393,6 +425,7 @@ void mmu_write(struct cpu *cpu, const struct uop *op, uint64_t va,
 	const uint8_t *in = buf;
 	uint64_t gpa;
 
+	check_operand(cpu, op, va, len);
 	/* every page faults, and drops its code, before the first byte */
 	mmu_probe_write(cpu, op, va, len);
 	while (len) {

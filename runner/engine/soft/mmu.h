@@ -134,6 +134,10 @@ void mmu_read(struct cpu *cpu, const struct uop *op, uint64_t va, void *buf,
 	      unsigned len);
 void mmu_write(struct cpu *cpu, const struct uop *op, uint64_t va,
 	       const void *buf, unsigned len);
+/* #AC where alignment is checked and @va is no multiple of @size, a power of
+ * two. All but mmu_probe_write() do that themselves. */
+void mmu_check_aligned(struct cpu *cpu, const struct uop *op, uint64_t va,
+		       unsigned size);
 /* Raise what a write of @len bytes would raise, and store nothing. */
 void mmu_probe_write(struct cpu *cpu, const struct uop *op, uint64_t va,
 		     unsigned len);

@@ -140,6 +140,7 @@ cmpxchg_pair(struct cpu *cpu, const struct uop *op, unsigned half)
 
 	if (half == 8 && va & 15)
 		cpu_raise_err(cpu, op, EXC_GP, 0);
+	mmu_check_aligned(cpu, op, va, 2 * half);
 	mmu_probe_write(cpu, op, va, 2 * half);
 	mmu_read(cpu, op, va, &lo, half);
 	mmu_read(cpu, op, va + half, &hi, half);
@@ -218,9 +219,16 @@ CMOV(16)
 CMOV(32)
 CMOV(64)
 
+/* TMP2 = AL, the index of what follows. */
+HANDLER(xlat_index)
+{
+	cpu->r[SLOT_TMP2] = R8(cpu, 0);
+	NEXT(cpu, op);
+}
+
 HANDLER(xlat)
 {
-	R8(cpu, 0) = mmu_load8(cpu, op, uop_ea(cpu, op) + R8(cpu, 0));
+	R8(cpu, 0) = mmu_load8(cpu, op, uop_ea(cpu, op));
 	NEXT(cpu, op);
 }
 
@@ -333,8 +341,10 @@ static void emit_xlat(struct emitter *e, const struct insn *in)
 	struct insn implied = *in;
 
 	implied.base = X86_RBX;
-	implied.index = REG_NONE;
+	implied.index = SLOT_TMP2;
+	implied.scale = 0;
 	implied.disp = 0;
+	emit_uop(e, xlat_index);
 	emit_memory(e, &implied, xlat);
 }
 

@@ -39,12 +39,15 @@ static uint64_t stack_mask(const struct cpu *cpu)
 	return cpu->seg[X86_SS].db ? 0xffffffffu : 0xffffu;
 }
 
+/* A 16-bit one leaves the upper half of ESP alone, which is how a kernel's
+ * shows after IRET; but above that nothing is left of it. */
 void stack_set_sp(struct cpu *cpu, uint64_t sp)
 {
 	uint64_t mask = stack_mask(cpu);
 
 	if (mask == 0xffff)
-		R16(cpu, SLOT_OFF(X86_RSP)) = (uint16_t)sp;
+		cpu->r[X86_RSP] = (cpu->r[X86_RSP] & 0xffff0000) |
+				  (sp & 0xffff);
 	else
 		cpu->r[X86_RSP] = sp & mask;
 }
@@ -57,17 +60,27 @@ uint64_t stack_va(const struct cpu *cpu, uint64_t sp)
 }
 
 /*
- * A non-canonical stack address raises #SS, not #GP (SDM 1 3.3.7.1); the MMU
- * cannot tell, because the operand here is not the uop's own.
+ * A bad stack address raises #SS, not #GP (SDM 1 3.3.7.1); the MMU cannot
+ * tell, because the operand here is not the uop's own.
  */
 static uint64_t checked_va(struct cpu *cpu, const struct uop *op, uint64_t sp,
-			   unsigned size)
+			   unsigned size, unsigned access)
 {
 	uint64_t va = stack_va(cpu, sp);
 
-	if (!mmu_canonical(va) || !mmu_canonical(va + size - 1))
+	if (!cpu->code64)
+		seg_check(cpu, op, X86_SS, (uint32_t)(sp & stack_mask(cpu)),
+			  size, access);
+	else if (!mmu_canonical(va) || !mmu_canonical(va + size - 1))
 		cpu_raise_err(cpu, op, EXC_SS, 0);
 	return va;
+}
+
+void stack_probe(struct cpu *cpu, const struct uop *op, uint64_t sp,
+		 unsigned size)
+{
+	mmu_probe_write(cpu, op, checked_va(cpu, op, sp, size, ROOM_WRITE),
+			size);
 }
 
 void stack_push(struct cpu *cpu, const struct uop *op, uint64_t *sp,
@@ -75,15 +88,33 @@ void stack_push(struct cpu *cpu, const struct uop *op, uint64_t *sp,
 {
 	uint64_t to = *sp - size;
 
-	mmu_store(cpu, op, checked_va(cpu, op, to, size), v, size);
+	mmu_store(cpu, op, checked_va(cpu, op, to, size, ROOM_WRITE), v,
+		  size);
 	*sp = to;
 }
 
 uint64_t stack_pop(struct cpu *cpu, const struct uop *op, uint64_t *sp,
 		   unsigned size)
 {
-	uint64_t v = mmu_load(cpu, op, checked_va(cpu, op, *sp, size), size);
+	uint64_t v = mmu_load(cpu, op, checked_va(cpu, op, *sp, size,
+						  ROOM_READ), size);
 
 	*sp += size;
 	return v;
+}
+
+void stack_push_one(struct cpu *cpu, const struct uop *op, unsigned size,
+		    uint64_t v)
+{
+	uint64_t sp = stack_sp(cpu);
+
+	stack_push(cpu, op, &sp, size, v);
+	stack_set_sp(cpu, sp);
+}
+
+uint64_t stack_top(struct cpu *cpu, const struct uop *op, unsigned size)
+{
+	uint64_t sp = stack_sp(cpu);
+
+	return stack_pop(cpu, op, &sp, size);
 }

@@ -3,8 +3,8 @@
  * Segmentation: descriptors, segment registers and the mode that follows
  * from them (SDM 3A chapters 3 and 5).
  *
- * Limits of data segments are kept but not enforced: 64-bit mode has none,
- * and no 32-bit program of Linux sets one.
+ * In 64-bit mode data segments have no limit; elsewhere each access asks
+ * seg_check(), which a flat segment answers at once.
  */
 #include "runner/engine/soft/mmu.h"
 #include "runner/engine/soft/sys.h"
@@ -46,10 +46,43 @@ void cpu_update_mode(struct cpu *cpu)
 			update_base(cpu, n);
 }
 
+/* SDM 3A 5.3; expand-down segments begin behind their limit. */
+static struct room room_of(const struct x86_seg *s)
+{
+	struct room r = { .last = s->limit };
+
+	if (s->unusable)
+		return r;
+	r.rights = s->type & SEG_CODE && !(s->type & SEG_READABLE) ?
+		   0 : ROOM_READ;
+	if ((s->type & (SEG_CODE | SEG_WRITABLE)) == SEG_WRITABLE)
+		r.rights |= ROOM_WRITE;
+	if ((s->type & (SEG_CODE | SEG_DOWN)) == SEG_DOWN) {
+		r.last = s->db ? 0xffffffff : 0xffff;
+		r.first = s->limit + 1;
+		if (!r.first)
+			r.rights = 0;
+	}
+	if (!r.first && r.last == 0xffffffff)
+		r.open = r.rights;
+	return r;
+}
+
 void seg_set(struct cpu *cpu, unsigned n, const struct x86_seg *s)
 {
 	cpu->seg[n] = *s;
+	cpu->room[n] = room_of(s);
 	update_base(cpu, n);
+}
+
+void seg_refuse(struct cpu *cpu, const struct uop *op, unsigned n,
+		uint32_t off, unsigned size, unsigned access)
+{
+	const struct room *r = &cpu->room[n];
+
+	if ((r->rights & access) != access || off < r->first ||
+	    (uint64_t)off + size - 1 > r->last)
+		cpu_raise_err(cpu, op, n == X86_SS ? EXC_SS : EXC_GP, 0);
 }
 
 void seg_set_null(struct cpu *cpu, unsigned n, unsigned rpl)

@@ -1,135 +1,214 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* PUSH, POP, PUSHA, POPA, ENTER, LEAVE. Segment registers: seg.c. */
 #include "runner/engine/soft/ops.h"
+#include "runner/engine/soft/sys.h"
 
 #define RSP cpu->r[X86_RSP]
 #define RBP cpu->r[X86_RBP]
 
-/*
- * Two worlds: 64-bit code, where SS has no base and RSP all its bits, and the
- * rest, where ESP wraps at 4 GiB and SS.base counts. 16-bit stacks are not
- * there (SS.B = 0 outside 64-bit code: no Linux start-up path uses one).
- */
-#define AT64(sp) (sp)
-#define AT32(sp) ((uint32_t)(cpu->r[SLOT_SEG + X86_SS] + (uint32_t)(sp)))
-#define SP64(sp) (sp)
-#define SP32(sp) ((uint32_t)(sp))
-
-#define STACK(W, A)                                                          \
-HANDLER(push_r##W##_##A)                                                     \
+/* 64-bit code, where SS has no base and RSP all its bits. */
+#define STACK(W)                                                             \
+HANDLER(push_r##W)                                                           \
 {                                                                            \
 	uint64_t sp = RSP - sizeof(U(W));                                    \
                                                                              \
-	STORE_MEM(W, cpu, op, AT##A(sp), GET_REG(W, cpu, op->r1));           \
-	RSP = SP##A(sp);                                                     \
+	STORE_MEM(W, cpu, op, sp, GET_REG(W, cpu, op->r1));                  \
+	RSP = sp;                                                            \
 	NEXT(cpu, op);                                                       \
 }                                                                            \
-HANDLER(push_i##W##_##A)                                                     \
+HANDLER(push_i##W)                                                           \
 {                                                                            \
 	uint64_t sp = RSP - sizeof(U(W));                                    \
                                                                              \
-	STORE_MEM(W, cpu, op, AT##A(sp), (U(W))op->imm);                     \
-	RSP = SP##A(sp);                                                     \
+	STORE_MEM(W, cpu, op, sp, (U(W))op->imm);                            \
+	RSP = sp;                                                            \
 	NEXT(cpu, op);                                                       \
 }                                                                            \
-HANDLER(pop_r##W##_##A)                                                      \
+HANDLER(pop_r##W)                                                            \
 {                                                                            \
-	U(W) v = LOAD_MEM(W, cpu, op, AT##A(RSP));                           \
+	U(W) v = LOAD_MEM(W, cpu, op, RSP);                                  \
                                                                              \
 	/* POP RSP: the value popped wins */                                 \
-	RSP = SP##A(RSP + sizeof(U(W)));                                     \
+	RSP = RSP + sizeof(U(W));                                            \
 	SET_REG(W, cpu, op->r0, v);                                          \
 	NEXT(cpu, op);                                                       \
 }                                                                            \
-HANDLER(pop_m##W##_##A)                                                      \
+HANDLER(pop_m##W)                                                            \
 {                                                                            \
 	U(W) v;                                                              \
                                                                              \
 	/* the uop's base is the operand's: tell a bad stack from that */    \
-	if (!mmu_canonical(AT##A(RSP)))                                      \
+	if (!mmu_canonical(RSP))                                             \
 		cpu_raise_err(cpu, op, EXC_SS, 0);                           \
-	v = LOAD_MEM(W, cpu, op, AT##A(RSP));                                \
+	v = LOAD_MEM(W, cpu, op, RSP);                                       \
 	STORE_MEM(W, cpu, op, uop_ea(cpu, op), v);                           \
-	RSP = SP##A(RSP + sizeof(U(W)));                                     \
+	RSP = RSP + sizeof(U(W));                                            \
 	NEXT(cpu, op);                                                       \
 }                                                                            \
-HANDLER(leave##W##_##A)                                                      \
+HANDLER(leave##W)                                                            \
 {                                                                            \
 	uint64_t bp = RBP;                                                   \
-	U(W) v = LOAD_MEM(W, cpu, op, AT##A(bp));                            \
+	U(W) v = LOAD_MEM(W, cpu, op, bp);                                   \
                                                                              \
-	RSP = SP##A(bp + sizeof(U(W)));                                      \
+	RSP = bp + sizeof(U(W));                                             \
 	SET_REG(W, cpu, SLOT_OFF(X86_RBP), v);                               \
 	NEXT(cpu, op);                                                       \
 }                                                                            \
-/* ENTER size (imm), nesting level (aux): SDM 2A ENTER. */                   \
-HANDLER(enter##W##_##A)                                                      \
+/* ENTER size (imm), nesting level (r0): SDM 2A ENTER. */                    \
+HANDLER(enter##W)                                                            \
 {                                                                            \
 	uint64_t sp = RSP - sizeof(U(W)), bp = RBP, frame = sp;              \
                                                                              \
-	STORE_MEM(W, cpu, op, AT##A(sp), (U(W))bp);                          \
-	for (unsigned i = 1; i < op->aux; i++) {                             \
+	STORE_MEM(W, cpu, op, sp, (U(W))bp);                                 \
+	for (unsigned i = 1; i < op->r0; i++) {                              \
 		bp -= sizeof(U(W));                                          \
 		sp -= sizeof(U(W));                                          \
-		STORE_MEM(W, cpu, op, AT##A(sp),                             \
-			  LOAD_MEM(W, cpu, op, AT##A(bp)));                  \
+		STORE_MEM(W, cpu, op, sp,                                    \
+			  LOAD_MEM(W, cpu, op, bp));                         \
 	}                                                                    \
-	if (op->aux) {                                                       \
+	if (op->r0) {                                                        \
 		sp -= sizeof(U(W));                                          \
-		STORE_MEM(W, cpu, op, AT##A(sp), (U(W))frame);               \
+		STORE_MEM(W, cpu, op, sp, (U(W))frame);                      \
 	}                                                                    \
 	sp -= op->imm;                                                       \
-	mmu_probe_write(cpu, op, AT##A(sp), sizeof(U(W)));                   \
-	RSP = SP##A(sp);                                                     \
+	mmu_probe_write(cpu, op, sp, sizeof(U(W)));                          \
+	RSP = sp;                                                            \
 	SET_REG(W, cpu, SLOT_OFF(X86_RBP), (U(W))frame);                     \
 	NEXT(cpu, op);                                                       \
 }
-STACK(16, 64)
-STACK(64, 64)
-STACK(16, 32)
-STACK(32, 32)
+STACK(16)
+STACK(64)
 
-/* PUSHA, POPA (not in 64-bit code): all eight, RSP's place skipped on the
- * way back. */
-#define STACK_ALL(W)                                                         \
-HANDLER(pusha##W)                                                            \
-{                                                                            \
-	uint64_t sp = RSP;                                                   \
-                                                                             \
-	mmu_probe_write(cpu, op, AT32(sp - 8 * sizeof(U(W))),                \
-			8 * sizeof(U(W)));                                   \
-	for (unsigned i = 0; i < 8; i++) {                                   \
-		sp -= sizeof(U(W));                                          \
-		STORE_MEM(W, cpu, op, AT32(sp), (U(W))cpu->r[i]);            \
-	}                                                                    \
-	RSP = SP32(sp);                                                      \
-	NEXT(cpu, op);                                                       \
-}                                                                            \
-HANDLER(popa##W)                                                             \
-{                                                                            \
-	U(W) v[8];                                                           \
-                                                                             \
-	for (unsigned i = 0; i < 8; i++)                                     \
-		v[i] = LOAD_MEM(W, cpu, op,                                  \
-				AT32(RSP + i * sizeof(U(W))));               \
-	RSP = SP32(RSP + 8 * sizeof(U(W)));                                  \
-	for (unsigned i = 0; i < 8; i++)                                     \
-		if (i != 7 - X86_RSP)                                        \
-			SET_REG(W, cpu, SLOT_OFF(7 - i), v[i]);              \
-	NEXT(cpu, op);                                                       \
+/*
+ * Elsewhere the stack has the width that SS says, a base and a limit: all of
+ * that is operand.c's. aux is the operand size.
+ */
+HANDLER(push_r)
+{
+	stack_push_one(cpu, op, op->aux, R64(cpu, op->r1));
+	NEXT(cpu, op);
 }
-STACK_ALL(16)
-STACK_ALL(32)
+
+HANDLER(push_i)
+{
+	stack_push_one(cpu, op, op->aux, op->imm);
+	NEXT(cpu, op);
+}
+
+static void set_reg(struct cpu *cpu, const struct uop *op, uint8_t reg,
+		    uint64_t v)
+{
+	if (op->aux == 2)
+		R16(cpu, reg) = (uint16_t)v;
+	else
+		R64(cpu, reg) = v;
+}
+
+HANDLER(pop_r)
+{
+	uint64_t v = stack_top(cpu, op, op->aux);
+
+	stack_set_sp(cpu, stack_sp(cpu) + op->aux);
+	set_reg(cpu, op, op->r0, v);
+	NEXT(cpu, op);
+}
+
+HANDLER(pop_m)
+{
+	mmu_store(cpu, op, uop_ea(cpu, op), stack_top(cpu, op, op->aux),
+		  op->aux);
+	stack_set_sp(cpu, stack_sp(cpu) + op->aux);
+	NEXT(cpu, op);
+}
+
+static void __attribute__((noinline))
+do_leave(struct cpu *cpu, const struct uop *op)
+{
+	uint64_t sp = RBP, v = stack_pop(cpu, op, &sp, op->aux);
+
+	stack_set_sp(cpu, sp);
+	set_reg(cpu, op, SLOT_OFF(X86_RBP), v);
+}
+
+HANDLER(leave)
+{
+	do_leave(cpu, op);
+	NEXT(cpu, op);
+}
+
+/* ENTER size (imm), nesting level (r0): SDM 2A ENTER. */
+static void __attribute__((noinline))
+do_enter(struct cpu *cpu, const struct uop *op)
+{
+	uint64_t sp = stack_sp(cpu), bp = RBP, frame;
+
+	stack_push(cpu, op, &sp, op->aux, bp);
+	frame = sp;
+	for (unsigned i = 1; i < op->r0; i++) {
+		uint64_t at = bp -= op->aux;
+
+		stack_push(cpu, op, &sp, op->aux,
+			   stack_pop(cpu, op, &at, op->aux));
+	}
+	if (op->r0)
+		stack_push(cpu, op, &sp, op->aux, frame);
+	sp -= op->imm;
+	stack_probe(cpu, op, sp, op->aux);
+	stack_set_sp(cpu, sp);
+	set_reg(cpu, op, SLOT_OFF(X86_RBP), (uint32_t)frame);
+}
+
+HANDLER(enter)
+{
+	do_enter(cpu, op);
+	NEXT(cpu, op);
+}
+
+/* All eight, RSP's place skipped on the way back. */
+static void __attribute__((noinline))
+do_pusha(struct cpu *cpu, const struct uop *op)
+{
+	uint64_t sp = stack_sp(cpu);
+
+	for (unsigned i = 0; i < 8; i++)
+		stack_push(cpu, op, &sp, op->aux, cpu->r[i]);
+	stack_set_sp(cpu, sp);
+}
+
+HANDLER(pusha)
+{
+	do_pusha(cpu, op);
+	NEXT(cpu, op);
+}
+
+static void __attribute__((noinline))
+do_popa(struct cpu *cpu, const struct uop *op)
+{
+	uint64_t sp = stack_sp(cpu), v[8];
+
+	for (unsigned i = 0; i < 8; i++)
+		v[i] = stack_pop(cpu, op, &sp, op->aux);
+	stack_set_sp(cpu, sp);
+	for (unsigned i = 0; i < 8; i++)
+		if (i != 7 - X86_RSP)
+			set_reg(cpu, op, SLOT_OFF(7 - i), v[i]);
+}
+
+HANDLER(popa)
+{
+	do_popa(cpu, op);
+	NEXT(cpu, op);
+}
 
 struct stack_ops {
 	uop_fn push_r, push_i, pop_r, pop_m, leave, enter;
 };
-#define STACK_ROW(W, A) { push_r##W##_##A, push_i##W##_##A, pop_r##W##_##A,  \
-			  pop_m##W##_##A, leave##W##_##A, enter##W##_##A }
-static const struct stack_ops ops[2][2] = { /* [64-bit code][full width] */
-	{ STACK_ROW(16, 32), STACK_ROW(32, 32) },
-	{ STACK_ROW(16, 64), STACK_ROW(64, 64) },
+#define STACK_ROW(W)                                                         \
+	{ push_r##W, push_i##W, pop_r##W, pop_m##W, leave##W, enter##W }
+static const struct stack_ops wide[2] = { /* [full width] */
+	STACK_ROW(16), STACK_ROW(64),
 };
+static const struct stack_ops legacy = STACK_ROW();
 
 static int emit_push(struct emitter *e, const struct insn *in,
 		     const struct stack_ops *s)
@@ -152,6 +231,7 @@ static int emit_push(struct emitter *e, const struct insn *in,
 	default:
 		return 0; /* segment registers: seg.c */
 	}
+	u->aux = in->osize;
 	/* a bad address is #SS, not #GP: the base says that it is a stack */
 	u->base = SLOT_OFF(X86_RSP);
 	return 1;
@@ -171,12 +251,15 @@ static int emit_pop(struct emitter *e, const struct insn *in,
 		if (in->base == X86_RSP)
 			after.disp += o->size;
 		a = emit_address(e, &after);
-		emit_set_ea(emit_uop(e, s->pop_m), a);
+		u = emit_uop(e, s->pop_m);
+		emit_set_ea(u, a);
+		u->aux = in->osize;
 		return 1;
 	}
 	if (o->kind != OPND_GPR)
 		return 0;
 	u = emit_uop(e, s->pop_r);
+	u->aux = in->osize;
 	u->r0 = emit_reg(o);
 	u->base = SLOT_OFF(X86_RSP);
 	return 1;
@@ -184,7 +267,8 @@ static int emit_pop(struct emitter *e, const struct insn *in,
 
 int emit_stack(struct emitter *e, const struct insn *in)
 {
-	const struct stack_ops *s = &ops[e->cpu->code64][in->osize != 2];
+	const struct stack_ops *s = e->cpu->code64 ? &wide[in->osize != 2] :
+						     &legacy;
 	struct uop *u;
 
 	switch (in->op) {
@@ -193,18 +277,21 @@ int emit_stack(struct emitter *e, const struct insn *in)
 	case OP_POP:
 		return emit_pop(e, in, s);
 	case OP_PUSHA:
-		emit_uop(e, in->osize == 2 ? pusha16 : pusha32);
+		emit_uop(e, pusha)->aux = in->osize;
 		return 1;
 	case OP_POPA:
-		emit_uop(e, in->osize == 2 ? popa16 : popa32);
+		emit_uop(e, popa)->aux = in->osize;
 		return 1;
 	case OP_LEAVE:
-		emit_uop(e, s->leave)->base = SLOT_OFF(X86_RBP);
+		u = emit_uop(e, s->leave);
+		u->aux = in->osize;
+		u->base = SLOT_OFF(X86_RBP);
 		return 1;
 	case OP_ENTER:
 		u = emit_uop(e, s->enter);
 		u->imm = in->imm & 0xffff;
-		u->aux = in->imm2 & 31;
+		u->r0 = in->imm2 & 31;
+		u->aux = in->osize;
 		u->base = SLOT_OFF(X86_RSP);
 		return 1;
 	default:

@@ -13,7 +13,7 @@
 
 /*
  * A string uop: aux is the element size and these flags, imm the mask of the
- * address size, seg the source's segment.
+ * address size, r1 the source's segment.
  */
 #define STR_SIZE  0x0fu
 #define STR_REP	  0x10u /* F3: REP, REPE */
@@ -54,21 +54,26 @@ static void advance(struct cpu *cpu, const struct uop *op, unsigned reg,
 					    cpu->r[reg] + by);
 }
 
-/* Outside 64-bit code linear addresses have 32 bits. */
-static uint64_t linear(const struct cpu *cpu, uint64_t va)
+/* Outside 64-bit code segments have limits, and linear addresses 32 bits. */
+static uint64_t linear(struct cpu *cpu, const struct uop *op, unsigned seg,
+		       uint64_t off, unsigned access)
 {
-	return cpu->code64 ? va : (uint32_t)va;
+	uint64_t va = off + cpu->r[SLOT_SEG + seg];
+
+	if (cpu->code64)
+		return va;
+	seg_check(cpu, op, seg, (uint32_t)off, elem_size(op), access);
+	return (uint32_t)va;
 }
 
-static uint64_t source(const struct cpu *cpu, const struct uop *op)
+static uint64_t source(struct cpu *cpu, const struct uop *op)
 {
-	return linear(cpu, (cpu->r[X86_RSI] & op->imm) + R64(cpu, op->seg));
+	return linear(cpu, op, op->r1, cpu->r[X86_RSI] & op->imm, ROOM_READ);
 }
 
-static uint64_t dest(const struct cpu *cpu, const struct uop *op)
+static uint64_t dest(struct cpu *cpu, const struct uop *op, unsigned access)
 {
-	return linear(cpu, (cpu->r[X86_RDI] & op->imm) +
-				   cpu->r[SLOT_SEG + X86_ES]);
+	return linear(cpu, op, X86_ES, cpu->r[X86_RDI] & op->imm, access);
 }
 
 static uint64_t count(const struct cpu *cpu, const struct uop *op)
@@ -168,7 +173,7 @@ static void copy_up(uint8_t *to, const uint8_t *from, uint64_t len,
 
 static uint64_t movs_step(struct cpu *cpu, const struct uop *op, uint64_t n)
 {
-	uint64_t from = source(cpu, op), to = dest(cpu, op);
+	uint64_t from = source(cpu, op), to = dest(cpu, op, ROOM_WRITE);
 	uint64_t chunk = in_page(cpu, op, to, in_page(cpu, op, from, n));
 	unsigned len = (unsigned)chunk * elem_size(op);
 	const void *src;
@@ -200,7 +205,8 @@ static void fill(uint8_t *to, uint64_t v, uint64_t len, unsigned size)
 
 static uint64_t stos_step(struct cpu *cpu, const struct uop *op, uint64_t n)
 {
-	uint64_t to = dest(cpu, op), chunk = in_page(cpu, op, to, n);
+	uint64_t to = dest(cpu, op, ROOM_WRITE);
+	uint64_t chunk = in_page(cpu, op, to, n);
 	unsigned len = (unsigned)chunk * elem_size(op);
 	void *dst;
 
@@ -257,8 +263,7 @@ static const struct uop *op_lods(struct cpu *cpu, const struct uop *op)
 }
 
 /* The flags of a - b, as the host sets them. */
-static void compare(struct cpu *cpu, const struct uop *op, uint64_t a,
-		    uint64_t b)
+static uint32_t compare(const struct uop *op, uint64_t a, uint64_t b)
 {
 	uint32_t fl;
 
@@ -279,36 +284,44 @@ static void compare(struct cpu *cpu, const struct uop *op, uint64_t a,
 		CMP("q", "q");
 	}
 #undef CMP
-	cpu->fl = fl & 0xffff;
+	return fl & 0xffff;
 }
 
 /* REPE goes on while equal, REPNE while not (SDM 2B REP). */
-static int condition_holds(const struct cpu *cpu, const struct uop *op)
+static int condition_holds(const struct uop *op, uint32_t fl)
 {
-	return !!(cpu->fl & FL_ZF) == !(op->aux & STR_REPNE);
+	return !!(fl & FL_ZF) == !(op->aux & STR_REPNE);
 }
 
-/* CMPS, SCAS: @with is what the destination is compared with. */
+/*
+ * CMPS, SCAS: @with is what the destination is compared with, and is read
+ * after it, as processors do. A fault finds the flags as they were before the
+ * instruction (SDM 2B REP).
+ */
 #define COMPARING(name, with, src)                                      \
 static const struct uop *name(struct cpu *cpu, const struct uop *op)    \
 {                                                                       \
 	uint64_t n = repeated(op) ? count(cpu, op) : 1;                 \
+	uint32_t fl = cpu->fl;                                          \
                                                                         \
 	while (n) {                                                     \
-		uint64_t a = with;                                      \
+		uint64_t b = load(cpu, op, dest(cpu, op, ROOM_READ));   \
                                                                         \
-		compare(cpu, op, a, load(cpu, op, dest(cpu, op)));      \
+		fl = compare(op, with, b);                              \
 		if (src)                                                \
 			advance(cpu, op, X86_RSI, 1);                   \
 		advance(cpu, op, X86_RDI, 1);                           \
 		if (!repeated(op))                                      \
 			break;                                          \
 		count_down(cpu, op, 1);                                 \
-		if (!condition_holds(cpu, op))                          \
+		if (!condition_holds(op, fl))                           \
 			break;                                          \
-		if (--n && !go_on(cpu))                                 \
+		if (--n && !go_on(cpu)) {                               \
+			cpu->fl = fl;                                   \
 			AGAIN(cpu, op);                                 \
+		}                                                       \
 	}                                                               \
+	cpu->fl = fl;                                                   \
 	NEXT(cpu, op);                                                  \
 }
 COMPARING(op_cmps, load(cpu, op, source(cpu, op)), 1)
@@ -323,7 +336,7 @@ static uint16_t port(const struct cpu *cpu)
 
 static void ins_element(struct cpu *cpu, const struct uop *op)
 {
-	uint64_t to = dest(cpu, op);
+	uint64_t to = dest(cpu, op, ROOM_WRITE);
 
 	/* a fault must come before the port is read: reading has effects */
 	mmu_probe_write(cpu, op, to, elem_size(op));
@@ -344,8 +357,8 @@ static const struct uop *name(struct cpu *cpu, const struct uop *op)    \
 {                                                                       \
 	uint64_t n = repeated(op) ? count(cpu, op) : 1;                 \
                                                                         \
-	if (n)                                                          \
-		pio_check(cpu, op, port(cpu), elem_size(op));           \
+	/* even where none is transferred */                            \
+	pio_check(cpu, op, port(cpu), elem_size(op));                   \
 	while (n) {                                                     \
 		element(cpu, op);                                       \
 		if (!repeated(op))                                      \
@@ -398,6 +411,6 @@ int emit_string(struct emitter *e, const struct insn *in)
 			   (in->pfx & PFX_REPNE ? STR_REPNE : 0));
 	u->imm = in->asize == 8 ? ~0ull : in->asize == 4 ? 0xffffffffu :
 							   0xffffu;
-	u->seg = SLOT_OFF(SLOT_SEG + (in->pfx & PFX_SEG ? in->seg : X86_DS));
+	u->r1 = in->pfx & PFX_SEG ? in->seg : X86_DS;
 	return 1;
 }

@@ -63,6 +63,7 @@ static inline void need_cpl0(struct cpu *cpu, const struct uop *op)
 #define SEG_WRITABLE   2u /* data */
 #define SEG_READABLE   2u /* code */
 #define SEG_CONFORMING 4u /* code */
+#define SEG_DOWN       4u /* data: expands downwards */
 #define SEG_CODE       8u
 
 struct desc {
@@ -120,6 +121,17 @@ UOP(seg_rdgsbase);
 UOP(seg_wrfsbase);
 UOP(seg_wrgsbase);
 
+/* Outside 64-bit mode: may @access reach @size bytes at @off of segment @n?
+ * Raises #GP(0), or #SS(0) for SS (SDM 3A 5.3). */
+void seg_refuse(struct cpu *cpu, const struct uop *op, unsigned n,
+		uint32_t off, unsigned size, unsigned access);
+static inline void seg_check(struct cpu *cpu, const struct uop *op, unsigned n,
+			     uint32_t off, unsigned size, unsigned access)
+{
+	if (__builtin_expect((cpu->room[n].open & access) != access, 0))
+		seg_refuse(cpu, op, n, off, size, access);
+}
+
 /* --- r/m operands and the stack (operand.c) ----------------------------- */
 
 /* The r/m operand in @reg or memory, zero-extended. */
@@ -145,6 +157,13 @@ uint64_t stack_pop(struct cpu *cpu, const struct uop *op, uint64_t *sp,
 		   unsigned size);
 /* The linear address of stack offset @sp. */
 uint64_t stack_va(const struct cpu *cpu, uint64_t sp);
+/* Raise what a store of @size bytes at @sp would raise. */
+void stack_probe(struct cpu *cpu, const struct uop *op, uint64_t sp,
+		 unsigned size);
+/* For handlers that must not hand out the address of a local (NEXT). */
+void stack_push_one(struct cpu *cpu, const struct uop *op, unsigned size,
+		    uint64_t v);
+uint64_t stack_top(struct cpu *cpu, const struct uop *op, unsigned size);
 
 /* --- far transfers (far.c), exceptions by instruction (except.c) -------- */
 
