@@ -84,7 +84,7 @@ check-long: check-build long-build
 check-all: check-build long-build
 	$(Q)$(CHECK) $(B) $(CHECK_SUITES) $(LONG_SUITES)
 
-CHECK_SUITES := tree unit guest fuzz-smoke san system others kvmhost docs \
+CHECK_SUITES := tree unit guest attack fuzz-smoke san system others kvmhost docs \
 	readme
 LONG_SUITES := tsan diff soak fuzz
 
@@ -373,8 +373,22 @@ $(B)/tests/guest-run: $(GUEST_RUN_OBJ) \
 		$(GUEST_RUN_OBJ) -Wl,--start-group $(filter %.a,$^) \
 		-Wl,--end-group -lpthread -lm
 
+# attack-run meets mayfly-vmm with payloads that attack its devices, each one
+# tests/guest/attack_NAME.c with the driver in attack_lib.c.
+ATTACK := mmio ring blk vsock serial race log
+ATTACK_BIN := $(ATTACK:%=$(B)/payload/attack_%)
+$(ATTACK_BIN): $(B)/payload/obj/attack_lib.o
+.SECONDARY: $(ATTACK:%=$(B)/payload/obj/attack_%.o) \
+	$(B)/payload/obj/attack_lib.o
+
+$(B)/tests/attack-run: $(B)/obj/tests/guest/attack_run.o \
+		$(foreach l,vmm base,$(B)/lib$(l).a)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -o $@ $^
+
 .PHONY: payloads
-payloads: $(GUEST_BIN)
+payloads: $(GUEST_BIN) $(ATTACK_BIN)
 ENGINES ?= soft kvm qemu
 
 # --- real KVM ----------------------------------------------------------
@@ -403,15 +417,16 @@ TSAN_SYSTEM := many_random_bytes_come_back_the_same \
 
 CHECK = UNIT='$(UNIT)' UNIT_LONG='$(UNIT_LONG)' GUEST='$(GUEST)' \
 	ENGINES='$(ENGINES)' SYSTEM='$(SYSTEM)' TSAN_SYSTEM='$(TSAN_SYSTEM)' \
-	FUZZ='$(FUZZ)' FUZZ_TIME='$(FUZZ_TIME)' tests/check.sh
-CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN)
+	ATTACK='$(ATTACK)' FUZZ='$(FUZZ)' FUZZ_TIME='$(FUZZ_TIME)' tests/check.sh
+CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN) \
+	$(B)/tests/attack-run $(ATTACK_BIN)
 
 check-programs: $(CHECK_PROGRAMS)
 san-programs:
 	$(Q)$(MAKE) $(if $(V),,-s) B=$(B)/san SAN=address,undefined \
 		check-programs $(SMALL:$(B)/%=$(B)/san/%)
 
-.PHONY: check-tree check-unit check-guest check-system check-docs check-readme
+.PHONY: check-tree check-unit check-guest check-attack check-system check-docs check-readme
 #: check-tree     includes, lengths and licence lines of the sources
 check-tree:
 	$(Q)$(CHECK) $(B) tree
@@ -421,6 +436,9 @@ check-unit: $(UNIT:%=$(B)/tests/unit/%)
 #: check-guest    bare-metal payloads on ENGINES (soft kvm qemu)
 check-guest: $(B)/tests/guest-run $(GUEST_BIN)
 	$(Q)$(CHECK) $(B) guest
+#: check-attack   payloads that attack the devices, on ENGINES but QEMU
+check-attack: $(B)/mayfly-vmm $(B)/tests/attack-run $(ATTACK_BIN)
+	$(Q)$(CHECK) $(B) attack
 #: check-system   what a user gets, in real microVMs
 check-system: $(PRODUCT)
 	$(Q)$(CHECK) $(B) system others

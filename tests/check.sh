@@ -9,7 +9,8 @@
 #
 # SUITE: tree, unit, guest, system, others, kvmhost, docs, readme; san is for the
 # first few of them on the sanitized build in BUILD/san, tsan for those that
-# ThreadSanitizer can watch, in BUILD/tsan. soak and diff take long: many runs,
+# ThreadSanitizer can watch, in BUILD/tsan. attack is the payloads of ATTACK
+# against the devices, on whole machines. soak and diff take long: many runs,
 # and the unit tests of UNIT_LONG with all their cases. fuzz runs the targets in
 # FUZZ for FUZZ_TIME seconds each, fuzz-smoke for a moment. UNIT and GUEST list
 # the programs of these two, ENGINES the engines for payloads, SYSTEM the tests
@@ -119,6 +120,21 @@ payloads() {
 	done
 }
 
+# Payloads of ATTACK against the VMM of $2, on ENGINES that are ours. The last
+# word is how much the VMM may grow, in MiB: a sanitizer takes its share.
+attacks() {
+	attack_programs=
+	for a in $ATTACK; do
+		attack_programs="$attack_programs $2/payload/attack_$a"
+	done
+	for e in $ENGINES; do
+		[ "$e" != qemu ] || continue
+		# shellcheck disable=SC2086 # names
+		suite "$1$e" 600 "$2/tests/attack-run" -m "$3" \
+			"$2/mayfly-vmm" "$e" $attack_programs
+	done
+}
+
 # $1 as above; on the engines that `mayfly run` takes on this host. More words
 # are variables for the tests.
 system() {
@@ -159,6 +175,7 @@ fuzz_targets() {
 san() {
 	units san/ "$build/san"
 	ENGINES=soft payloads san/guest/ "$build/san"
+	ENGINES=soft attacks san/attack/ "$build/san" 600
 	system san/system/ "$build/san" RUNS=3 MEGABYTES=5
 }
 
@@ -189,6 +206,7 @@ for what in "$@"; do
 	tree) suite tree 60 "$here/../tools/tree.sh" ;;
 	unit) units unit/ "$build" ;;
 	guest) payloads guest/ "$build" ;;
+	attack) attacks attack/ "$build" 64 ;;
 	system) system system/ "$build" ;;
 	others) others ;;
 	kvmhost) kvmhost ;;

@@ -6,7 +6,8 @@
  * ELF at 1 MiB. It is entered in long mode with the first 4 GiB mapped one to
  * one, by our own runner or by QEMU (PVH, a stub in start.S). It prints a
  * PASS or FAIL line for each check on port 0xe9 and ends by writing the
- * number of failures to port 0xf4.
+ * number of failures to port 0xf4; in a machine of mayfly-vmm's, which has
+ * neither, it prints on COM1 and powers off (attack.h).
  *
  * What a check expects is the SDM's word, so that every CPU must pass: our
  * two engines, and QEMU TCG as a third. Where one of them cannot (the host's
@@ -29,7 +30,7 @@ void check_eq(uint64_t got, uint64_t want, const char *name);
 void skip(const char *name, const char *why);
 void quit(void) __attribute__((noreturn));
 
-/* Under our own runner, whose test devices are there? */
+/* Under guest-run, whose test devices are there? */
 int have_testdev(void);
 /* A KVM that emulates kernel mode and loses system calls: HOSTS. */
 int cpu_is_limited(void);

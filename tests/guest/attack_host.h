@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The machine of an attack, as both the payloads and attack-run see it. */
+#ifndef MAYFLY_TESTS_GUEST_ATTACK_HOST_H
+#define MAYFLY_TESTS_GUEST_ATTACK_HOST_H
+
+/* Slots. The disks are ATTACK_DISK bytes; sector n of the first
+ * ATTACK_FILLED begins with its number + 1. */
+enum { BLK, BLK_RO, VSOCK, RNG, SLOTS };
+
+#define ATTACK_RAM    (64ull << 20)
+#define ATTACK_DISK   (8ull << 30)
+#define ATTACK_FILLED 64u
+#define ATTACK_CID    7
+
+/* The host's side of the streams, by port. */
+#define PORT_ECHO   1024 /* sends back what comes */
+#define PORT_SOURCE 1025 /* sends for ever */
+#define PORT_DEAF   1026 /* reads nothing */
+#define PORT_CLOSER 1027 /* closes at the first byte */
+
+/* Lines that the host listens for. */
+#define SAY_FLOOD "HOST flood" /* serial input without end from now on */
+#define SAY_QUIET "HOST quiet" /* no more of it */
+#define SAY_DIAL  "HOST dial"  /* 200 programs connect to the listener */
+#define SAY_DROP  "HOST drop"  /* and hang up */
+
+#endif
