@@ -443,7 +443,7 @@ check-attack: $(B)/mayfly-vmm $(B)/tests/attack-run $(ATTACK_BIN)
 check-system: $(PRODUCT)
 	$(Q)$(CHECK) $(B) system others
 #: check-docs     completion and manual pages against the option tables
-check-docs: $(B)/mayfly
+check-docs: $(PRODUCT)
 	$(Q)$(CHECK) $(B) docs
 #: check-readme   the README's examples print what it says
 check-readme: $(PRODUCT)

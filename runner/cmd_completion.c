@@ -9,6 +9,7 @@
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
 #include "runner/opts.h"
+#include "runner/state.h"
 
 /*
  * Each script is made of the tables and of a few functions that do not depend
@@ -355,6 +356,19 @@ static void fish(void)
 
 /* ---------------------------------------------------------------------- */
 
+/* The name of each run, or its id. Where runs cannot be listed there is nothing
+ * to offer, and no place for an error. */
+static void names(void)
+{
+	struct state_list l = { 0 };
+
+	if (state_list(&l, NULL) < 0)
+		return;
+	for (size_t i = 0; i < l.n; i++)
+		printf("%s\n", l.v[i].name[0] ? l.v[i].name : l.v[i].id);
+	state_list_free(&l);
+}
+
 int cmd_completion(int argc, char **argv, struct err *err)
 {
 	static const struct {
@@ -364,6 +378,7 @@ int cmd_completion(int argc, char **argv, struct err *err)
 		{ "bash", bash },
 		{ "zsh", zsh },
 		{ "fish", fish },
+		{ "names", names },
 	};
 	struct opt_rest rest;
 	int r = opts_parse(&cmd_completion_table, NULL, argc, argv, &rest, err);

@@ -124,7 +124,7 @@ static void list(void)
 		const struct cmd *c = &commands[i];
 
 		if (c->name)
-			printf("  %-10s %s\n", c->name, c->about);
+			printf("  %-11s %s\n", c->name, c->about);
 		else
 			printf("\n%s:\n", c->about);
 	}

@@ -25,6 +25,7 @@
 #include "runner/base/mem.h"
 #include "runner/config.h"
 #include "runner/scratch.h"
+#include "runner/state.h"
 
 #define KERNEL_MAJOR 5 /* close_range() came with 5.9 */
 #define KERNEL_MINOR 9
@@ -202,10 +203,31 @@ static void scratch(struct doctor *d)
 				 "-h shows where");
 }
 
+static void runs(struct doctor *d)
+{
+	struct state_list l = { 0 };
+	struct err err = { 0 };
+	size_t lost = 0;
+
+	if (state_list(&l, &err) < 0) {
+		doctor_say(d, DOCTOR_FAIL, "runs", "%s", err.msg);
+		doctor_remedy(d, "export MAYFLY_STATE_DIR=$HOME/.mayfly");
+		return;
+	}
+	for (size_t i = 0; i < l.n; i++)
+		lost += l.v[i].phase == PHASE_LOST;
+	doctor_say(d, lost ? DOCTOR_WARN : DOCTOR_OK, "runs",
+		   "%zu known, %zu of them lost", l.n, lost);
+	if (lost)
+		doctor_remedy(d, "mayfly prune");
+	state_list_free(&l);
+}
+
 void doctor_files(struct doctor *d)
 {
 	artifacts(d);
 	scratch(d);
+	runs(d);
 }
 
 /* --- what a jail could be made of ------------------------------------- */

@@ -210,7 +210,9 @@ for what in "$@"; do
 	system) system system/ "$build" ;;
 	others) others ;;
 	kvmhost) kvmhost ;;
-	docs) suite completion 120 "$here/completion.sh" "$build/mayfly" ;;
+	docs) suite completion 120 "$here/completion.sh" "$build/mayfly"
+		suite man 60 "$here/man.sh" "$build/mayfly" ;;
+	package) suite package 300 "$here/package.sh" "$build" ;;
 	readme) suite readme 120 "$here/readme.sh" "$build" ;;
 	san) san ;;
 	tsan) tsan ;;

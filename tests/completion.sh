@@ -10,7 +10,7 @@ dir=$(cd "$(dirname "$1")" && pwd)
 PATH=$dir:$PATH
 work=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-completion.XXXXXX")
 export MAYFLY_STATE_DIR=$work/state
-trap 'rm -rf "$work"' EXIT
+trap '"$dir/mayfly" rm -f web >/dev/null 2>&1; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 n=0 bad=0
 
@@ -106,6 +106,20 @@ ok 'no options after --' '' "$(offers 'mayfly run -- ls -')"
 ok 'commands for help' run "$(offers 'mayfly help ru')"
 ok 'no second operand where there is none' '' "$(offers 'mayfly help run ')"
 
+offers_names() {
+	mayfly run -d --name web -- sleep 1000 >/dev/null
+	ok 'names of runs' web "$(offers 'mayfly logs ')"
+	ok 'a name is completed' web "$(offers 'mayfly stop w')"
+	ok 'a second name where there may be one' web "$(offers 'mayfly rm x ')"
+	ok 'no name for --name' '' "$(offers 'mayfly run --name ')"
+	ok 'options may follow the name' --follow "$(offers 'mayfly logs web --fol')"
+	ok 'no options behind the name where a command follows' '' \
+		"$(offers 'mayfly exec web -')"
+	if command -v fish >/dev/null; then
+		ok 'fish: names of runs' web "$(fish_offers 'mayfly logs ')"
+	fi
+}
+
 # --- fish ---------------------------------------------------------------
 
 fish_offers() {
@@ -120,5 +134,6 @@ if command -v fish >/dev/null; then
 	ok 'fish: a file' vmlinux "$(fish_offers 'mayfly run --kernel vm')"
 	ok 'fish: nothing after --' '' "$(fish_offers 'mayfly run -- --mem')"
 fi
+offers_names
 echo "1..$n"
 exit $bad
