@@ -86,7 +86,7 @@ check-all: check-build long-build
 
 CHECK_SUITES := tree unit guest attack fuzz-smoke san system others kvmhost docs \
 	readme
-LONG_SUITES := tsan diff soak fuzz
+LONG_SUITES := tsan diff soak fuzz package
 
 .PHONY: check-long check-all check-build long-build
 check-build:
@@ -97,6 +97,8 @@ check-build:
 long-build: check-build
 	$(Q)$(MAKE) $(SUB) B=$(B)/tsan SAN=thread all $(B)/tsan/tests/guest-run \
 		payloads
+	$(Q)tools/deps.sh package
+	$(Q)$(MAKE) $(SUB) deb
 
 #: clean          remove what was built here; the cache stays
 clean:
@@ -207,24 +209,59 @@ $(B)/mayfly: $(B)/obj/runner/main.o \
 # The order below lib/mayfly is that of $(B): runner/artifact.c. Images are
 # sparse, and stay so.
 
-LIBDIR = $(DESTDIR)$(PREFIX)/lib/mayfly
+SHARE = $(PREFIX)/share
+BASHDIR ?= $(SHARE)/bash-completion/completions
+ZSHDIR  ?= $(SHARE)/zsh/site-functions
+FISHDIR ?= $(SHARE)/fish/vendor_completions.d
+MANDIR  ?= $(SHARE)/man/man1
+LIBDIR  := lib/mayfly
+MAN     := $(notdir $(wildcard man/*.1))
 
 .PHONY: install uninstall
 #: install        to PREFIX (/usr/local), below DESTDIR
 install: $(PRODUCT)
 	$(say) INSTALL $(DESTDIR)$(PREFIX)
-	$(Q)install -d $(DESTDIR)$(PREFIX)/bin $(LIBDIR)/guest
+	$(Q)install -d $(addprefix $(DESTDIR),$(PREFIX)/bin \
+		$(PREFIX)/$(LIBDIR)/guest $(BASHDIR) $(ZSHDIR) $(FISHDIR) \
+		$(MANDIR))
 	$(Q)install -m 755 $(B)/mayfly $(DESTDIR)$(PREFIX)/bin/mayfly
-	$(Q)install -m 755 $(B)/mayfly-vmm $(LIBDIR)/mayfly-vmm
-	$(Q)for f in $(GUEST_FILES); do \
-		cp -L --sparse=always $(B)/guest/$$f $(LIBDIR)/guest/ && \
-		chmod 644 $(LIBDIR)/guest/$$f || exit 1; done
+	$(Q)install -m 755 $(B)/mayfly-vmm \
+		$(DESTDIR)$(PREFIX)/$(LIBDIR)/mayfly-vmm
+	$(Q)install -m 644 $(GUEST_FILES:%=$(B)/guest/%) \
+		$(DESTDIR)$(PREFIX)/$(LIBDIR)/guest
+	$(Q)install -m 644 $(MAN:%=man/%) $(DESTDIR)$(MANDIR)
+	$(Q)umask 022 && m=$(abspath $(B))/mayfly && \
+		$$m completion bash >$(DESTDIR)$(BASHDIR)/mayfly && \
+		$$m completion zsh >$(DESTDIR)$(ZSHDIR)/_mayfly && \
+		$$m completion fish >$(DESTDIR)$(FISHDIR)/mayfly.fish
 
 #: uninstall      what install has put there
 uninstall:
 	$(say) REMOVE $(DESTDIR)$(PREFIX)
-	$(Q)rm -f $(DESTDIR)$(PREFIX)/bin/mayfly
-	$(Q)rm -rf $(LIBDIR)
+	$(Q)rm -f $(addprefix $(DESTDIR),$(PREFIX)/bin/mayfly \
+		$(BASHDIR)/mayfly $(ZSHDIR)/_mayfly $(FISHDIR)/mayfly.fish \
+		$(MAN:%=$(MANDIR)/%))
+	$(Q)rm -rf $(DESTDIR)$(PREFIX)/$(LIBDIR)
+
+# --- packages ----------------------------------------------------------
+# The same commit gives the same bytes.
+
+.PHONY: dist deb check-package
+#: dist           the source of HEAD as $(B)/mayfly-VERSION.tar.xz
+dist:
+	$(say) DIST $(B)/mayfly-$(VERSION).tar.xz
+	$(Q)mkdir -p $(B)
+	$(Q)git archive --prefix=mayfly-$(VERSION)/ HEAD | \
+		xz -T1 -9 >$(B)/mayfly-$(VERSION).tar.xz
+
+#: deb            a Debian package, kernel and images in it, below $(B)
+deb: $(PRODUCT)
+	$(Q)MAKE='$(MAKE)' packaging/deb.sh $(B) $(VERSION)
+
+#: check-package  builds, lints, installs and removes that package
+check-package: deb
+	$(Q)tools/deps.sh package
+	$(Q)$(CHECK) $(B) package
 
 # --- guest -------------------------------------------------------------
 # The agent and its initramfs; the disk images, which live in the cache. Few

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # deps.sh SET...: install the Debian packages of these sets that are missing,
-# naming each. Sets: build (also what the guest is made of), check, bench, lint.
+# naming each. Sets: build (also what the guest is made of), check, bench, lint,
+# package.
 # With nothing missing it is silent and takes a few hundredths of a second.
 set -eu
 export LC_ALL=C
@@ -19,6 +20,7 @@ check='libcriterion-dev libzydis-dev qemu-system-x86 cpio
 	clang libclang-rt-dev zsh fish mandoc'
 bench='python3 qemu-system-x86'
 lint='clang-format clang-tidy cppcheck'
+package='lintian'
 
 die() {
 	echo "mayfly: $*" >&2
@@ -32,6 +34,7 @@ for set in "$@"; do
 	check) wanted="$wanted $check" ;;
 	bench) wanted="$wanted $bench" ;;
 	lint) wanted="$wanted $lint" ;;
+	package) wanted="$wanted $package" ;;
 	*) die "deps.sh: no set of packages is called $set" ;;
 	esac
 done

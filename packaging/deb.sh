@@ -1,0 +1,71 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# deb.sh BUILD VERSION: make BUILD/mayfly_VERSION_amd64.deb from what was built
+# there. Programs are static, and guest kernel and images are inside, so that
+# it needs no other package. The same inputs give the same bytes.
+# Environment: MAKE, DEB_MAINTAINER.
+set -eu
+export LC_ALL=C
+umask 022
+
+build=$(cd "$1" && pwd) version=$2
+here=$(cd "$(dirname "$0")" && pwd)
+maintainer=${DEB_MAINTAINER:-mayfly developers <mayfly@mayfly.invalid>}
+out=$build/mayfly_${version}_amd64.deb
+stage=$(mktemp -d "$build/deb.XXXXXX")
+trap 'rm -rf "$stage"' EXIT
+trap 'exit 130' INT TERM HUP
+
+# The time of the commit, or of the changelog where there is no history.
+changelog_date=$(sed -n 's/^ -- .*>  //p' "$here/changelog" | head -n 1)
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(
+	git -C "$here" log -1 --format=%ct 2>/dev/null ||
+	date -d "$changelog_date" +%s)}
+export SOURCE_DATE_EPOCH
+
+root=$stage/root
+${MAKE:-make} -s -C "$here/.." B="$build" DESTDIR="$root" PREFIX=/usr \
+	ZSHDIR=/usr/share/zsh/vendor-completions install
+strip --strip-all --remove-section=.comment --remove-section=.note \
+	"$root/usr/bin/mayfly" "$root/usr/lib/mayfly/mayfly-vmm"
+gzip -9n "$root"/usr/share/man/man1/*
+
+doc=$root/usr/share/doc/mayfly
+mkdir -p "$doc" "$root/usr/share/lintian/overrides" "$root/DEBIAN"
+sed "s/@VERSION@/$version/; s/@MAINTAINER@/$maintainer/" "$here/changelog" |
+	gzip -9n >"$doc/changelog.gz"
+cp "$here/copyright" "$doc/copyright"
+cp "$here/../README.md" "$doc/"
+gzip -9n "$doc/README.md"
+cp "$here/lintian-overrides" "$root/usr/share/lintian/overrides/mayfly"
+
+# What is inside in binary form, and where its source is: Debian Policy 7.8.
+built_using=$(dpkg-query -W -f '${source:Package} (= ${source:Version})\n' \
+	linux-source-6.12 busybox-static libc6-dev musl-dev libcap-dev \
+	libjansson-dev 2>/dev/null | sort -u | paste -sd, | sed 's/,/, /g')
+
+(cd "$root" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' |
+	sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
+cat >"$root/DEBIAN/control" <<EOF
+Package: mayfly
+Version: $version
+Architecture: amd64
+Maintainer: $maintainer
+Installed-Size: $(du -k --apparent-size -s --exclude=DEBIAN "$root" | cut -f 1)
+Built-Using: $built_using
+Section: admin
+Priority: optional
+Description: run a command in a one-shot microVM
+ mayfly boots a virtual machine, runs one command in it, reports how that
+ ended, and leaves nothing of the machine behind. It is for running code that
+ one does not trust, with a program's manners: standard streams stay what they
+ are, and the exit status is the command's.
+ .
+ It uses KVM where KVM is there and runs guests right, and an x86-64 CPU in
+ software elsewhere. Guest kernel and a small root image are in this package.
+EOF
+find "$root" -newermt "@$SOURCE_DATE_EPOCH" -print0 |
+	xargs -0r touch --no-dereference --date="@$SOURCE_DATE_EPOCH"
+dpkg-deb --root-owner-group -Zxz --build "$root" "$out" >/dev/null
+echo "  DEB     $out"
