@@ -206,8 +206,8 @@ $(B)/mayfly: $(B)/obj/runner/main.o \
 		-Wl,--end-group $(MAYFLY_LD)
 
 # --- install -----------------------------------------------------------
-# The order below lib/mayfly is that of $(B): runner/artifact.c. Images are
-# sparse, and stay so.
+# The order below lib/mayfly is that of $(B): runner/artifact.c. Completions
+# and manual pages go where shells and man look below PREFIX.
 
 SHARE = $(PREFIX)/share
 BASHDIR ?= $(SHARE)/bash-completion/completions
@@ -297,6 +297,15 @@ $(B)/guest/base.img $(B)/guest/scratch.img: $(B)/guest/%.img: \
 	$(say) IMG $@
 	$(Q)rootfs/base/build.sh $* $@
 
+$(B)/mkscratch: $(B)/obj/runner/mkscratch.o $(B)/obj/runner/scratch_pack.o \
+		$(B)/libbase.a
+	$(say) LD $@
+	$(Q)$(CC) -pie $(LDFLAGS_ALL) -o $@ $^
+
+$(B)/guest/scratch.pack: $(B)/guest/scratch.img $(B)/mkscratch
+	$(say) PACK $@
+	$(Q)$(B)/mkscratch $< $@
+
 $(B)/guest/vmlinux: kernel-config/build.sh $(addprefix kernel-config/,\
 		base.config x86_64.config)
 	$(say) KERNEL $@
@@ -311,15 +320,6 @@ UNIT += gmem bus ctl boot acpi serial rtc cpuid vm
 UNIT_LIBS_vm := vmm virtio engine soft base
 $(foreach t,gmem bus ctl boot acpi serial rtc cpuid,\
 	$(eval UNIT_LIBS_$(t) := vmm base))
-
-$(B)/mkscratch: $(B)/obj/runner/mkscratch.o $(B)/obj/runner/scratch_pack.o \
-		$(B)/libbase.a
-	$(say) LD $@
-	$(Q)$(CC) -pie $(LDFLAGS_ALL) -o $@ $^
-
-$(B)/guest/scratch.pack: $(B)/guest/scratch.img $(B)/mkscratch
-	$(say) PACK $@
-	$(Q)$(B)/mkscratch $< $@
 
 VIRTIO_UNIT := virtqueue virtio_mmio virtio_blk virtio_vsock virtio_vsock_dial \
 	virtio_vsock_threads virtio_rng
