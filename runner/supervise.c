@@ -2,6 +2,7 @@
 /* A run with all that belongs to it: engine, record, report, notices. */
 #include "runner/supervise.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "runner/launch.h"
 #include "runner/meta.h"
 #include "runner/run.h"
+#include "runner/session.h"
 #include "runner/state.h"
 
 struct supervisor {
@@ -83,12 +85,13 @@ static void close_record(struct supervisor *sv, const struct meta *meta)
 		return;
 	if (keep && state_exited(sv->state, meta) < 0)
 		log_info("the record of the run could not be written");
-	control_ended(&sv->control, sv->result.exit_code);
 	journal_free(&sv->journal);
 	if (keep)
 		state_close(&sv->state);
 	else
 		state_discard(&sv->state);
+	/* Who waits for the end may want the name for another run. */
+	control_ended(&sv->control, sv->result.exit_code);
 }
 
 static int on_started(void *opaque)
@@ -96,13 +99,14 @@ static int on_started(void *opaque)
 	struct supervisor *sv = opaque;
 	int r = 0;
 
-	sv->started = 1;
 	if (sv->state)
 		r = state_running(sv->state, machine_engine_name(&sv->machine),
 				  sv->result.ncpus);
-	if (r < 0 || !sv->config->detach)
-		return r;
-	return detach_tell(&sv->detach, 0, state_id(sv->state), NULL);
+	/* A run that nobody can be told of shall not be. */
+	if (r == 0 && sv->config->detach)
+		r = detach_tell(&sv->detach, 0, state_id(sv->state), NULL);
+	sv->started = r == 0;
+	return r;
 }
 
 /* --- the run ---------------------------------------------------------- */
@@ -238,8 +242,13 @@ static int run(struct supervisor *sv)
 		.engine_why = sv->machine.engine_why,
 		.error = sv->err,
 	};
+	sigset_t signals, before;
 	int r;
 
+	/* None may end us while there is a record to remove: run_command()
+	 * takes those that come before it, the last lines those after. */
+	session_forwarded_signals(&signals);
+	sigprocmask(SIG_BLOCK, &signals, &before);
 	control_init(&sv->control);
 	machine_init(&sv->machine, c);
 	r = config_check_host(c, sv->err);
@@ -254,6 +263,7 @@ static int run(struct supervisor *sv)
 	if (c->meta)
 		r = write_report(&meta, c->meta, r, sv->err);
 	close_record(sv, &meta);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r < 0 ? r : result->exit_code;
 }
 
