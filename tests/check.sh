@@ -151,10 +151,11 @@ system() {
 	done
 }
 
-# What is slow to make or to run, once: programs of a distribution.
+# What is slow to make or to run, once: programs of a distribution, and runs
+# that go on by themselves.
 others() {
-	for t in glibc debian; do
-		suite "system/$t" 300 "$here/system/$t.sh" "$build/mayfly" soft
+	for t in glibc debian detached; do
+		suite "system/$t" 600 "$here/system/$t.sh" "$build/mayfly" soft
 	done
 }
 
