@@ -221,7 +221,7 @@ static int describe(struct boot *b, const struct config *c, int *to_guest)
 		m->boot.initrd_fd = machine_give(m, fd);
 	}
 	if (c->disk) {
-		fd = machine_open_file("disk", c->disk, b->err);
+		fd = machine_open_disk("disk", c->disk, b->err);
 		if (fd < 0)
 			return fd;
 		machine_disk(m, fd, 1);

@@ -41,13 +41,20 @@ const struct opt_table cmd_ps_table = {
 	.mixed = 1,
 };
 
+/* Scripts ask everyone for JSON, so inspect takes the option as well. */
+static int set_json(void *field, const char *arg, struct err *err)
+{
+	(void)field;
+	return strcmp(arg, "json") ? err_say(err, -EINVAL, "must be json") : 0;
+}
+
 static const struct opt inspect_options[] = {
-	{ "format", 0, "json", NULL, "how to print it", opt_format, 0 },
+	{ "format", 0, "json", NULL, "how to print it", set_json, 0 },
 };
 
 const struct opt_table cmd_inspect_table = {
 	.command = "inspect",
-	.usage = "NAME...",
+	.usage = "[OPTIONS] NAME...",
 	.about = "Print all that is known of runs as JSON, a list with one "
 		 "object for each. Once a\nrun is over, its `report` is that "
 		 "of run --meta.",

@@ -130,7 +130,7 @@ static const struct opt wait_options[] = {
 
 const struct opt_table cmd_wait_table = {
 	.command = "wait",
-	.usage = "NAME...",
+	.usage = "[OPTIONS] NAME...",
 	.about = "Wait for runs to end, print the exit code of each, and exit "
 		 "with that of the\nlast.",
 	.opt = wait_options,

@@ -32,13 +32,6 @@
 #define CMDLINE_SOFT  "tsc=reliable"
 #define CMDLINE_HIGH  "swiotlb=noforce"
 
-static int open_or(const struct artifacts *a, enum artifact which,
-		   const char *path, const char *what, struct err *err)
-{
-	return path ? machine_open_file(what, path, err)
-		    : artifact_open(a, which, err);
-}
-
 /* Kernel, initramfs and both disks. */
 static int give_files(struct machine *m, const struct config *c,
 		      const struct artifacts *a, struct err *err)
@@ -46,7 +39,8 @@ static int give_files(struct machine *m, const struct config *c,
 	_cleanup_fd_ int empty = -1;
 	int fd;
 
-	fd = open_or(a, ARTIFACT_KERNEL, c->kernel, "kernel", err);
+	fd = c->kernel ? machine_open_file("kernel", c->kernel, err)
+		       : artifact_open(a, ARTIFACT_KERNEL, err);
 	if (fd < 0)
 		return fd;
 	m->boot.kernel_fd = machine_give(m, fd);
@@ -54,7 +48,8 @@ static int give_files(struct machine *m, const struct config *c,
 	if (fd < 0)
 		return fd;
 	m->boot.initrd_fd = machine_give(m, fd);
-	fd = open_or(a, ARTIFACT_BASE, c->rootfs, "rootfs", err);
+	fd = c->rootfs ? machine_open_disk("rootfs", c->rootfs, err)
+		       : artifact_open(a, ARTIFACT_BASE, err);
 	if (fd < 0)
 		return fd;
 	machine_disk(m, fd, 1);

@@ -19,6 +19,8 @@
 #include "runner/base/mem.h"
 #include "runner/engine/probe.h"
 
+#define SECTOR 512
+
 static_assert(JAIL_CONTROL_FD == CTL_FD, "jail and VMM mean the same");
 
 void machine_init(struct machine *m, const struct config *c)
@@ -169,6 +171,28 @@ int machine_open_file(const char *what, const char *path, struct err *err)
 	if (S_ISREG(st.st_mode) && st.st_size == 0)
 		return err_say(err, -EINVAL, "%s: %s: the file is empty", what,
 			       path);
+	return steal_fd(&fd);
+}
+
+int machine_open_disk(const char *what, const char *path, struct err *err)
+{
+	_cleanup_fd_ int fd = machine_open_file(what, path, err);
+	struct stat st;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	/* virtio 1.2 5.2.5: a disk is a number of sectors. */
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    st.st_size % SECTOR) {
+		r = err_say(err, -EINVAL,
+			    "%s: %s: %lld bytes is not a whole number of "
+			    "sectors of %d bytes", what, path,
+			    (long long)st.st_size, SECTOR);
+		err_hint(err, "is it a disk image? If so: truncate -s %%%d %s",
+			 SECTOR, path);
+		return r;
+	}
 	return steal_fd(&fd);
 }
 

@@ -53,6 +53,8 @@ int machine_cmdline(struct machine *m, const char *words, struct err *err);
 
 /* Open what the user named: a regular file or a block device, read-only. */
 int machine_open_file(const char *what, const char *path, struct err *err);
+/* The same, of a size that a disk may have. */
+int machine_open_disk(const char *what, const char *path, struct err *err);
 
 int machine_start(struct machine *m, int program_fd, struct err *err);
 

@@ -47,6 +47,21 @@ static void settle(void)
 		close(fd);
 	signal(SIGCHLD, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+}
+
+/* What helps against some failures wherever they come from. */
+static void advise(struct err *err)
+{
+	if (err->hint[0])
+		return;
+	if (err->code == -EMFILE)
+		err_hint(err, "allow more: ulimit -n 1024");
+	else if (err->code == -ENFILE)
+		err_hint(err, "allow more: sudo sysctl fs.file-max=1000000");
+	else if (err->code == -ENOMEM)
+		err_hint(err, "ask for less with -m, or allow more: ulimit -v "
+			      "unlimited");
 }
 
 int main(int argc, char **argv)
@@ -58,6 +73,8 @@ int main(int argc, char **argv)
 	r = dispatch(argc, argv, &err);
 	if (fflush(stdout) && r == 0)
 		r = err_set(&err, -errno, "standard output");
+	if (err.msg[0])
+		advise(&err);
 	if (err.msg[0])
 		fprintf(stderr, "mayfly: %s\n", err.msg);
 	if (err.msg[0] && err.hint[0])

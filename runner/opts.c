@@ -28,8 +28,7 @@ int opt_flag(void *field, const char *arg, struct err *err)
 
 int opt_string(void *field, const char *arg, struct err *err)
 {
-	if (!*arg)
-		return err_say(err, -EINVAL, "the argument is empty");
+	(void)err;
 	*(const char **)field = arg;
 	return 0;
 }
@@ -124,15 +123,15 @@ static int unknown(const struct opt_table *t, const char *word, size_t len,
 static int apply(const struct opt_table *t, const struct opt *o, void *config,
 		 const char *arg, const char *shown, struct err *err)
 {
-	int r = o->set((char *)config + o->offset, arg, err);
+	int r;
 
-	if (r < 0) {
+	if (arg && !*arg)
+		return err_say(err, -EINVAL, "%s: %s: the argument is empty",
+			       t->command, shown);
+	r = o->set((char *)config + o->offset, arg, err);
+	if (r < 0)
 		err_wrap(err, "%s: %s%s%s", t->command, shown, arg ? " " : "",
 			 arg ? arg : "");
-		if (err && !err->hint[0])
-			err_hint(err, "`mayfly help %s` lists the options",
-				 t->command);
-	}
 	return r;
 }
 
