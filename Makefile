@@ -133,7 +133,8 @@ JAIL_SRC := jail/jail.c
 
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c run.c session.c \
-	session_io.c config_env.c launch.c supervise.c cmd_exec.c \
+	session_io.c config_env.c launch.c supervise.c cmd_exec.c cmd_cp.c \
+	cp_host.c \
 	format.c record.c state_dir.c state.c state_list.c journal.c control.c \
 	detach.c targets.c log_view.c cmd_ps.c cmd_logs.c cmd_stop.c \
 	cmd_prune.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
@@ -143,9 +144,9 @@ RUN_SRC += $(addprefix runner/,doctor_engine.c doctor_host.c scratch_pack.c)
 
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.
-WIRE_SRC := rootfs/wire.c
+WIRE_SRC := $(addprefix rootfs/,wire.c tree_pack.c tree_unpack.c)
 AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c more.c \
-	say.c session.c spawn.c stream.c user.c)
+	say.c session.c spawn.c stream.c tool.c user.c)
 
 LIBS := diff base vmm virtio engine soft jail run wire agent
 # the host CPU as the oracle of tests/unit/diff_*.c
@@ -333,8 +334,9 @@ UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))
 
-UNIT += wire agent_parts agent_session
+UNIT += wire tree agent_parts agent_session
 UNIT_LIBS_wire := wire
+UNIT_LIBS_tree := wire
 UNIT_LIBS_agent_parts := agent wire
 UNIT_LIBS_agent_session := agent wire
 

@@ -30,6 +30,7 @@ const struct cmd *cmd_find(const char *name, struct err *err);
 
 int cmd_run(int argc, char **argv, struct err *err);
 int cmd_exec(int argc, char **argv, struct err *err);
+int cmd_cp(int argc, char **argv, struct err *err);
 int cmd_boot(int argc, char **argv, struct err *err);
 int cmd_ps(int argc, char **argv, struct err *err);
 int cmd_logs(int argc, char **argv, struct err *err);
@@ -44,6 +45,7 @@ int cmd_completion(int argc, char **argv, struct err *err);
 
 extern const struct opt_table cmd_run_table;
 extern const struct opt_table cmd_exec_table;
+extern const struct opt_table cmd_cp_table;
 extern const struct opt_table cmd_boot_table;
 extern const struct opt_table cmd_ps_table;
 extern const struct opt_table cmd_logs_table;

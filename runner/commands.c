@@ -47,6 +47,8 @@ const struct cmd commands[] = {
 	  &cmd_run_table },
 	{ "exec", "run one more command in a microVM that runs", cmd_exec,
 	  &cmd_exec_table },
+	{ "cp", "copy files into a microVM that runs, or out of it", cmd_cp,
+	  &cmd_cp_table },
 	{ "boot", "boot a kernel with its console on the terminal", cmd_boot,
 	  &cmd_boot_table },
 	{ .about = "Runs that are there" },
