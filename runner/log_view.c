@@ -196,12 +196,13 @@ static int tell_lost(const struct log_view *v, const struct journal_entry *e)
 int log_show(struct log_view *v, const struct journal_entry *e)
 {
 	const int i = e->stream == JOURNAL_STDERR;
-	const uint8_t *p = e->data, *end = p + e->len;
 	struct log_stream *s = &v->stream[i];
+	const uint8_t *p = e->data, *end;
 	int r = 0;
 
 	if (e->stream == JOURNAL_LOST)
-		return tell_lost(v, e);
+		return tell_lost(v, e); /* which has no data */
+	end = p + e->len;
 	if (!is_output(v, e))
 		return 0;
 	/* All of it as it is, where nobody asks for lines. */
