@@ -20,7 +20,7 @@ runner/base
 jail		runner/base/
 net		runner/base/
 rootfs		runner/base/
-rootfs/agent	rootfs/wire.h
+rootfs/agent	rootfs/wire.h rootfs/tree.h
 runner/disk	runner/base/
 runner/engine	runner/base/ runner/vmm/gmem.h
 runner/engine/soft runner/base/ runner/vmm/gmem.h runner/engine/engine.h
@@ -31,7 +31,7 @@ runner/dev	runner/base/ runner/x86/
 runner/virtio	runner/base/ runner/vmm/gmem.h runner/disk/
 runner/vmm	runner/base/ runner/x86/ runner/dev/ runner/virtio/
 		runner/engine/engine.h
-runner		runner/base/ jail/ net/ rootfs/wire.h runner/vmm/ctl.h
+runner		runner/base/ jail/ net/ rootfs/wire.h rootfs/tree.h runner/vmm/ctl.h
 		runner/vmm/gmem.h runner/engine/engine.h runner/engine/probe.h
 '
 

@@ -132,4 +132,9 @@ struct serve {
 /* Serve @sv->ctl until it ends. 0 when the host hung up, else -errno. */
 int session_serve(const struct serve *sv);
 
+/* tool.c */
+
+/* Run as what argv says (WIRE_EXEC_AGENT); the exit code. */
+int tool_main(int argc, char **argv);
+
 #endif

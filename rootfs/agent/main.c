@@ -7,13 +7,13 @@
 #include <sys/reboot.h>
 #include <unistd.h>
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct serve sv = { .cgroups = AGENT_CGROUPS };
 	int ret;
 
 	if (getpid() != 1)
-		return 2; /* this is no program for a host */
+		return tool_main(argc, argv);
 	/* Once the new root is entered, no path leads here any more. */
 	sv.self = open("/init", O_PATH | O_CLOEXEC);
 	boot();
