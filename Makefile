@@ -149,8 +149,9 @@ AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c more.c \
 	say.c session.c spawn.c stream.c tool.c user.c)
 
 LIBS := diff base vmm virtio engine soft jail run wire agent
-# the host CPU as the oracle of tests/unit/diff_*.c
-diff_SRC := tests/diff/host.c
+# the host CPU as the oracle of tests/unit/diff_*.c, and soft beside it
+diff_SRC := $(addprefix tests/diff/,host.c enter.S guest.c forms.c gen.c insn.c \
+	check.c)
 base_SRC := $(BASE_SRC)
 vmm_SRC := $(VMM_SRC)
 virtio_SRC := $(VIRTIO_SRC)
@@ -355,9 +356,10 @@ UNIT += native soft_engine soft_fuzz soft_stack
 $(foreach t,native soft_engine soft_fuzz soft_stack,\
 	$(eval UNIT_LIBS_$(t) := soft engine vmm base))
 
-UNIT_LONG := diff_int native
-UNIT += diff_int
-UNIT_LIBS_diff_int := diff soft engine vmm base
+UNIT_LONG := diff_forms native
+UNIT += diff_forms
+UNIT_LIBS_diff_forms := diff soft engine vmm base
+UNIT_LD_diff_forms := -lZydis
 
 unit_bin = $(B)/tests/unit/$(1)
 define unit_rule

@@ -97,6 +97,12 @@ void *mmu_write_ptr(struct cpu *cpu, const struct uop *op, uint64_t va,
 	return fake_ptr(cpu, op, va, len, 1);
 }
 
+void mmu_check_aligned(struct cpu *cpu, const struct uop *op, uint64_t va,
+		       unsigned size)
+{
+	(void)cpu, (void)op, (void)va, (void)size;
+}
+
 void mmu_flush(struct cpu *cpu)
 {
 	cpu->gen_kernel++;

@@ -62,9 +62,11 @@ const struct uop *fpu_refuse_simd(struct cpu *cpu, const struct uop *op);
 /* An unmasked SIMD floating-point exception: #XM, or #UD. */
 _Noreturn void fpu_raise_simd(struct cpu *cpu, const struct uop *op);
 
-/* Store the bytes that are equal in @a and @b; faults come first. */
+/* Store the bytes that are equal in @a and @b; faults come first, #AC by
+ * @aligned before the others. */
 void fpu_write_masked(struct cpu *cpu, const struct uop *op, uint64_t va,
-		      const uint8_t *a, const uint8_t *b, unsigned len);
+		      const uint8_t *a, const uint8_t *b, unsigned len,
+		      unsigned aligned);
 
 /* x87, MMX, FXSAVE, FXRSTOR: the part of emit_simd() in x87.c. */
 int emit_x87(struct emitter *e, const struct insn *in);

@@ -114,10 +114,9 @@ HANDLER(bound##W)                                                            \
 {                                                                            \
 	int##W##_t i = (int##W##_t)GET_REG(W, cpu, op->r0);                  \
 	uint64_t va = uop_ea(cpu, op);                                       \
-	int##W##_t lower = (int##W##_t)LOAD_MEM(W, cpu, op, va);             \
-	int##W##_t upper = (int##W##_t)LOAD_MEM(W, cpu, op, va + W / 8);     \
                                                                              \
-	if (i < lower || i > upper)                                          \
+	if (i < (int##W##_t)LOAD_MEM(W, cpu, op, va) ||                      \
+	    i > (int##W##_t)LOAD_MEM(W, cpu, op, va + W / 8))                \
 		cpu_raise(cpu, op, EXC_BR);                                  \
 	NEXT(cpu, op);                                                       \
 }
@@ -144,7 +143,13 @@ HANDLER(arpl_r)
 
 HANDLER(arpl_m)
 {
-	MODIFY(16, adjust_rpl(cpu, d, R16(cpu, op->r1)));
+	uint64_t va = uop_ea(cpu, op);
+	uint16_t d = mmu_load16(cpu, op, va), s = R16(cpu, op->r1);
+
+	/* what is not changed need not be writable */
+	if ((d & 3) < (s & 3))
+		mmu_store16(cpu, op, va, (uint16_t)((d & ~3) | (s & 3)));
+	adjust_rpl(cpu, d, s);
 	NEXT(cpu, op);
 }
 

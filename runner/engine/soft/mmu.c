@@ -253,11 +253,15 @@ static int crosses(uint64_t va, unsigned size)
 }
 
 /* An operand that begins at a good address and ends at a bad one: that comes
- * before a fault of its first page. */
+ * before a fault of its first page. x87's environments go in pieces. */
 static void check_span(struct cpu *cpu, const struct uop *op, uint64_t va,
 		       unsigned len)
 {
-	if (crosses(va, len) && mmu_canonical(va) &&
+	int pieces = len == 14 || len == 28 || len == 94 || len == 108;
+
+	if (len == 10)
+		len = 8; /* the mantissa, then the exponent */
+	if (!pieces && crosses(va, len) && mmu_canonical(va) &&
 	    !mmu_canonical(va + len - 1))
 		raise_noncanonical(cpu, op);
 }

@@ -336,7 +336,7 @@ store_masked(struct cpu *cpu, const struct uop *op)
 	memset(ones, 0xff, sizeof(ones));
 	THUNK(op)(xmm(cpu, op->r1), xmm(cpu, op->r0), zero);
 	THUNK(op)(xmm(cpu, op->r1), xmm(cpu, op->r0), ones);
-	fpu_write_masked(cpu, op, uop_ea(cpu, op), zero, ones, 16);
+	fpu_write_masked(cpu, op, uop_ea(cpu, op), zero, ones, 16, 1);
 }
 
 static const struct uop *maskmov(struct cpu *cpu, const struct uop *op)

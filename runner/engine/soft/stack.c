@@ -71,6 +71,7 @@ HANDLER(enter##W)                                                            \
 		STORE_MEM(W, cpu, op, sp, (U(W))frame);                      \
 	}                                                                    \
 	sp -= op->imm;                                                       \
+	mmu_check_aligned(cpu, op, sp, sizeof(U(W)));                        \
 	mmu_probe_write(cpu, op, sp, sizeof(U(W)));                          \
 	RSP = sp;                                                            \
 	SET_REG(W, cpu, SLOT_OFF(X86_RBP), (U(W))frame);                     \
@@ -153,6 +154,7 @@ do_enter(struct cpu *cpu, const struct uop *op)
 	if (op->r0)
 		stack_push(cpu, op, &sp, op->aux, frame);
 	sp -= op->imm;
+	mmu_check_aligned(cpu, op, stack_va(cpu, sp), op->aux);
 	stack_probe(cpu, op, sp, op->aux);
 	stack_set_sp(cpu, sp);
 	set_reg(cpu, op, SLOT_OFF(X86_RBP), (uint32_t)frame);

@@ -295,8 +295,8 @@ static int condition_holds(const struct uop *op, uint32_t fl)
 
 /*
  * CMPS, SCAS: @with is what the destination is compared with, and is read
- * after it, as processors do. A fault finds the flags as they were before the
- * instruction (SDM 2B REP).
+ * after it, as processors do. A fault or a trap in between finds the flags as
+ * they were before the instruction (SDM 2B REP).
  */
 #define COMPARING(name, with, src)                                      \
 static const struct uop *name(struct cpu *cpu, const struct uop *op)    \
@@ -316,10 +316,8 @@ static const struct uop *name(struct cpu *cpu, const struct uop *op)    \
 		count_down(cpu, op, 1);                                 \
 		if (!condition_holds(op, fl))                           \
 			break;                                          \
-		if (--n && !go_on(cpu)) {                               \
-			cpu->fl = fl;                                   \
+		if (--n && !go_on(cpu))                                 \
 			AGAIN(cpu, op);                                 \
-		}                                                       \
 	}                                                               \
 	cpu->fl = fl;                                                   \
 	NEXT(cpu, op);                                                  \

@@ -36,7 +36,8 @@
 /*
  * uop: imm is the thunk; aux the memory operand's size; r0 a general
  * register; r1 and ext[1] the low three bits of the opcode, and ModRM, for
- * FOP; ext[0] is how:
+ * FOP, and in r1 from bit 4 on 1 + the segment that the address has in it;
+ * ext[0] is how:
  */
 #define X_LOAD	0x01 /* the memory operand is read */
 #define X_STORE 0x02 /* ... is written */
@@ -172,6 +173,17 @@ static void env_load(const uint8_t *env, unsigned size, uint8_t *fx)
 	put16(fx + FXI_FOP, get16(env + 18) & FOP_MASK);
 }
 
+/* FDP is an offset: without the segment's base. */
+static uint64_t data_offset(const struct cpu *cpu, const struct uop *op)
+{
+	uint64_t va = uop_ea(cpu, op);
+	unsigned seg = op->r1 >> 4;
+
+	if (seg)
+		va -= cpu->r[SLOT_SEG + seg - 1];
+	return cpu->code64 ? va : (uint32_t)va;
+}
+
 /* The thunk left the host's. SDM 1 8.1.8 for what is noted. */
 static void set_pointers(const struct cpu *cpu, const struct uop *op,
 			 uint8_t *fx, const uint8_t *mem)
@@ -187,9 +199,9 @@ static void set_pointers(const struct cpu *cpu, const struct uop *op,
 		env_load(mem, op->aux, fx);
 	} else if (how & X_NOTES) {
 		put64(fx + FXI_FIP, uop_rip(cpu, op));
-		put16(fx + FXI_FOP, op->r1 << 8 | op->ext[1]);
+		put16(fx + FXI_FOP, (op->r1 & 7u) << 8 | op->ext[1]);
 		if (how & (X_LOAD | X_STORE))
-			put64(fx + FXI_FDP, uop_ea(cpu, op));
+			put64(fx + FXI_FDP, data_offset(cpu, op));
 	}
 }
 
@@ -242,7 +254,8 @@ static void store_after_exception(struct cpu *cpu, const struct uop *op,
 	cpu->fl = fl;
 	if (op->ext[0] & X_ENV)
 		env_store(again, op->aux, cpu->fx);
-	fpu_write_masked(cpu, op, va, mem, again, op->aux);
+	fpu_write_masked(cpu, op, va, mem, again, op->aux,
+			 op->aux == 10 ? 8 : op->aux > 10 ? 1 : op->aux);
 }
 
 static void __attribute__((noinline))
@@ -273,6 +286,13 @@ run(struct cpu *cpu, const struct uop *op)
 	commit(cpu, &im);
 }
 
+/* Before a memory operand's segment is looked at. */
+static const struct uop *op_check(struct cpu *cpu, const struct uop *op)
+{
+	check(cpu, op);
+	NEXT(cpu, op);
+}
+
 static const struct uop *op_run(struct cpu *cpu, const struct uop *op)
 {
 	run(cpu, op);
@@ -280,10 +300,15 @@ static const struct uop *op_run(struct cpu *cpu, const struct uop *op)
 }
 
 void fpu_write_masked(struct cpu *cpu, const struct uop *op, uint64_t va,
-		      const uint8_t *a, const uint8_t *b, unsigned len)
+		      const uint8_t *a, const uint8_t *b, unsigned len,
+		      unsigned aligned)
 {
 	unsigned i;
 
+	for (i = 0; i < len && a[i] != b[i]; i++)
+		;
+	if (i < len)
+		mmu_check_aligned(cpu, op, va, aligned);
 	for (i = 0; i < len; i++)
 		if (a[i] == b[i])
 			mmu_probe_write(cpu, op, va + i, 1);
@@ -307,7 +332,7 @@ store_masked(struct cpu *cpu, const struct uop *op)
 	put32(im.b + FXI_MXCSR, mxcsr_get());
 	thunk(NULL, zero, im.b);
 	thunk(NULL, ones, im.b);
-	fpu_write_masked(cpu, op, uop_ea(cpu, op), zero, ones, 8);
+	fpu_write_masked(cpu, op, uop_ea(cpu, op), zero, ones, 8, 8);
 	put32(im.b + FXI_MXCSR, FX_MXCSR(cpu));
 	put32(im.b + FXI_MASK, MXCSR_VALID);
 	set_pointers(cpu, op, im.b, NULL);
@@ -477,6 +502,8 @@ static void emit_run(struct emitter *e, const struct insn *in)
 	struct emit_ea ea = { 0 };
 	struct uop *u;
 
+	if (!e->cpu->code64)
+		emit_uop(e, op_check)->ext[0] = (uint8_t)how;
 	if (how & (X_LOAD | X_STORE) || maskmov)
 		ea = emit_address(e, in);
 	u = emit_uop(e, maskmov ? op_maskmovq : op_run);
@@ -485,8 +512,11 @@ static void emit_run(struct emitter *e, const struct insn *in)
 	u->imm = (uintptr_t)native_get(e->cpu->vm->native, in);
 	u->r0 = general_reg(in);
 	u->r1 = in->opcode & 7;
-	if (how & (X_LOAD | X_STORE))
+	if (how & (X_LOAD | X_STORE)) {
 		u->aux = in->o[in->rm_opnd].size;
+		if (!e->cpu->code64 || in->seg == X86_FS || in->seg == X86_GS)
+			u->r1 |= (uint8_t)((in->seg + 1) << 4);
+	}
 	u->ext[0] = (uint8_t)how;
 	u->ext[1] = in->modrm;
 }

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * check: are two outcomes of a case the same, where the SDM says what they
+ * are?
+ */
+#ifndef MAYFLY_TESTS_DIFF_CHECK_H
+#define MAYFLY_TESTS_DIFF_CHECK_H
+
+#include "runner/engine/soft/decode.h"
+#include "tests/diff/host.h"
+
+/* What differs, or NULL. @in is the case's one instruction, or its last one:
+ * what it leaves undefined is not compared. */
+const char *diff_check(const struct diff_case *c, const struct insn *in);
+
+/* Arithmetic flags that @in leaves undefined in some state; they must not
+ * reach the next instruction of a block. */
+uint64_t diff_undefined_flags(const struct insn *in);
+
+/* A line for each thing that is not the same, and the code. */
+void diff_print(const struct diff_case *c, const struct insn *in);
+
+#endif
