@@ -125,7 +125,8 @@ ENGINE_SRC := $(addprefix runner/engine/,engine.c kvm.c kvm_state.c probe.c \
 SOFT_SRC := $(addprefix runner/engine/soft/,soft.c loop.c mmu.c block.c emit.c \
 	alu.c shift.c bits.c muldiv.c move.c stack.c branch.c string.c legacy.c \
 	decode.c decode_operand.c decode_table.c decode_table_0f.c \
-	sys.c operand.c msr.c ctrl.c seg.c flags.c far.c pio.c except.c debug.c \
+	sys.c operand.c msr.c ctrl.c seg.c flags.c far.c far_gate.c pio.c except.c \
+	debug.c \
 	lapic.c ioapic.c \
 	simd.c x87.c native.c)
 
@@ -379,7 +380,7 @@ $(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
 # vector registers, nothing relocated.
 
 GUEST := boot paging traps lapic ioapic hlt smc io syscall msr cpu string \
-	compat debug segment
+	compat debug segment align transfer
 GUEST_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -O1 -g -ffreestanding -fno-builtin \
 	-fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -fcf-protection=none $(WARN)

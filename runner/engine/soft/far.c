@@ -3,7 +3,7 @@
  * Far transfers: JMP, CALL, RET, IRET through code segments, SYSCALL and
  * SYSENTER and their returns (SDM 2, under their names; 3A 5.8).
  *
- * Call gates and task gates raise #GP: no 64-bit system has one.
+ * Task gates raise #GP in long mode; call gates are far_gate.c's.
  */
 #include "runner/engine/soft/block.h"
 #include "runner/engine/soft/mmu.h"
@@ -84,7 +84,7 @@ static struct far_ptr far_operand(struct cpu *cpu, const struct uop *op)
 }
 
 static void read_target(struct cpu *cpu, const struct uop *op,
-			const struct far_ptr *p, struct desc *cs)
+			struct far_ptr *p, struct desc *cs)
 {
 	read_code(cpu, op, p->sel, cs);
 	if (cs->seg.type & SEG_CONFORMING ?
@@ -92,6 +92,8 @@ static void read_target(struct cpu *cpu, const struct uop *op,
 		    cs->seg.dpl != cpu->cpl || (p->sel & SEL_RPL) > cpu->cpl)
 		gp(cpu, op, SEL_ERR(p->sel));
 	need_present(cpu, op, cs);
+	if (!cs->seg.l) /* m16:64 into compatibility mode: cut off */
+		p->off = (uint32_t)p->off;
 	check_rip(cpu, op, cs, p->off);
 }
 
@@ -108,6 +110,8 @@ SYSTEM(far_jmp)
 	struct far_ptr p = far_operand(cpu, op);
 	struct desc cs;
 
+	if (far_is_gate(cpu, op, p.sel, &cs))
+		return block_find(cpu, far_enter_gate(cpu, op, &cs, 0));
 	read_target(cpu, op, &p, &cs);
 	enter_code(cpu, op, &cs, cpu->cpl);
 	return far_go(cpu, &cs, p.off);
@@ -120,8 +124,11 @@ SYSTEM(far_call)
 	uint64_t sp = stack_sp(cpu);
 	struct desc cs;
 
+	if (far_is_gate(cpu, op, p.sel, &cs))
+		return block_find(cpu, far_enter_gate(cpu, op, &cs, 1));
 	read_target(cpu, op, &p, &cs);
 	enter_code(cpu, op, &cs, cpu->cpl);
+	mmu_check_aligned(cpu, op, stack_va(cpu, sp - size), size);
 	stack_probe(cpu, op, sp - 2 * size, 2 * size);
 	stack_push(cpu, op, &sp, size, cpu->seg[X86_CS].sel);
 	stack_push(cpu, op, &sp, size, uop_next_rip(cpu, op));
@@ -188,6 +195,8 @@ static void drop_inner_segments(struct cpu *cpu)
 
 		if (!s->unusable && s->dpl < cpu->cpl && !conforming)
 			seg_set_null(cpu, data[i], 0);
+		else if (s->unusable) /* null selectors 1-3, too */
+			cpu->seg[data[i]].sel = 0;
 	}
 }
 

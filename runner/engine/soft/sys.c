@@ -171,6 +171,9 @@ static int not_offered(const struct soft *s, const struct insn *in)
 	case OP_STAC:
 	case OP_CLAC:
 		return !soft_has(s, 7, 'b', 20);
+	case OP_SYSENTER:
+	case OP_SYSEXIT:
+		return !soft_has(s, 1, 'd', 11);
 	case OP_RDTSCP:
 		return !soft_has(s, 0x80000001, 'd', 27);
 	default:

@@ -167,6 +167,13 @@ uint64_t stack_top(struct cpu *cpu, const struct uop *op, unsigned size);
 
 /* --- far transfers (far.c), exceptions by instruction (except.c) -------- */
 
+/* Does @sel name a call gate? Then what JMP or CALL through it leads to: the
+ * new RIP, all else done. */
+int far_is_gate(struct cpu *cpu, const struct uop *op, uint16_t sel,
+		struct desc *d);
+uint64_t far_enter_gate(struct cpu *cpu, const struct uop *op,
+			const struct desc *d, int call);
+
 UOP(far_jmp);
 UOP(far_call);
 UOP(far_ret);
