@@ -95,7 +95,7 @@ const char *opts_nearest(const char *word, const char *const *candidates,
 			near = c;
 		}
 	}
-	return best <= MIN(NEAR_MAX, (len + 1) / 2) ? near : NULL;
+	return best <= MIN(NEAR_MAX, (len + 2) / 3) ? near : NULL;
 }
 
 static int unknown(const struct opt_table *t, const char *word, size_t len,
