@@ -507,13 +507,15 @@ asan ubsan: ENGINES = soft
 # tests/fuzz/NAME.c is one libFuzzer target; NAME_LIBS says what it links. The
 # libraries are built once more, by clang with its sanitizers, below $(B)/fuzz.
 
-FUZZ := queue mmio blk vsock serial wire kernel config meta decode user
+FUZZ := queue mmio blk vsock serial wire tree kernel config env meta record \
+	journal decode user
 $(foreach t,queue mmio blk vsock,$(eval FUZZ_LIBS_$(t) := virtio vmm base))
 FUZZ_LIBS_serial := vmm base
 FUZZ_LIBS_wire := wire
 FUZZ_LIBS_kernel := vmm base
-FUZZ_LIBS_config := $(MAYFLY_LIBS)
-FUZZ_LIBS_meta := $(MAYFLY_LIBS)
+FUZZ_LIBS_tree := wire
+$(foreach t,config env meta record journal,\
+	$(eval FUZZ_LIBS_$(t) := $(MAYFLY_LIBS)))
 FUZZ_LIBS_decode := soft
 FUZZ_LIBS_user := agent wire
 FUZZ_TIME ?= 60

@@ -219,8 +219,61 @@ def other_seeds():
         seed("decode", name, bytes.fromhex(text))
 
 
+def tree_entry(kind, name=b"", mode=0, size=0, data=b""):
+    return le("HHIqIIQ", kind, len(name), mode, 0, 0, 0, size) + name + data
+
+
+def tree_seeds():
+    magic = b"mayftree"
+    chunk = le("I", 5) + b"hello" + le("I", 0)
+    up, end = tree_entry(4), lambda n: tree_entry(5, size=n)
+    directory = magic + tree_entry(3, mode=0o755)
+    seed("tree", "file", b"\0" + magic + tree_entry(1, mode=0o6644,
+                                                    data=chunk) + end(1))
+    seed("tree", "link", b"\0" + magic + tree_entry(2, size=4, data=b"/etc") +
+         end(1))
+    inside = tree_entry(1, b"a", 0o600, data=chunk) + tree_entry(
+        2, b"l", size=6, data=b"../out") + tree_entry(3, b"d", 0o700) + up
+    for how in (0, 1, 3, 5):
+        seed("tree", "dir-%d" % how, bytes([how]) + directory + inside + up +
+             end(4))
+    seed("tree", "through-link", b"\1" + directory + tree_entry(
+        3, b"link", 0o755) + tree_entry(1, b"x", 0o644, data=chunk) + up +
+        up + end(3))
+    seed("tree", "dotdot", b"\1" + directory + tree_entry(3, b"..", 0o755))
+    seed("tree", "spoilt", b"\0" + magic + tree_entry(
+        1, mode=0o644, data=le("I", 1) + b"x" + le("I", 2**32 - 1)) + end(1))
+
+
+def state_seeds():
+    record = (b'{"format":1,"phase":"exited","id":"0123456789ab","name":"a",'
+              b'"detached":true,"auto_remove":false,"tty":false,'
+              b'"engine":"soft","cpus":1,"memory_bytes":536870912,"pid":7,'
+              b'"created":"2026-11-20T10:00:00.000000001Z","started":null,'
+              b'"ended":"2026-11-20T10:00:02.500000000Z","exit_code":0,'
+              b'"verdict":"ok","command":["ls","-l"],"image":null}')
+    seed("record", "exited", record)
+    seed("record", "deep", b"[" * 300)
+
+    def entry(stream, data):
+        return le("HHIQ", 0x4a6c, stream, len(data), 10**18) + data
+
+    def journal(number, *entries):
+        return le("QQ", 0x316a796c6679616d, number) + b"".join(entries)
+
+    old = journal(1, entry(1, b"one\ntwo"), entry(2, b"oops\n"))
+    new = journal(2, entry(1, b"\n\xffthree\n"), entry(3, le("Q", 5)))
+    for how in (0, 1, 2, 3):
+        seed("journal", "two-%d" % how, bytes([how, 256 * len(old) // len(
+            old + new) + 1]) + old + new)
+    seed("journal", "half", b"\1\0" + new[:-3])
+    seed("env", "lines", b"\xef\xbb\xbfA=1\r\n# no\n\n  B=2 \nHOME\nC=\n")
+    seed("env", "wrong", b"A B=1\n")
+    seed("env", "nul", b"A=1\0\n=x\n")
+
+
 if __name__ == "__main__":
     for make in (queue_seeds, mmio_seeds, blk_seeds, vsock_seeds,
                  serial_seeds, wire_seeds, kernel_seeds, text_seeds,
-                 other_seeds):
+                 other_seeds, tree_seeds, state_seeds):
         make()
