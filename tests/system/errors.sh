@@ -251,7 +251,7 @@ says 125 'mayfly: web: not running
 hint: `mayfly ps -a` lists runs that ended as well' 'mayfly exec web true'
 says 125 'mayfly: web: not running
 hint: `mayfly ps -a` lists runs that ended as well' 'mayfly kill web'
-says 125 'mayfly: web: not running
+says 125 'mayfly: cp: web: not running
 hint: `mayfly ps -a` lists runs that ended as well' 'mayfly cp empty web:/'
 says 0 '' 'mayfly rm web'
 
