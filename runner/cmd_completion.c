@@ -293,7 +293,7 @@ static void fish_offer(const char *kind)
 	} else if (!strcmp(kind, "NAME")) {
 		printf(" -a '(__mayfly_names)'");
 	} else if (!strcmp(kind, "PATH")) {
-		printf(" -F -a '(__mayfly_names | string replace -r $ :)'");
+		printf(" -F -a '(__mayfly_paths)'");
 	} else if (!strcmp(kind, "COMMAND")) {
 		printf(" -a '");
 		for (size_t i = 0, n = 0; i < ncommands; i++)

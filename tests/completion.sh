@@ -112,11 +112,16 @@ offers_names() {
 	ok 'a name is completed' web "$(offers 'mayfly stop w')"
 	ok 'a second name where there may be one' web "$(offers 'mayfly rm x ')"
 	ok 'no name for --name' '' "$(offers 'mayfly run --name ')"
+	ok 'runs and files to copy' "$(printf 'a file\nimages\nvmlinux\nweb:')" \
+		"$(offers 'mayfly cp ')"
+	ok 'and where to' vmlinux "$(offers 'mayfly cp web:/x vm')"
+	ok 'nothing within a guest' '' "$(offers 'mayfly cp web:/e')"
 	ok 'options may follow the name' --follow "$(offers 'mayfly logs web --fol')"
 	ok 'no options behind the name where a command follows' '' \
 		"$(offers 'mayfly exec web -')"
 	if command -v fish >/dev/null; then
 		ok 'fish: names of runs' web "$(fish_offers 'mayfly logs ')"
+		ok 'fish: a run to copy from' web: "$(fish_offers 'mayfly cp we')"
 	fi
 }
 

@@ -12,4 +12,10 @@ function __mayfly_names
 	mayfly completion names 2>/dev/null
 end
 
+function __mayfly_paths
+	for n in (__mayfly_names)
+		echo $n:
+	end
+end
+
 complete -c mayfly -f
