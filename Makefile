@@ -508,13 +508,13 @@ asan ubsan: ENGINES = soft
 # libraries are built once more, by clang with its sanitizers, below $(B)/fuzz.
 
 FUZZ := queue mmio blk vsock serial wire tree kernel config env meta record \
-	journal decode user
+	journal session decode user
 $(foreach t,queue mmio blk vsock,$(eval FUZZ_LIBS_$(t) := virtio vmm base))
 FUZZ_LIBS_serial := vmm base
 FUZZ_LIBS_wire := wire
 FUZZ_LIBS_kernel := vmm base
 FUZZ_LIBS_tree := wire
-$(foreach t,config env meta record journal,\
+$(foreach t,config env meta record journal session,\
 	$(eval FUZZ_LIBS_$(t) := $(MAYFLY_LIBS)))
 FUZZ_LIBS_decode := soft
 FUZZ_LIBS_user := agent wire

@@ -272,8 +272,23 @@ def state_seeds():
     seed("env", "nul", b"A=1\0\n=x\n")
 
 
+def session_seeds():
+    def says(*kinds):
+        return b"".join(bytes([6, k]) for k in kinds)
+
+    # kinds: READY, STARTED, STDOUT, STDERR, ACK, EXIT
+    seed("session", "run", b"\0" + says(0, 1, 2, 3, 5))
+    seed("session", "input", b"\1" + says(0, 1) + b"\xf2\5\3" + bytes(
+        [6, 0x14, 255]) + b"\1\5" + says(5))
+    seed("session", "disorder", b"\0" + says(5, 1, 0, 0, 4, 1))
+    seed("session", "half", b"\0" + says(0) + bytes([6, 0x22, 3, 4]))
+    seed("session", "raw", b"\0" + says(0) + bytes([6, 7, 8]) + frame(
+        99, b""))
+
+
 if __name__ == "__main__":
     for make in (queue_seeds, mmio_seeds, blk_seeds, vsock_seeds,
                  serial_seeds, wire_seeds, kernel_seeds, text_seeds,
-                 other_seeds, tree_seeds, state_seeds):
+                 other_seeds, tree_seeds, state_seeds,
+                 session_seeds):
         make()
