@@ -81,6 +81,7 @@ struct wire_ready {
 	uint32_t version; /* WIRE_VERSION */
 	uint32_t pad;
 	uint64_t boot_ns; /* since the guest kernel started, by its clock */
+	uint64_t init_ns; /* the same, when the agent began */
 };
 
 enum wire_exec_flags {
@@ -159,9 +160,10 @@ struct wire_exit {
 	uint64_t oom_kills;
 	uint64_t pids_refused; /* forks that pids_max refused */
 	uint64_t disk_avail;   /* bytes left on the root file system */
+	uint64_t ended_ns;     /* by boot_ns's clock; 0: it never ran */
 };
 
-static_assert(sizeof(struct wire_ready) == 16, "wire_ready");
+static_assert(sizeof(struct wire_ready) == 24, "wire_ready");
 static_assert(sizeof(struct wire_exec) == 40, "wire_exec");
 static_assert(offsetof(struct wire_exec, realtime_ns) == 16, "wire_exec");
 static_assert(offsetof(struct wire_exec, pids_max) == 32, "wire_exec");
@@ -169,7 +171,7 @@ static_assert(sizeof(struct wire_started) == 16, "wire_started");
 static_assert(sizeof(struct wire_ack) == 4, "wire_ack");
 static_assert(sizeof(struct wire_signal) == 4, "wire_signal");
 static_assert(sizeof(struct wire_winch) == 4, "wire_winch");
-static_assert(sizeof(struct wire_exit) == 64, "wire_exit");
+static_assert(sizeof(struct wire_exit) == 72, "wire_exit");
 static_assert(offsetof(struct wire_exit, user_us) == 16, "wire_exit");
 
 /* Whose frames these are: each side refuses the types of its own. */

@@ -126,6 +126,7 @@ struct serve {
 	int listener;	     /* where the host makes more of them, or -1 */
 	int self;	     /* our own program, O_PATH, or -1 */
 	uint32_t number;     /* 0: the run's own */
+	uint64_t init_ns;    /* when we began, for READY */
 	const char *cgroups; /* where cgroup v2 is mounted, or NULL */
 };
 

@@ -221,6 +221,7 @@ static void ended(struct session *s, int status, const struct rusage *ru)
 		s->exit.code = (uint32_t)WEXITSTATUS(status);
 	s->exit.user_us = timeval_us(ru->ru_utime);
 	s->exit.system_us = timeval_us(ru->ru_stime);
+	s->exit.ended_ns = boot_ns();
 	kill_rest(s);
 	close_fd(&s->fd_in);
 	s->state = DRAINING;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mayfly-agent: boot the guest, run what the host asks, end with it. */
-#include "rootfs/agent/agent.h"
+#include "rootfs/agent/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 
 int main(int argc, char **argv)
 {
-	struct serve sv = { .cgroups = AGENT_CGROUPS };
+	struct serve sv = { .cgroups = AGENT_CGROUPS, .init_ns = boot_ns() };
 	int ret;
 
 	if (getpid() != 1)

@@ -181,6 +181,7 @@ int session_serve(const struct serve *sv)
 	struct wire_ready ready = {
 		.version = WIRE_VERSION,
 		.boot_ns = boot_ns(),
+		.init_ns = sv->init_ns,
 	};
 	/* Mapped and not allocated: zeroed, and touched only where used. */
 	struct session *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE,

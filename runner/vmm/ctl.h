@@ -23,7 +23,7 @@
 #include "runner/base/err.h"
 
 #define CTL_FD	     3
-#define CTL_VERSION  2
+#define CTL_VERSION  3
 #define CTL_DISKS    4
 #define CTL_STREAMS  4
 #define CTL_CMDLINE  2048 /* with its NUL */
@@ -76,6 +76,17 @@ enum ctl_stop {
 	CTL_STOP_ERROR,	    /* the engine gave up; words in msg */
 };
 
+/* What mayfly-vmm does before its vCPUs start, in order. */
+enum ctl_stage {
+	CTL_STAGE_EXEC,	  /* by the jail: until main() */
+	CTL_STAGE_BOOT,	  /* the message of that name is here */
+	CTL_STAGE_MEMORY, /* the guest's is mapped */
+	CTL_STAGE_ENGINE, /* and the VM made */
+	CTL_STAGE_DEVICES,
+	CTL_STAGE_KERNEL, /* kernel and initramfs are loaded */
+	CTL_STAGES,
+};
+
 struct ctl_event {
 	uint32_t type; /* STARTED, FAILED, STOPPED, STATS */
 	uint32_t stop; /* enum ctl_stop */
@@ -87,6 +98,7 @@ struct ctl_event {
 	/* STATS, STOPPED: ENGINE_ISA_* of engine.h. A program that died of
 	 * SIGILL with ENGINE_ISA_V3 here was made for x86-64-v3 or later. */
 	uint32_t isa_missing, pad;
+	uint64_t stage_ns[CTL_STAGES]; /* STARTED: CLOCK_MONOTONIC at the end */
 	char msg[ERR_MSG_MAX];
 	char hint[ERR_HINT_MAX];
 };
@@ -97,7 +109,7 @@ struct ctl_query {
 
 static_assert(sizeof(struct ctl_boot) == 64 + 8 * CTL_DISKS +
 	      8 * CTL_STREAMS + CTL_CMDLINE, "ctl_boot has no hidden padding");
-static_assert(sizeof(struct ctl_event) == 48 + ERR_MSG_MAX + ERR_HINT_MAX,
+static_assert(sizeof(struct ctl_event) == 48 + 8 * CTL_STAGES + ERR_MSG_MAX + ERR_HINT_MAX,
 	      "ctl_event has no hidden padding");
 
 /* Both ends. Receive validates the type, the size and every index. */

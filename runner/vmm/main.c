@@ -26,6 +26,7 @@ struct vmm {
 	struct ctl_boot boot; /* holds the command line */
 	struct vm_params params;
 	struct ev ctl_ev;
+	uint64_t exec_ns, boot_ns; /* main() began, the boot message came */
 	int launcher_gone;
 };
 
@@ -85,6 +86,7 @@ static int receive_boot(struct vmm *m, struct err *err)
 
 	if (r)
 		return r;
+	m->boot_ns = io_now_ns();
 	log_set_level((enum log_level)m->boot.verbose);
 	fill_params(m, fds);
 	return 0;
@@ -98,6 +100,9 @@ static void tell(const struct vmm *m, struct ctl_event *e)
 	e->start_ns = m->vm.start_ns;
 	e->instructions = vm_instructions(&m->vm);
 	e->isa_missing = vm_isa_missing(&m->vm);
+	memcpy(e->stage_ns, m->vm.stage_ns, sizeof(e->stage_ns));
+	e->stage_ns[CTL_STAGE_EXEC] = m->exec_ns;
+	e->stage_ns[CTL_STAGE_BOOT] = m->boot_ns;
 	ctl_send_event(CTL_FD, e);
 }
 
@@ -168,7 +173,7 @@ static int finish(struct vmm *m)
 
 int main(void)
 {
-	struct vmm m = { 0 };
+	struct vmm m = { .exec_ns = io_now_ns() };
 	struct err err = { 0 };
 	int r;
 

@@ -219,12 +219,16 @@ int vm_init(struct vm *vm, struct vm_params *p, struct err *err)
 	r = init_loop(vm, err);
 	if (!r)
 		r = gmem_init(&vm->gm, p->ram, err);
+	vm->stage_ns[CTL_STAGE_MEMORY] = io_now_ns();
 	if (!r)
 		r = init_engine(vm, p, err);
+	vm->stage_ns[CTL_STAGE_ENGINE] = io_now_ns();
 	if (!r)
 		r = vm_devices_init(vm, p, err);
+	vm->stage_ns[CTL_STAGE_DEVICES] = io_now_ns();
 	if (!r)
 		r = init_boot(vm, p, err);
+	vm->stage_ns[CTL_STAGE_KERNEL] = io_now_ns();
 	return r;
 }
 

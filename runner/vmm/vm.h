@@ -73,6 +73,7 @@ struct vm {
 	unsigned ncpus;
 	struct vcpu vcpu[ENGINE_CPUS_MAX];
 	pthread_mutex_t gate; /* holds the vCPUs back until vm_go() */
+	uint64_t stage_ns[CTL_STAGES];
 	uint64_t start_ns;
 
 	/* Why it ended; the first reason stays. */
