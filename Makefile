@@ -380,7 +380,7 @@ $(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
 # vector registers, nothing relocated.
 
 GUEST := boot paging traps lapic ioapic hlt smc io syscall msr cpu string \
-	compat debug segment align transfer
+	compat debug segment align transfer tables control window
 GUEST_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -O1 -g -ffreestanding -fno-builtin \
 	-fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -fcf-protection=none $(WARN)
