@@ -64,7 +64,7 @@ static const struct opt run_options[] = {
 	  "print the run's id once the command runs, and leave it running",
 	  opt_flag, FIELD(detach) },
 	{ "name", 0, "NAME", NULL, "a name for `mayfly ps` and the like",
-	  opt_string, FIELD(name) },
+	  config_set_name, FIELD(name) },
 	{ "rm", 0, NULL, NULL, "with -d: forget the run when it ends",
 	  opt_flag, FIELD(auto_remove) },
 	{ .help = "What is told" },

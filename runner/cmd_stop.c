@@ -164,8 +164,7 @@ static int ask_failed(const struct target *t, int code, struct err *err)
 		return err_say(err, code, "%s: the command does not run yet",
 			       t->word);
 	if (code == -ETIMEDOUT)
-		return err_say(err, code, "%s: its supervisor does not answer",
-			       t->word);
+		return target_stuck(t, err);
 	return err_set(err, code, "%s", t->word);
 }
 
@@ -195,7 +194,7 @@ static int see_it_stop(struct target *t, void *opaque, struct err *err)
 	if (!is_over(t))
 		r = target_await(t, patience, &code, err);
 	if (r == -ETIMEDOUT)
-		return err_say(err, r, "%s: it does not end", t->word);
+		return target_stuck(t, err);
 	/* It took its record along, or died of something worse. */
 	if (r < 0 && r != -ENOENT && r != -ECHILD)
 		return r;
@@ -318,7 +317,8 @@ static int remove_one(struct target *t, void *opaque, struct err *err)
 			r = state_refresh(t->state);
 		/* It may have taken its record along. */
 		if (r < 0 && r != -ENOENT)
-			return err_set(err, r, "%s: kill it", t->word);
+			return err->msg[0] ? r :
+					     err_set(err, r, "%s", t->word);
 	}
 	if (r == 0)
 		r = state_remove(t->state, err);

@@ -161,11 +161,12 @@ static int is_output(const struct log_view *v, const struct journal_entry *e)
 
 void log_count(struct log_view *v, const struct journal_entry *e)
 {
-	const uint8_t *p = e->data, *end = p + e->len;
 	struct log_stream *s = &v->stream[e->stream == JOURNAL_STDERR];
+	const uint8_t *p = e->data, *end;
 
 	if (!is_output(v, e))
 		return;
+	end = p + e->len;
 	while (p < end) {
 		const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
 

@@ -97,13 +97,19 @@ static void close_record(struct supervisor *sv, const struct meta *meta)
 static int on_started(void *opaque)
 {
 	struct supervisor *sv = opaque;
+	const struct config *c = sv->config;
 	int r = 0;
 
 	if (sv->state)
 		r = state_running(sv->state, machine_engine_name(&sv->machine),
 				  sv->result.ncpus);
+	/* As in open_record(): a disk that is full is no reason to end it. */
+	if (r < 0 && !c->detach && !c->name) {
+		log_info("the record of the run could not be written");
+		r = 0;
+	}
 	/* A run that nobody can be told of shall not be. */
-	if (r == 0 && sv->config->detach)
+	if (r == 0 && c->detach)
 		r = detach_tell(&sv->detach, 0, state_id(sv->state), NULL);
 	sv->started = r == 0;
 	return r;

@@ -144,9 +144,13 @@ int target_await(struct target *t, uint64_t timeout_ns, int *exit_code,
 
 		if (now >= until)
 			return -ETIMEDOUT;
-		/* One that has just ended answers no more, but has written. */
+		/* One that has just ended answers no more, but has written.
+		 * One that is slow to answer will tell of its end all the
+		 * same. */
 		r = target_connect(t, err);
 		if (r == 0)
+			r = control_ask(t->fd, CONTROL_WAIT, 0, 0, exit_code);
+		if (r == 0 || r == -ETIMEDOUT)
 			r = control_wait(t->fd, timeout_ns ? until - now : 0,
 					 exit_code);
 		if (r == 1)
@@ -159,6 +163,14 @@ int target_await(struct target *t, uint64_t timeout_ns, int *exit_code,
 			return MIN(r, 0);
 		rest();
 	}
+}
+
+int target_stuck(const struct target *t, struct err *err)
+{
+	err_say(err, -ETIMEDOUT, "%s: its supervisor does not answer", t->word);
+	err_hint(err, "end it, and with it the VM: kill -9 %d",
+		 state_record(t->state)->pid);
+	return -ETIMEDOUT;
 }
 
 int target_kill(struct target *t, struct err *err)
@@ -174,7 +186,7 @@ int target_kill(struct target *t, struct err *err)
 	if (r == 0)
 		r = target_await(t, PATIENCE_NS, &ended, err);
 	if (r == -ETIMEDOUT)
-		return err_say(err, r, "%s: it does not end", t->word);
+		return target_stuck(t, err);
 	/* Gone, and it took its record along. */
 	return r == -ENOENT || r == -ECHILD ? 0 : r;
 }

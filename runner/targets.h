@@ -59,6 +59,9 @@ int target_connect(struct target *t, struct err *err);
 int target_await(struct target *t, uint64_t timeout_ns, int *exit_code,
 		 struct err *err);
 
+/* -ETIMEDOUT with words: someone has stopped its supervisor. */
+int target_stuck(const struct target *t, struct err *err);
+
 /* The VM dies now; comes back when it is gone. -ESRCH as above. */
 int target_kill(struct target *t, struct err *err);
 

@@ -587,3 +587,118 @@ Test(state, socket_works_below_a_long_path)
 	state_close(&c);
 	state_discard(&s);
 }
+
+/* Makes runs and ends them in each way. */
+static void supervise_many(unsigned seed)
+{
+	for (int i = 0; i < 150; i++) {
+		struct err err = { 0 };
+		struct state *s;
+
+		if (make(&s, NULL, &err) < 0 ||
+		    state_running(s, "soft", 1) < 0)
+			_exit(1);
+		/* It lives, so nobody may have taken anything away. */
+		if (state_refresh(s) < 0 ||
+		    state_record(s)->phase != PHASE_RUNNING)
+			_exit(2);
+		switch ((seed + (unsigned)i) % 3) {
+		case 0:
+			end(s, 0);
+			/* fall through */
+		case 1:
+			state_close(&s);
+			break;
+		default:
+			state_discard(&s);
+		}
+	}
+	_exit(0);
+}
+
+static void look_at_many(unsigned seed)
+{
+	for (int i = 0; i < 150; i++) {
+		struct state_list l;
+		struct state *s;
+		int n;
+
+		if (state_list(&l, NULL) < 0)
+			_exit(3);
+		for (size_t k = 0; k < l.n; k++) {
+			if (find(&s, l.v[k].id) < 0)
+				continue;
+			if (l.v[k].phase == PHASE_LOST && state_live(s))
+				_exit(4);
+			if (state_record(s)->phase >= PHASE_EXITED)
+				state_remove(s, NULL);
+			state_close(&s);
+		}
+		state_list_free(&l);
+		if (seed % 2 && state_prune(count, &n, NULL) < 0)
+			_exit(5);
+	}
+	_exit(0);
+}
+
+Test(state, many_at_once_do_not_get_in_each_others_way)
+{
+	enum { N = 4 };
+
+	for (unsigned i = 0; i < N; i++) {
+		if (!fork())
+			supervise_many(i);
+		if (!fork())
+			look_at_many(i);
+	}
+	for (int i = 0; i < 2 * N; i++) {
+		int status;
+
+		cr_assert_gt(wait(&status), 0);
+		cr_assert_eq(status, 0, "one ended with %#x", status);
+	}
+	pruned();
+	cr_assert_eq(entries(), 0);
+}
+
+/* Where the root is, for one who is not root. */
+static int root_of(uid_t uid, const char *xdg, const char *expect)
+{
+	struct stat st;
+	struct state *s;
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		unsetenv("MAYFLY_STATE_DIR");
+		setenv("XDG_RUNTIME_DIR", xdg, 1);
+		if (setresgid(uid, uid, uid) < 0 ||
+		    setresuid(uid, uid, uid) < 0 || make(&s, NULL, NULL) < 0 ||
+		    stat(expect, &st) < 0 || st.st_uid != uid)
+			_exit(1);
+		state_discard(&s);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	return status == 0;
+}
+
+Test(state, root_without_a_variable_is_the_users_own)
+{
+	const uid_t uid = 54321;
+	char sub[64], other[32];
+
+	if (geteuid() != 0)
+		cr_skip_test("needs to change its user");
+	cr_assert_eq(chmod(root, 0755), 0);
+	cr_assert_eq(chown(root, uid, (gid_t)-1), 0);
+	snprintf(sub, sizeof(sub), "%s/mayfly", root);
+	cr_assert(root_of(uid, root, sub));
+	/* Another's, as su leaves it, is not used. */
+	snprintf(other, sizeof(other), "/tmp/mayfly-%u", uid + 1);
+	cr_assert(root_of(uid + 1, root, other));
+	cr_assert(root_of(uid + 1, "", other));
+	cr_assert(root_of(uid + 1, "relative", other));
+	snprintf(sub, sizeof(sub), "rm -rf %s", other);
+	cr_assert_eq(system(sub), 0);
+}
