@@ -329,9 +329,9 @@ VIRTIO_UNIT := virtqueue virtio_mmio virtio_blk virtio_vsock virtio_vsock_dial \
 UNIT += $(VIRTIO_UNIT)
 $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 
-LAUNCHER_UNIT := format_record state journal control detach log_view opts \
-	config jail console scratch sink terminal verdict_meta \
-	run_session session config_env
+LAUNCHER_UNIT := format_record state journal control detach opts config jail \
+	console scratch sink terminal verdict_meta \
+	run_session run_control session config_env
 UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))
@@ -447,6 +447,12 @@ check-kvm: $(KVMHOST_NEEDS)
 check-kvm-smoke: $(KVMHOST_NEEDS)
 	$(Q)$(CHECK) $(B) kvmhost
 
+# A typist for the tests of terminals. Static: it runs where there is no libc.
+$(B)/tests/pty: tests/system/pty.c
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
+
 # --- running tests -----------------------------------------------------
 # tests/check.sh runs suites and counts. asan, ubsan and tsan are builds of
 # their own; `check` has the first two in one, `check-long` the third.
@@ -461,6 +467,7 @@ CHECK = UNIT='$(UNIT)' UNIT_LONG='$(UNIT_LONG)' GUEST='$(GUEST)' \
 	ENGINES='$(ENGINES)' SYSTEM='$(SYSTEM)' TSAN_SYSTEM='$(TSAN_SYSTEM)' \
 	ATTACK='$(ATTACK)' FUZZ='$(FUZZ)' FUZZ_TIME='$(FUZZ_TIME)' tests/check.sh
 CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN) \
+	$(B)/tests/pty \
 	$(B)/tests/attack-run $(ATTACK_BIN)
 
 check-programs: $(CHECK_PROGRAMS)
@@ -482,7 +489,7 @@ check-guest: $(B)/tests/guest-run $(GUEST_BIN)
 check-attack: $(B)/mayfly-vmm $(B)/tests/attack-run $(ATTACK_BIN)
 	$(Q)$(CHECK) $(B) attack
 #: check-system   what a user gets, in real microVMs
-check-system: $(PRODUCT)
+check-system: $(PRODUCT) $(B)/tests/pty
 	$(Q)$(CHECK) $(B) system others
 #: check-docs     completion and manual pages against the option tables
 check-docs: $(PRODUCT)

@@ -93,6 +93,9 @@ static void on_ended(struct session *s)
 	struct run_result r = { .exit = s->exit };
 
 	verdict_from_exit(&r, x->config->argv[0], x->config->user, x->err);
+	/* What the CPU missed only the run's own mayfly could ask. */
+	if (!strcmp(state_record(x->state)->engine, "soft"))
+		verdict_explain(&r, s->tail, s->tail_len, x->err);
 	x->ended = 1;
 	x->exit_code = r.exit_code;
 	leave_if_flushed(x);

@@ -157,10 +157,20 @@ static void on_started(struct session *s)
 		internal(run, r, "tell of the start");
 }
 
-/* Ask the VMM for its statistics. 1 where the report wants them. */
+static int on_soft(const struct run *run)
+{
+	return run->p->machine->boot.engine == CTL_ENGINE_SOFT;
+}
+
+/* Ask the VMM for its statistics. 1 where the report wants them, or a failure
+ * may be explained by them. */
 static int ask_stats(struct run *run)
 {
-	return run->p->config->meta &&
+	const struct run_result *r = run->result;
+	int failed = r->have_exit && r->exit.stage == WIRE_STAGE_RUN &&
+		     (r->exit.code || r->exit.signal);
+
+	return (run->p->config->meta || (failed && on_soft(run))) &&
 	       ctl_send_query(run->p->machine->control) == 0;
 }
 
@@ -300,6 +310,7 @@ static void on_control(struct ev *ev, uint32_t events)
 	case CTL_STATS:
 		run->result->vcpu_ns = e.vcpu_ns;
 		run->result->instructions = e.instructions;
+		run->result->isa_missing = e.isa_missing;
 		if (run->result->have_exit)
 			drain(run);
 		break;
@@ -523,6 +534,9 @@ int run_command(const struct run_params *p, struct run_result *result,
 		verdict_set(result, VERDICT_INTERNAL, EXIT_INTERNAL);
 	if (run.session)
 		result->output_ns = run.session->output_ns;
+	if (r == 0 && on_soft(&run))
+		verdict_explain(result, run.session->tail,
+				run.session->tail_len, err);
 	tear_down(&run);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r;

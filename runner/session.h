@@ -29,6 +29,8 @@
 #include "runner/sink.h"
 #include "runner/terminal.h"
 
+#define SESSION_TAIL 256
+
 struct err;
 struct journal;
 struct session;
@@ -70,6 +72,8 @@ struct session {
 	struct wire_exit exit;
 	uint64_t ready_ns, output_ns; /* CLOCK_MONOTONIC; 0: not yet */
 	int have_exit, lost;
+	char tail[SESSION_TAIL]; /* the last of what it said on stderr */
+	size_t tail_len;
 
 	int stopped;
 	struct ev agent, input;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -34,12 +35,29 @@ static void check_output(struct session *s, const struct sink *k)
 				k->error);
 }
 
+/* Standard error, or the terminal that is it as well. */
+static void remember(struct session *s, const char *data, size_t len)
+{
+	size_t keep;
+
+	if (len > SESSION_TAIL) {
+		data += len - SESSION_TAIL;
+		len = SESSION_TAIL;
+	}
+	keep = MIN(s->tail_len, SESSION_TAIL - len);
+	memmove(s->tail, s->tail + s->tail_len - keep, keep);
+	memcpy(s->tail + keep, data, len);
+	s->tail_len = keep + len;
+}
+
 void session_output(struct session *s, int fd, const void *data, size_t len)
 {
 	struct sink *k = fd == STDOUT_FILENO ? &s->out : &s->errout;
 
 	if (!s->output_ns)
 		s->output_ns = io_now_ns();
+	if (fd == STDERR_FILENO || s->p.flags & WIRE_EXEC_TTY)
+		remember(s, data, len);
 	if (s->p.journal) {
 		/* What cannot be kept is counted there: the command goes on. */
 		journal_write(s->p.journal,

@@ -4,8 +4,11 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 
 #include "runner/base/err.h"
+#include "runner/base/mem.h"
+#include "runner/engine/engine.h"
 
 static const struct {
 	const char *name;
@@ -99,4 +102,42 @@ void verdict_from_exit(struct run_result *r, const char *name,
 		verdict_set(r, VERDICT_RUNTIME_ERROR, 126);
 	else
 		verdict_set(r, VERDICT_OK, 0);
+}
+
+/* glibc's ld.so for a program or library marked with a level, and its
+ * libc.so where that was built for one. */
+static int loader_refused(const char *said, size_t len)
+{
+	static const char *const words[] = {
+		"CPU ISA level is lower than required",
+		"CPU does not support x86-64-v",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (memmem(said, len, words[i], strlen(words[i])))
+			return 1;
+	return 0;
+}
+
+void verdict_explain(const struct run_result *r, const char *said, size_t len,
+		     struct err *err)
+{
+	int failed = r->verdict == VERDICT_RUNTIME_ERROR ||
+		     r->verdict == VERDICT_SIGNAL;
+	int refused = r->exit_code == 127 && loader_refused(said, len);
+
+	if (!failed || err->code)
+		return;
+	if (r->isa_missing & ENGINE_ISA_V3 || refused)
+		err_say(err, -EOPNOTSUPP,
+			"the program %s instructions of x86-64-v3 (AVX, AVX2, "
+			"BMI, FMA...); engine soft has x86-64-v2",
+			refused ? "needs" : "uses");
+	else if (r->isa_missing & ENGINE_ISA_OTHER)
+		err_say(err, -EOPNOTSUPP,
+			"the program uses instructions of no x86-64 level "
+			"(AES, SHA, RDRAND...), which engine soft lacks");
+	else
+		return;
+	err_hint(err, "build it with -march=x86-64-v2, or use a host with KVM");
 }

@@ -44,6 +44,7 @@ struct run_result {
 	uint64_t instructions; /* soft: executed, or 0 */
 	unsigned ncpus;	       /* what the engine really has */
 	int engine_failed;     /* it gave up before READY: try another */
+	uint32_t isa_missing;  /* soft: ENGINE_ISA_* that user code tried */
 	/* Said by the guest. */
 	int have_exit;
 	struct wire_ready ready;
@@ -63,5 +64,13 @@ void verdict_stopped(struct run_result *r, int signo);
  * not be started; @name is what was to run, @user as who (NULL: root). */
 void verdict_from_exit(struct run_result *r, const char *name,
 		       const char *user, struct err *err);
+
+/*
+ * Words, where there are none yet, for a command that failed on the soft
+ * engine for want of instructions. @said is the end of its standard error: a
+ * loader may have refused it before it tried any.
+ */
+void verdict_explain(const struct run_result *r, const char *said, size_t len,
+		     struct err *err);
 
 #endif

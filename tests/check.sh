@@ -148,6 +148,9 @@ system() {
 		# shellcheck disable=SC2086 # names
 		suite "$prefix$e" 1200 env "$@" "$here/system/core.sh" \
 			"$dir/mayfly" "$e" ${SYSTEM:-}
+		[ -n "${SYSTEM:-}" ] ||
+			suite "${prefix}sessions/$e" 1200 env "$@" \
+				"$here/system/sessions.sh" "$dir/mayfly" "$e"
 	done
 }
 

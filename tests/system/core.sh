@@ -220,6 +220,30 @@ test_clock_is_the_hosts() {
 	[ $diff -ge -2 ] && [ $diff -le "$LIMIT" ] || fail "off by $diff s"
 }
 
+# A program of three instructions: vzeroupper, and exit(0).
+avx_program() {
+	z='\0\0\0\0\0\0\0\0'
+	printf "\177ELF\2\1\1\0$z\2\0\76\0\1\0\0\0\170\0\100\0\0\0\0\0"
+	printf "\100\0\0\0\0\0\0\0$z\0\0\0\0\100\0\70\0\1\0\0\0\0\0\0\0"
+	printf "\1\0\0\0\5\0\0\0$z\0\0\100\0\0\0\0\0\0\0\100\0\0\0\0\0"
+	printf '\204\0\0\0\0\0\0\0\204\0\0\0\0\0\0\0\0\20\0\0\0\0\0\0'
+	printf '\305\370\167\270\74\0\0\0\61\377\17\5'
+}
+
+test_program_for_a_newer_cpu_is_told_so() {
+	[ "$ENGINE" = soft ] || return 0
+	avx_program >"$WORK/avx"
+	start -i -- sh -c 'cat >/tmp/x; chmod +x /tmp/x; exec /tmp/x' \
+		<"$WORK/avx"
+	expect_rc 132
+	expect_err '^mayfly: the program uses instructions of x86-64-v3 '
+	expect_err '^hint: .*-march=x86-64-v2'
+	start -i -- sh -c 'cat >/tmp/x; chmod +x /tmp/x; /tmp/x; true' \
+		<"$WORK/avx"
+	expect_rc 0
+	! grep -q '^mayfly:' "$err" || fail 'words about a success'
+}
+
 # --- the disk -----------------------------------------------------------
 
 test_disk_is_writable_and_the_image_is_not_touched() {
@@ -374,6 +398,54 @@ test_root_image_that_is_none_is_a_crash_that_says_so() {
 	start --meta "$WORK/meta" --rootfs "$WORK/zero.img" -- true
 	expect_crash 'kernel panic'
 	expect_err 'holds no ext4'
+}
+
+# --- users, variables and limits ----------------------------------------
+
+test_user_may_be_a_name_or_numbers() {
+	start -u nobody -- sh -c 'id -u; id -g'
+	expect_out '65534
+65534'
+	start -u 12:34 -- sh -c 'id -u; id -g'
+	expect_out '12
+34'
+}
+
+test_unknown_user_is_125_and_named() {
+	start -u nosuch -- true
+	expect_refusal 'user nosuch'
+}
+
+test_variables_come_from_files_and_options_go_first() {
+	printf '# of a test\nA=file\nB=file two\n' >"$WORK/env"
+	start --env-file "$WORK/env" -e A=option -- sh -c 'echo "$A-$B"'
+	expect_out 'option-file two'
+	printf 'A=1\n\nB C=2\n' >"$WORK/env"
+	start_raw run --env-file "$WORK/env" -- true
+	expect_refusal "$WORK/env: line 3"
+}
+
+test_guest_that_is_not_up_in_time_is_a_crash() {
+	start --boot-timeout 1ms -- true
+	expect_rc 125
+	expect_err 'not up after 0.001 seconds'
+}
+
+test_command_that_ignores_term_is_killed_after_the_stop_timeout() {
+	background --stop-timeout 200ms -- \
+		sh -c 'trap "" TERM; echo up; while :; do sleep 1; done'
+	wait_for "$LIMIT" has_line up || fail 'it did not come up'
+	kill -TERM "$pid"
+	rc=0
+	wait "$pid" || rc=$?
+	expect_rc 143
+}
+
+test_terminal_needs_none_of_the_callers() {
+	start -t -- sh -c 'tty; [ -t 0 ] && [ -t 1 ] && [ -t 2 ]; exit 5' \
+		</dev/null
+	expect_rc 5
+	expect_out "$(printf '/dev/pts/0\r')"
 }
 
 # --- bad input ----------------------------------------------------------

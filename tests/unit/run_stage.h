@@ -39,6 +39,7 @@ typedef void (*actor)(struct guest *g);
 static struct run_limits limits;
 static struct config config;
 static struct run_result result;
+static struct run_params extra; /* what a test adds: record, journal */
 static struct err err;
 static char *argv[] = { (char *)"prog", NULL };
 static int out, errout; /* files that stand for stdout and stderr */
@@ -157,7 +158,12 @@ static inline int play_on(actor fn, int to_out, int to_err)
 	dup2(to_out, 1);
 	dup2(to_err, 2);
 	{
-		const struct run_params p = { .config = &config,
+		const struct run_params p = { .state = extra.state,
+					      .control = extra.control,
+					      .journal = extra.journal,
+					      .started = extra.started,
+					      .opaque = extra.opaque,
+					      .config = &config,
 					      .limits = &limits,
 					      .loop = &loop,
 					      .console = &console,

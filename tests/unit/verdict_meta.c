@@ -12,6 +12,7 @@
 
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
+#include "runner/engine/engine.h"
 
 static struct run_result judge(struct wire_exit x, struct err *err)
 {
@@ -99,6 +100,60 @@ static json_t *report(const struct run_result *r, const struct err *err)
 	doc = json_loads(text, 0, NULL);
 	cr_assert_not_null(doc);
 	return doc;
+}
+
+static const char *explain(enum verdict v, int code, uint32_t missing,
+			   const char *said)
+{
+	static struct err err;
+	struct run_result r = { 0 };
+
+	err = (struct err){ 0 };
+	verdict_set(&r, v, code);
+	r.isa_missing = missing;
+	verdict_explain(&r, said, strlen(said), &err);
+	return err.msg;
+}
+
+Test(verdict, missing_instructions_explain_a_failure)
+{
+	const char *v3 = "uses instructions of x86-64-v3";
+
+	cr_assert(strstr(explain(VERDICT_SIGNAL, 132, ENGINE_ISA_V3, ""), v3));
+	cr_assert(strstr(explain(VERDICT_RUNTIME_ERROR, 1,
+				 ENGINE_ISA_V3 | ENGINE_ISA_OTHER, ""),
+			 v3));
+	cr_assert(strstr(explain(VERDICT_SIGNAL, 132, ENGINE_ISA_OTHER, ""),
+			 "no x86-64 level"));
+	cr_assert_str_eq(explain(VERDICT_OK, 0, ENGINE_ISA_V3, ""), "");
+	cr_assert_str_eq(explain(VERDICT_TIMEOUT, 124, ENGINE_ISA_V3, ""), "");
+	cr_assert_str_eq(explain(VERDICT_SIGNAL, 132, 0, ""), "");
+}
+
+Test(verdict, a_loader_that_refused_explains_a_127)
+{
+	const char *said = "/bin/x: CPU ISA level is lower than required\n";
+	const char *other = "Fatal glibc error: CPU does not support "
+			    "x86-64-v3\n";
+
+	cr_assert(strstr(explain(VERDICT_RUNTIME_ERROR, 127, 0, said),
+			 "needs instructions of x86-64-v3"));
+	cr_assert(strstr(explain(VERDICT_RUNTIME_ERROR, 127, 0, other),
+			 "needs instructions of x86-64-v3"));
+	cr_assert_str_eq(explain(VERDICT_RUNTIME_ERROR, 1, 0, said), "");
+	cr_assert_str_eq(explain(VERDICT_RUNTIME_ERROR, 127, 0, "x"), "");
+}
+
+Test(verdict, an_unknown_user_is_125_and_named)
+{
+	struct run_result r = { .exit = { .stage = WIRE_STAGE_USER,
+					  .error = ENOENT,
+					  .code = 126 } };
+	struct err err = { 0 };
+
+	verdict_from_exit(&r, "prog", "nosuch", &err);
+	cr_assert_eq(r.exit_code, 125);
+	cr_assert(strstr(err.msg, "user nosuch"), "%s", err.msg);
 }
 
 Test(meta, tells_apart_who_said_what)
