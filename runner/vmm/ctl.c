@@ -113,6 +113,12 @@ static int recv_exact(int sock, void *buf, size_t len)
 	size_t none = 0;
 	ssize_t n = io_recv_fds(sock, buf, len, NULL, &none);
 
+	/* An end that closes with a message of ours unread resets the
+	 * connection. That is told once; what it sent before is still there. */
+	if (n == -ECONNRESET) {
+		none = 0;
+		n = io_recv_fds(sock, buf, len, NULL, &none);
+	}
 	if (n <= 0)
 		return (int)n;
 	return (size_t)n == len ? 1 : -EPROTO;

@@ -155,3 +155,17 @@ Test(ctl, query_with_descriptors_is_refused, .init = setup)
 	cr_expect_eq(ctl_recv_query(pair[1]), -EMSGSIZE);
 	cr_expect_eq(open_fds(), before);
 }
+
+/* The launcher's question and the guest's end cross each other. */
+Test(ctl, event_before_an_end_that_left_a_query_unread_is_heard, .init = setup)
+{
+	struct ctl_event e = { .type = CTL_STOPPED, .stop = CTL_STOP_POWEROFF };
+
+	cr_assert_eq(ctl_send_query(pair[0]), 0);
+	cr_assert_eq(ctl_send_event(pair[1], &e), 0);
+	close(pair[1]);
+	memset(&e, 0, sizeof(e));
+	cr_expect_eq(ctl_recv_event(pair[0], &e), 1);
+	cr_expect_eq(e.stop, CTL_STOP_POWEROFF);
+	cr_expect_eq(ctl_recv_event(pair[0], &e), 0);
+}
