@@ -417,7 +417,7 @@ $(B)/tests/guest-run: $(GUEST_RUN_OBJ) \
 
 # attack-run meets mayfly-vmm with payloads that attack its devices, each one
 # tests/guest/attack_NAME.c with the driver in attack_lib.c.
-ATTACK := mmio ring blk vsock serial race log
+ATTACK := mmio ring blk format vsock serial race log
 ATTACK_BIN := $(ATTACK:%=$(B)/payload/attack_%)
 $(ATTACK_BIN): $(B)/payload/obj/attack_lib.o
 .SECONDARY: $(ATTACK:%=$(B)/payload/obj/attack_%.o) \

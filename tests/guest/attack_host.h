@@ -23,5 +23,6 @@ enum { BLK, BLK_RO, VSOCK, RNG, SLOTS };
 #define SAY_QUIET "HOST quiet" /* no more of it */
 #define SAY_DIAL  "HOST dial"  /* 200 programs connect to the listener */
 #define SAY_DROP  "HOST drop"  /* and hang up */
+#define SAY_AGAIN "HOST again" /* boot once more, from the same disks */
 
 #endif
