@@ -141,7 +141,8 @@ RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	cmd_prune.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
 	completion.S commands.c)
 
-RUN_SRC += $(addprefix runner/,doctor_engine.c doctor_host.c scratch_pack.c)
+RUN_SRC += $(addprefix runner/,doctor_engine.c doctor_host.c scratch_pack.c \
+	trace.c stats.c)
 
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.
@@ -332,6 +333,7 @@ $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 LAUNCHER_UNIT := format_record state journal control detach opts config jail \
 	console scratch sink terminal verdict_meta \
 	run_session run_control session config_env
+LAUNCHER_UNIT += trace
 UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))

@@ -31,7 +31,7 @@ static int directory_of(const char *path, char dir[PATH_MAX])
 	return 0;
 }
 
-int meta_check(const char *path, struct err *err)
+int meta_check_file(const char *what, const char *path, struct err *err)
 {
 	char dir[PATH_MAX];
 	struct stat st;
@@ -41,7 +41,12 @@ int meta_check(const char *path, struct err *err)
 		r = -EISDIR;
 	if (r == 0 && access(*dir ? dir : ".", W_OK | X_OK) < 0)
 		r = -errno;
-	return r < 0 ? err_set(err, r, "meta: write %s", path) : 0;
+	return r < 0 ? err_set(err, r, "%s: write %s", what, path) : 0;
+}
+
+int meta_check(const char *path, struct err *err)
+{
+	return meta_check_file("meta", path, err);
 }
 
 /* jansson takes NULL for a value that could not be made: it then fails the
@@ -149,23 +154,20 @@ char *meta_format(const struct meta *m)
 	return text;
 }
 
-int meta_write(const struct meta *m, const char *path, struct err *err)
+int meta_write_file(const char *what, const char *path, const char *text,
+		    struct err *err)
 {
-	_cleanup_free_ char *text = meta_format(m);
 	_cleanup_fd_ int fd = -1;
 	char tmp[PATH_MAX];
 	mode_t mask;
-	int r;
+	int r = directory_of(path, tmp);
 
-	if (!text)
-		return err_set(err, -ENOMEM, "meta: %s", path);
-	r = directory_of(path, tmp);
 	if (r < 0)
-		return err_set(err, r, "meta: write %s", path);
+		return err_set(err, r, "%s: write %s", what, path);
 	strcat(tmp, ".mayfly-meta-XXXXXX");
 	fd = mkostemp(tmp, O_CLOEXEC);
 	if (fd < 0)
-		return err_set(err, -errno, "meta: write %s", path);
+		return err_set(err, -errno, "%s: write %s", what, path);
 	mask = umask(0);
 	umask(mask);
 	r = io_write_all(fd, text, strlen(text));
@@ -176,5 +178,14 @@ int meta_write(const struct meta *m, const char *path, struct err *err)
 	if (r == 0)
 		return 0;
 	unlink(tmp);
-	return err_set(err, r, "meta: write %s", path);
+	return err_set(err, r, "%s: write %s", what, path);
+}
+
+int meta_write(const struct meta *m, const char *path, struct err *err)
+{
+	_cleanup_free_ char *text = meta_format(m);
+
+	if (!text)
+		return err_set(err, -ENOMEM, "meta: %s", path);
+	return meta_write_file("meta", path, text, err);
 }

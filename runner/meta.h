@@ -26,6 +26,11 @@ struct meta {
 /* Before the run: can a file be put there? */
 int meta_check(const char *path, struct err *err);
 
+/* The same for another document, which messages call @what. */
+int meta_check_file(const char *what, const char *path, struct err *err);
+int meta_write_file(const char *what, const char *path, const char *text,
+		    struct err *err);
+
 int meta_write(const struct meta *m, const char *path, struct err *err);
 
 /* The document as a string that the caller frees, or NULL. */
