@@ -10,8 +10,9 @@
 # SUITE: tree, unit, guest, system, others, kvmhost, docs, readme; san is for the
 # first few of them on the sanitized build in BUILD/san, tsan for those that
 # ThreadSanitizer can watch, in BUILD/tsan. attack is the payloads of ATTACK
-# against the devices, on whole machines. soak and diff take long: many runs,
-# and the unit tests of UNIT_LONG with all their cases. fuzz runs the targets in
+# against the devices, on whole machines. soak, diff and software take long:
+# many runs, the unit tests of UNIT_LONG with all their cases, a distribution's
+# programs against the same ones on the host. fuzz runs the targets in
 # FUZZ for FUZZ_TIME seconds each, fuzz-smoke for a moment. UNIT and GUEST list
 # the programs of these two, ENGINES the engines for payloads, SYSTEM the tests
 # to take where not all are wanted. With MAYFLY_MUST_RUN=1 a
@@ -199,6 +200,10 @@ diff_long() {
 	done
 }
 
+software() {
+	suite software 3600 "$here/system/software.sh" "$build/mayfly" soft
+}
+
 soak() {
 	suite soak 2400 "$here/system/soak.sh" "$build/mayfly" soft
 }
@@ -222,6 +227,7 @@ for what in "$@"; do
 	tsan) tsan ;;
 	diff) diff_long ;;
 	soak) soak ;;
+	software) software ;;
 	*) echo "check.sh: no suite is called $what" >&2; exit 2 ;;
 	esac
 done

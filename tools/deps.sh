@@ -3,7 +3,7 @@
 #
 # deps.sh SET...: install the Debian packages of these sets that are missing,
 # naming each. Sets: build (also what the guest is made of), check, bench, lint,
-# package.
+# package, software.
 # With nothing missing it is silent and takes a few hundredths of a second.
 set -eu
 export LC_ALL=C
@@ -21,6 +21,9 @@ check='libcriterion-dev libzydis-dev qemu-system-x86 cpio
 bench='python3 qemu-system-x86'
 lint='clang-format clang-tidy cppcheck'
 package='lintian'
+# What makes a distribution's root; npm may have come with Node.js itself.
+software=mmdebstrap
+command -v npm >/dev/null || software="$software npm"
 
 die() {
 	echo "mayfly: $*" >&2
@@ -35,6 +38,7 @@ for set in "$@"; do
 	bench) wanted="$wanted $bench" ;;
 	lint) wanted="$wanted $lint" ;;
 	package) wanted="$wanted $package" ;;
+	software) wanted="$wanted $software" ;;
 	*) die "deps.sh: no set of packages is called $set" ;;
 	esac
 done
