@@ -153,7 +153,7 @@ AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c more.c \
 LIBS := diff base vmm virtio engine soft jail run wire agent
 # the host CPU as the oracle of tests/unit/diff_*.c, and soft beside it
 diff_SRC := $(addprefix tests/diff/,host.c enter.S guest.c forms.c gen.c insn.c \
-	check.c)
+	check.c block.c)
 base_SRC := $(BASE_SRC)
 vmm_SRC := $(VMM_SRC)
 virtio_SRC := $(VIRTIO_SRC)
@@ -359,10 +359,10 @@ UNIT += native soft_engine soft_fuzz soft_stack
 $(foreach t,native soft_engine soft_fuzz soft_stack,\
 	$(eval UNIT_LIBS_$(t) := soft engine vmm base))
 
-UNIT_LONG := diff_forms native
-UNIT += diff_forms
-UNIT_LIBS_diff_forms := diff soft engine vmm base
-UNIT_LD_diff_forms := -lZydis
+UNIT_LONG := diff_forms diff_blocks
+UNIT += diff_forms diff_blocks
+$(foreach t,diff_forms diff_blocks,$(eval UNIT_LD_$(t) := -lZydis) \
+	$(eval UNIT_LIBS_$(t) := diff soft engine vmm base))
 
 unit_bin = $(B)/tests/unit/$(1)
 define unit_rule

@@ -9,9 +9,14 @@
 #include "runner/engine/soft/decode.h"
 #include "tests/diff/host.h"
 
-/* What differs, or NULL. @in is the case's one instruction, or its last one:
- * what it leaves undefined is not compared. */
+/* What differs, or NULL. @in is the case's one instruction: what it leaves
+ * undefined is not compared. */
 const char *diff_check(const struct diff_case *c, const struct insn *in);
+
+/* The same for more than one; @in is the one that faulted, or NULL. @loads:
+ * some of them load x87 state, so that FDP and FOP may be anything. */
+const char *diff_check_block(const struct diff_case *c, const struct insn *in,
+			     int loads);
 
 /* Arithmetic flags that @in leaves undefined in some state; they must not
  * reach the next instruction of a block. */

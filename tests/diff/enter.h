@@ -6,8 +6,8 @@
 #ifndef MAYFLY_TESTS_DIFF_ENTER_H
 #define MAYFLY_TESTS_DIFF_ENTER_H
 
-#define DIFF_AREA  0x200000
-#define DIFF_LEAVE 0x201000 /* what a case that reaches its end jumps to */
+#define DIFF_AREA  0x357000
+#define DIFF_LEAVE 0x358000 /* what a case that reaches its end jumps to */
 
 #define AREA_GPR      0x000 /* in and out, 16 of 8 bytes */
 #define AREA_FLAGS    0x080 /* out */

@@ -109,6 +109,12 @@ static void fpu_state(struct rng *r, uint8_t *fx)
 	v = rnd(r);
 	fx[4] = (uint8_t)(v & 7 ? v >> 8 : v & 8 ? 0xff : 0);
 	memcpy(fx + 24, &mxcsr, 4);
+	v = rnd(r) >> 17; /* FIP, FDP; FOP */
+	memcpy(fx + 8, &v, 8);
+	v = rnd(r) >> 17;
+	memcpy(fx + 16, &v, 8);
+	v = rnd(r) & 0x7ff;
+	memcpy(fx + 6, &v, 2);
 	for (unsigned i = 0; i < 8; i++)
 		extended(r, fx + 32 + 16 * i);
 	for (unsigned i = 0; i < 32; i++) {
@@ -169,8 +175,8 @@ uint64_t gen_target(struct rng *r, unsigned size, int compat)
 	case 62:
 		return end + rnd_below(r, 0x800);
 	default:
-		if (compat)
-			return DIFF_RO + 0x1800;
+		if (compat) /* what begins there may end at 0 */
+			return 0x100000000 - rnd_below(r, size + 1);
 		return one_in(r, 2) ? 0x0000800000000000ull - rnd_below(r, 17) :
 				      rnd(r) | 1ull << 63;
 	}

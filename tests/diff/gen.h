@@ -50,6 +50,12 @@ struct gen_insn {
 /* A random encoding of the form. -1 when none came out (rare). */
 int gen_insn(struct rng *r, const struct diff_form *f, struct gen_insn *g);
 
+/* The same without prefixes that need not be; memory at GEN_POINTERS, a mask
+ * of registers, and 128 bytes around. */
+#define GEN_POINTERS 0xe8e8u
+int gen_plain_insn(struct rng *r, const struct diff_form *f,
+		   struct gen_insn *g);
+
 /* A random state and memory; no code. */
 void gen_state(struct rng *r, struct diff_case *c);
 

@@ -175,6 +175,7 @@ static void make_gdt(struct guest *g)
 		[4] = 0x00cffb000000ffff, /* user, 32-bit code */
 		[5] = 0x00cff3000000ffff, /* user data */
 		[6] = 0x00affb000000ffff, /* user, 64-bit code */
+		[15] = 0x0040f50000000000, /* CPU number, as a limit */
 		[DIFF_GS32 >> 3] = 0x00dff3000000ffff |
 				   (uint64_t)DIFF_GSBASE << 16,
 	};

@@ -92,13 +92,24 @@ static int same_operands(const struct insn *a, const struct insn *b)
 	return 1;
 }
 
-int gen_insn(struct rng *r, const struct diff_form *f, struct gen_insn *g)
+/* ModRM and displacement: [rbx], [rbp], [rsi] or [rdi], or with REX.B [r11] and
+ * [r13] to [r15], a little to either side; mostly aligned as it was. */
+static void near_pointer(struct rng *r, uint8_t *modrm)
+{
+	static const uint8_t rm[] = { 3, 5, 6, 7 };
+
+	modrm[0] = (uint8_t)((modrm[0] & 0x38) | 0x40 | rm[rnd_below(r, 4)]);
+	modrm[1] = (uint8_t)(rnd(r) & (one_in(r, 4) ? 0xff : 0xf0));
+}
+
+static int make_insn(struct rng *r, const struct diff_form *f,
+		     struct gen_insn *g, int plain)
 {
 	enum decode_mode mode = f->compat ? DECODE_32 : DECODE_64;
 
 	for (unsigned tries = 0; tries < 50; tries++) {
 		uint8_t b[32];
-		unsigned n = optional_prefixes(r, f, b), modrm_at;
+		unsigned modrm_at, n = plain ? 0 : optional_prefixes(r, f, b);
 
 		n += diff_form_encode(f, (uint8_t)(rnd(r) & 7), b + n,
 				      &modrm_at);
@@ -107,6 +118,8 @@ int gen_insn(struct rng *r, const struct diff_form *f, struct gen_insn *g)
 			b[n + i] = (uint8_t)rnd(r);
 		if (f->in.has_modrm)
 			b[n] = random_modrm(r, f);
+		if (plain && f->in.has_modrm && b[n] < 0xc0)
+			near_pointer(r, b + n);
 		if (decode(b, DECODE_MAX, mode, &g->in) != DECODE_OK ||
 		    !same_operands(&g->in, &f->in))
 			continue;
@@ -120,4 +133,15 @@ int gen_insn(struct rng *r, const struct diff_form *f, struct gen_insn *g)
 		return 0;
 	}
 	return -1;
+}
+
+int gen_insn(struct rng *r, const struct diff_form *f, struct gen_insn *g)
+{
+	return make_insn(r, f, g, 0);
+}
+
+int gen_plain_insn(struct rng *r, const struct diff_form *f,
+		   struct gen_insn *g)
+{
+	return make_insn(r, f, g, 1);
 }

@@ -4,15 +4,17 @@
  * the host CPU: random encodings, random states; registers, flags, x87 and
  * SSE state, memory and faults compared.
  *
- * DIFF_N sets the states per form, MAYFLY_LONG=1 means 10,000 and a table by
- * form in the file DIFF_TABLE; DIFF_SEED repeats a run; DIFF_FORM takes only
- * the forms whose line in the table contains it.
+ * DIFF_N sets the states per form, MAYFLY_LONG=1 means 10,000. A table by form
+ * is written to DIFF_TABLE, or diff-table.txt in the build directory.
+ * DIFF_SEED repeats a run; DIFF_FORM takes only the forms whose line in the
+ * table contains it.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tests/diff/check.h"
 #include "tests/diff/gen.h"
@@ -121,20 +123,37 @@ static int make_case(struct run *t, struct diff_form *f)
 	aim_far(c, &g);
 	memset(c->code + g.len, 0x90, 8); /* for branches to land on */
 	c->code_len = g.len + 8;
-	t->in[t->n] = g.in;
+	/* gen_aim() may have set its displacement */
+	decode(c->code, g.len, f->compat ? DECODE_32 : DECODE_64,
+	       &t->in[t->n]);
 	t->form[t->n] = f;
 	if (++t->n == BATCH)
 		flush(t);
 	return 1;
 }
 
+/* From BUILD/tests/unit/diff_forms to BUILD/diff-table.txt. */
+static void table_path(char *path, size_t size)
+{
+	const char *env = getenv("DIFF_TABLE");
+	ssize_t n = readlink("/proc/self/exe", path, size - 32);
+
+	path[n < 0 ? 0 : n] = '\0';
+	for (unsigned i = 0; i < 3 && strrchr(path, '/'); i++)
+		*strrchr(path, '/') = '\0';
+	strcat(path, "/diff-table.txt");
+	if (env)
+		snprintf(path, size, "%s", env);
+}
+
 static void write_table(const struct diff_forms *fs)
 {
-	const char *path = getenv("DIFF_TABLE");
-	FILE *out = path ? fopen(path, "w") : NULL;
+	char path[4096];
+	FILE *out;
 
-	if (!out)
-		return;
+	table_path(path, sizeof(path));
+	out = fopen(path, "w");
+	cr_assert(out, "%s", path);
 	fprintf(out, "# mode bytes operands: states mismatches, or why not\n");
 	for (unsigned i = 0; i < fs->n; i++) {
 		const struct diff_form *f = &fs->f[i];

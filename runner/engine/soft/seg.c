@@ -63,7 +63,8 @@ static struct room room_of(const struct x86_seg *s)
 		if (!r.first)
 			r.rights = 0;
 	}
-	if (!r.first && r.last == 0xffffffff)
+	/* of a segment that has a base, what wraps is beyond the limit */
+	if (!r.first && r.last == 0xffffffff && !s->base)
 		r.open = r.rights;
 	return r;
 }

@@ -359,6 +359,8 @@ static uint64_t image_ea(struct cpu *cpu, const struct uop *op)
 
 	if (cpu->cr0 & (CR0_EM | CR0_TS))
 		cpu_raise(cpu, op, EXC_NM);
+	if (!mmu_canonical(va))
+		mmu_load8(cpu, op, va); /* knows which fault */
 	if (va & 15)
 		cpu_raise_err(cpu, op, EXC_GP, 0);
 	return va;
@@ -386,11 +388,22 @@ fxsave(struct cpu *cpu, const struct uop *op)
 	mmu_write(cpu, op, va, im.b, image_size(cpu));
 }
 
+/* FIP and FDP hold linear addresses, of 48 bits here. */
+static void make_canonical(uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	put64(p, (uint64_t)((int64_t)(v << 16) >> 16));
+}
+
 /* What the registers have no room for reads as zero again. */
 static void drop_reserved(uint8_t *fx)
 {
 	unsigned i;
 
+	make_canonical(fx + FXI_FIP);
+	make_canonical(fx + FXI_FDP);
 	put16(fx + FXI_FCW, (get16(fx + FXI_FCW) & 0x1f3f) | 0x40);
 	fx[FXI_FSW + 3] = 0;
 	put16(fx + FXI_FOP, get16(fx + FXI_FOP) & FOP_MASK);
