@@ -12,7 +12,7 @@
 
 #define BUF	BUFFERS
 #define GUARD	0x5a
-#define ROUNDS	60
+#define ROUNDS	40
 #define FLIPS	400
 #define STARTS	5
 
