@@ -36,7 +36,7 @@ static void forget_record(void)
 	extra = (struct run_params){ 0 };
 }
 
-/* What the run answers. */
+/* What the run answers, once it listens. */
 static int ask(enum control_type type, int value, uint64_t timeout_ns)
 {
 	struct state *s;
@@ -44,21 +44,11 @@ static int ask(enum control_type type, int value, uint64_t timeout_ns)
 
 	if (state_find(&s, "play", NULL) < 0)
 		return -1000;
-	fd = state_connect_control(s, NULL);
-	r = fd < 0 ? fd : control_ask(fd, type, value, timeout_ns, &ended);
+	while ((fd = state_connect_control(s, NULL)) < 0)
+		usleep(1000);
+	r = control_ask(fd, type, value, timeout_ns, &ended);
 	close(fd);
 	state_close(&s);
-	return r;
-}
-
-/* Until the run listens. */
-static int ask_early(enum control_type type, int value)
-{
-	int r;
-
-	while ((r = ask(type, value, 0)) == -ESRCH || r == -ECONNREFUSED ||
-	       r == -ENOENT)
-		usleep(1000);
 	return r;
 }
 
@@ -75,7 +65,7 @@ static uint32_t next_signal(struct guest *g)
 static void asks_signal(struct guest *g)
 {
 	struct wire_frame f;
-	int early = ask_early(CONTROL_SIGNAL, SIGUSR1), r;
+	int early = ask(CONTROL_SIGNAL, SIGUSR1, 0), r;
 
 	hear(g, &f); /* EXEC */
 	say_ready(g);
@@ -103,8 +93,7 @@ static void asks_stop(struct guest *g)
 
 	hear(g, &f); /* EXEC */
 	say_ready(g);
-	while ((r = ask(CONTROL_SIGNAL, SIGUSR1, 0)) == -EAGAIN ||
-	       r == -ESRCH || r == -ECONNREFUSED)
+	while ((r = ask(CONTROL_SIGNAL, SIGUSR1, 0)) == -EAGAIN)
 		usleep(1000);
 	next_signal(g);
 	ask(CONTROL_STOP, SIGINT, 3600 * 1000 * MS);
@@ -128,8 +117,7 @@ static void ignores_stops(struct guest *g)
 
 	hear(g, &f); /* EXEC */
 	say_ready(g);
-	while ((r = ask(CONTROL_SIGNAL, SIGUSR1, 0)) == -EAGAIN ||
-	       r == -ESRCH || r == -ECONNREFUSED)
+	while ((r = ask(CONTROL_SIGNAL, SIGUSR1, 0)) == -EAGAIN)
 		usleep(1000);
 	ask(CONTROL_STOP, SIGTERM, 3600 * 1000 * MS);
 	ask(CONTROL_STOP, SIGINT, 50 * MS);
@@ -147,7 +135,7 @@ Test(asked, of_several_stops_the_earliest_end_counts)
 static void asks_kill(struct guest *g)
 {
 	say_ready(g);
-	ask_early(CONTROL_KILL, 0);
+	ask(CONTROL_KILL, 0, 0);
 }
 
 Test(asked, asked_to_kill_the_vm_dies_at_once)
@@ -161,7 +149,7 @@ Test(asked, asked_to_kill_the_vm_dies_at_once)
 static void asks_kill_at_boot(struct guest *g)
 {
 	(void)g;
-	ask_early(CONTROL_STOP, SIGTERM);
+	ask(CONTROL_STOP, SIGTERM, 0);
 }
 
 Test(asked, a_stop_before_the_guest_is_up_ends_it)
