@@ -70,6 +70,11 @@ static const struct opt run_options[] = {
 	{ .help = "What is told" },
 	{ "meta", 0, "FILE", NULL, "write a report of the run as JSON",
 	  opt_string, FIELD(meta) },
+	{ "stats", 0, NULL, NULL, "print what the run cost, on stderr",
+	  opt_flag, FIELD(stats) },
+	{ "trace", 0, "FILE", NULL,
+	  "write where the time went, for Perfetto and chrome://tracing",
+	  opt_string, FIELD(trace) },
 	{ "console", 0, "FILE", NULL, "write the guest's console to a file",
 	  opt_string, FIELD(console) },
 	{ "verbose", 0, NULL, NULL, "say on stderr what is done", opt_flag,
@@ -134,6 +139,8 @@ int cmd_run(int argc, char **argv, struct err *err)
 		log_set_level(LOG_INFO);
 	if (r == 0 && c.meta)
 		r = meta_check(c.meta, err);
+	if (r == 0 && c.trace)
+		r = meta_check_file("trace", c.trace, err);
 	if (r == 0)
 		r = supervise(&c, begin, err);
 	config_free(&c);

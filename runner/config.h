@@ -48,6 +48,8 @@ struct config {
 	uint64_t timeout_ns; /* 0: none */
 	const char *console; /* file that gets the guest's console, or NULL */
 	const char *meta;    /* file that gets the report, or NULL */
+	const char *trace;   /* and the trace of where time went, or NULL */
+	int stats;	     /* print what the run cost */
 	const char *name;    /* of the run, or NULL */
 	int detach, auto_remove;
 	int verbose;

@@ -3,6 +3,7 @@
 #include "runner/launch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "runner/base/mem.h"
 #include "runner/scratch.h"
 #include "runner/state.h"
+#include "runner/trace.h"
 #include "runner/vmm/gmem.h"
 
 #define GUEST_CID 3 /* virtio 1.2 5.10.4: the first that is not reserved */
@@ -33,9 +35,10 @@
 #define CMDLINE_HIGH  "swiotlb=noforce"
 
 /* Kernel, initramfs and both disks. */
-static int give_files(struct machine *m, const struct config *c,
+static int give_files(struct machine *m, const struct launch *l,
 		      const struct artifacts *a, struct err *err)
 {
+	const struct config *c = l->config;
 	_cleanup_fd_ int empty = -1;
 	int fd;
 
@@ -56,10 +59,14 @@ static int give_files(struct machine *m, const struct config *c,
 	empty = artifact_open(a, ARTIFACT_SCRATCH, err);
 	if (empty < 0)
 		return empty;
+	trace_mark(l->trace, TRACE_FILES);
 	fd = scratch_create(empty, err);
 	if (fd < 0)
 		return fd;
+	if (l->scratch)
+		*l->scratch = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	machine_disk(m, fd, 0);
+	trace_mark(l->trace, TRACE_SCRATCH);
 	return 0;
 }
 
@@ -109,8 +116,11 @@ int launch(struct machine *m, const struct launch *l, int *agent,
 			return r;
 		m->boot.vsock_listen_fd = machine_give(m, r);
 	}
-	r = give_files(m, c, &a, err);
+	r = give_files(m, l, &a, err);
 	if (r == 0)
 		r = give_cmdline(m, c, err);
-	return r < 0 ? r : machine_start(m, vmm, err);
+	if (r == 0)
+		r = machine_start(m, vmm, err);
+	trace_mark(l->trace, TRACE_FORK);
+	return r;
 }

@@ -12,12 +12,15 @@
 #include "runner/machine.h"
 
 struct state;
+struct trace;
 
 struct launch {
 	const struct config *config;
 	struct console *console; /* to be made; the caller frees it */
 	struct ev_loop *loop;
 	struct state *state; /* has the socket for more sessions; or NULL */
+	struct trace *trace;
+	int *scratch; /* gets a descriptor of the scratch disk; or NULL */
 };
 
 /* *@agent is our end of the stream, which the caller closes on failure too. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -254,6 +255,7 @@ int machine_event(struct machine *m, struct ctl_event *e)
 
 void machine_kill(struct machine *m)
 {
+	struct rusage usage = { 0 };
 	int r;
 
 	if (m->pid < 0)
@@ -263,8 +265,9 @@ void machine_kill(struct machine *m)
 	else
 		kill(m->pid, SIGKILL);
 	do
-		r = waitpid(m->pid, &m->wait_status, 0);
+		r = wait4(m->pid, &m->wait_status, 0, &usage);
 	while (r < 0 && errno == EINTR);
+	m->peak = (uint64_t)usage.ru_maxrss << 10;
 	m->pid = -1;
 	close_fd(&m->pidfd);
 }

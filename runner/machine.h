@@ -32,6 +32,7 @@ struct machine {
 	int pidfd;
 	int control;	 /* -1 before start */
 	int wait_status; /* as waitpid() gives it, after machine_kill() */
+	uint64_t peak;	 /* bytes of memory that it had at once; then, too */
 };
 
 void machine_init(struct machine *m, const struct config *c);

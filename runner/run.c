@@ -15,6 +15,7 @@
 #include "runner/base/mem.h"
 #include "runner/control.h"
 #include "runner/session.h"
+#include "runner/trace.h"
 
 #define MS 1000000ull
 const struct run_limits run_limits = {
@@ -166,11 +167,12 @@ static int on_soft(const struct run *run)
  * may be explained by them. */
 static int ask_stats(struct run *run)
 {
+	const struct config *c = run->p->config;
 	const struct run_result *r = run->result;
 	int failed = r->have_exit && r->exit.stage == WIRE_STAGE_RUN &&
 		     (r->exit.code || r->exit.signal);
 
-	return (run->p->config->meta || (failed && on_soft(run))) &&
+	return (c->meta || c->stats || (failed && on_soft(run))) &&
 	       ctl_send_query(run->p->machine->control) == 0;
 }
 
@@ -303,6 +305,9 @@ static void on_control(struct ev *ev, uint32_t events)
 	case CTL_STARTED:
 		run->result->started_ns = io_now_ns();
 		run->result->ncpus = e.ncpus;
+		if (run->p->trace)
+			memcpy(run->p->trace->vmm_ns, e.stage_ns,
+			       sizeof(e.stage_ns));
 		break;
 	case CTL_FAILED:
 		vmm_failed(run, &e);
@@ -534,6 +539,10 @@ int run_command(const struct run_params *p, struct run_result *result,
 		verdict_set(result, VERDICT_INTERNAL, EXIT_INTERNAL);
 	if (run.session)
 		result->output_ns = run.session->output_ns;
+	if (run.session && p->trace) {
+		p->trace->command_ns = run.session->started_ns;
+		p->trace->guest_command_ns = run.session->started.boot_ns;
+	}
 	if (r == 0 && on_soft(&run))
 		verdict_explain(result, run.session->tail,
 				run.session->tail_len, err);

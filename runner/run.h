@@ -21,6 +21,7 @@ struct control;
 struct err;
 struct journal;
 struct state;
+struct trace;
 
 /* In nanoseconds; those of the user are in the config. */
 struct run_limits {
@@ -39,6 +40,7 @@ struct run_params {
 	struct machine *machine; /* started; killed when the run is over */
 	int agent_fd;		 /* our end of the agent's stream; taken over */
 	/* The rest may be NULL. */
+	struct trace *trace;
 	struct state *state;	 /* the run's record, and with it: */
 	struct control *control; /* what asks; listens when the run is over */
 	struct journal *journal; /* gets the output of a detached run */

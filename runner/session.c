@@ -54,6 +54,17 @@ static void got_ready(struct session *s, const struct wire_frame *f)
 	session_begin_input(s);
 }
 
+static void got_started(struct session *s, const struct wire_frame *f)
+{
+	if (s->started_ns) {
+		lose(s, "its agent broke the protocol");
+		return;
+	}
+	wire_get(f, &s->started, sizeof(s->started));
+	s->started_ns = io_now_ns();
+	s->p.ops->started(s);
+}
+
 static void got_exit(struct session *s, const struct wire_frame *f)
 {
 	wire_get(f, &s->exit, sizeof(s->exit));
@@ -76,7 +87,7 @@ static void got_frame(struct session *s, const struct wire_frame *f)
 		got_ready(s, f);
 		break;
 	case WIRE_STARTED:
-		s->p.ops->started(s);
+		got_started(s, f);
 		break;
 	case WIRE_STDOUT:
 		session_output(s, STDOUT_FILENO, f->data, f->len);

@@ -69,8 +69,10 @@ struct session {
 	struct session_params p;
 	/* What the owner may read. */
 	struct wire_ready ready;
+	struct wire_started started;
 	struct wire_exit exit;
-	uint64_t ready_ns, output_ns; /* CLOCK_MONOTONIC; 0: not yet */
+	/* CLOCK_MONOTONIC; 0: not yet */
+	uint64_t ready_ns, started_ns, output_ns;
 	int have_exit, lost;
 	char tail[SESSION_TAIL]; /* the last of what it said on stderr */
 	size_t tail_len;

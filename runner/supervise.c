@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runner/base/err.h"
@@ -19,6 +20,8 @@
 #include "runner/run.h"
 #include "runner/session.h"
 #include "runner/state.h"
+#include "runner/stats.h"
+#include "runner/trace.h"
 
 struct supervisor {
 	const struct config *config;
@@ -30,6 +33,8 @@ struct supervisor {
 	struct journal *journal; /* of a detached run */
 	struct detach detach;
 	int started; /* the command ran */
+	struct trace trace;
+	int scratch; /* for --stats, or -1 */
 };
 
 static void show_console(const struct console *c)
@@ -125,6 +130,8 @@ static int run_on(struct supervisor *sv, struct console *console,
 		.console = console,
 		.loop = loop,
 		.state = sv->state,
+		.trace = &sv->trace,
+		.scratch = sv->config->stats ? &sv->scratch : NULL,
 	};
 	_cleanup_fd_ int agent = -1;
 	struct run_params p = {
@@ -133,6 +140,7 @@ static int run_on(struct supervisor *sv, struct console *console,
 		.loop = loop,
 		.console = console,
 		.machine = &sv->machine,
+		.trace = &sv->trace,
 		.state = sv->state,
 		.control = sv->state ? &sv->control : NULL,
 		.journal = sv->journal,
@@ -158,6 +166,7 @@ static int attempt(struct supervisor *sv)
 	if (r < 0)
 		return err_set(sv->err, r, "epoll");
 	r = open_record(sv);
+	trace_mark(&sv->trace, TRACE_RECORD);
 	if (r == 0)
 		r = run_on(sv, &console, &loop);
 	if (result->verdict == VERDICT_VM_CRASH && !result->engine_failed)
@@ -177,6 +186,7 @@ static int on_some_engine(struct supervisor *sv)
 	struct machine *m = &sv->machine;
 	int r = machine_pick_engine(m, c->engine, sv->err);
 
+	trace_mark(&sv->trace, TRACE_ENGINE);
 	if (r < 0)
 		return r;
 	r = attempt(sv);
@@ -187,6 +197,7 @@ static int on_some_engine(struct supervisor *sv)
 	drop_record(sv);
 	machine_free(m);
 	machine_init(m, c);
+	close_fd(&sv->scratch);
 	snprintf(m->engine_why, sizeof(m->engine_why), "%s", sv->err->msg);
 	*sv->err = (struct err){ 0 };
 	sv->result = (struct run_result){ .begin_ns = sv->result.begin_ns };
@@ -225,16 +236,36 @@ static void tell(const struct config *c, const struct machine *m,
 		 r->exit_code);
 }
 
-/* The first thing that failed is the one to tell. */
-static int write_report(const struct meta *meta, const char *path, int code,
-			struct err *err)
+static void show_stats(struct supervisor *sv, const struct meta *meta)
 {
-	struct err why = { 0 };
-	int r = meta_write(meta, path, &why);
+	struct stats stats = { .vmm_peak = sv->machine.peak };
+	struct stat st;
+	char text[1024];
 
-	if (r == 0 || code < 0 || err->code)
+	if (sv->scratch >= 0 && fstat(sv->scratch, &st) == 0)
+		stats.disk_bytes = (uint64_t)st.st_blocks * 512;
+	close_fd(&sv->scratch);
+	stats_format(&stats, meta, text, sizeof(text));
+	dprintf(STDERR_FILENO, "%s", text);
+}
+
+/* The first thing that failed is the one to tell. */
+static int write_reports(struct supervisor *sv, const struct meta *meta,
+			 int code)
+{
+	const struct config *c = sv->config;
+	struct err why = { 0 };
+	int r = 0;
+
+	if (c->stats)
+		show_stats(sv, meta);
+	if (c->meta)
+		r = meta_write(meta, c->meta, &why);
+	if (r == 0 && c->trace)
+		r = trace_write(&sv->trace, meta, c->trace, &why);
+	if (r == 0 || code < 0 || sv->err->code)
 		return code;
-	*err = why;
+	*sv->err = why;
 	return r;
 }
 
@@ -262,12 +293,13 @@ static int run(struct supervisor *sv)
 		r = on_some_engine(sv);
 	if (r < 0)
 		verdict_set(result, VERDICT_INTERNAL, EXIT_INTERNAL);
+	trace_mark(&sv->trace, TRACE_DRAIN);
 	machine_free(&sv->machine);
+	trace_mark(&sv->trace, TRACE_REAP);
 	tell(c, &sv->machine, result);
 	if (result->ncpus)
 		meta.engine = machine_engine_name(&sv->machine);
-	if (c->meta)
-		r = write_report(&meta, c->meta, r, sv->err);
+	r = write_reports(sv, &meta, r);
 	close_record(sv, &meta);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r < 0 ? r : result->exit_code;
@@ -280,9 +312,12 @@ int supervise(const struct config *c, uint64_t begin, struct err *err)
 		.err = err,
 		.result = { .begin_ns = begin },
 		.detach = { .fd = -1 },
+		.scratch = -1,
 	};
 	struct detach_report report;
 	int r;
+
+	trace_mark(&sv.trace, TRACE_OPTIONS);
 
 	if (!c->detach)
 		return run(&sv);

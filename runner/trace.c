@@ -163,6 +163,9 @@ static void guest_track(struct writer *w, const struct trace *t,
 
 	if (!r->ready_ns || !r->exit_ns)
 		return;
+	/* Linux reads no clock before it has set up its memory. */
+	span(w, GUEST, "boot, before its clock runs", r->started_ns,
+	     ours(r, 0));
 	span(w, GUEST, "boot the kernel", ours(r, 0),
 	     ours(r, r->ready.init_ns));
 	span(w, GUEST, "mounts and devices", ours(r, r->ready.init_ns),

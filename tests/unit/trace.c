@@ -153,6 +153,7 @@ Test(trace, the_guests_clock_is_set_at_ready)
 {
 	json_t *list = events();
 
+	expect_span(list, 3, "boot, before its clock runs", 20, 30);
 	expect_span(list, 3, "boot the kernel", 30, 90);
 	expect_span(list, 3, "mounts and devices", 90, 100);
 	expect_span(list, 3, "start the command", 100, 104);
