@@ -101,6 +101,15 @@ static void on_ended(struct session *s)
 	leave_if_flushed(x);
 }
 
+static int no_session(struct exec *x, const char *label, const char *why)
+{
+	int r = err_say(x->err, -EBUSY, "%s: no session: %s", label, why);
+
+	err_hint(x->err, "it may have its %d commands at once already",
+		 WIRE_SESSIONS_MAX);
+	return r;
+}
+
 static void on_lost(struct session *s, const char *why)
 {
 	struct exec *x = s->p.opaque;
@@ -113,8 +122,7 @@ static void on_lost(struct session *s, const char *why)
 				 "%s: the VM ended before the command did",
 				 label));
 	else
-		leave(x, err_say(x->err, -EBUSY, "%s: no session: %s", label,
-				 why));
+		leave(x, no_session(x, label, why));
 }
 
 static void on_broke(struct session *s, const char *stream, int error)

@@ -152,8 +152,12 @@ static void on_ready(struct session *s)
 static void on_started(struct session *s)
 {
 	struct run *run = s->p.opaque;
-	int r = run->p->started ? run->p->started(run->p->opaque) : 0;
+	int r;
 
+	/* Else its end was settled first: nobody is told that it began. */
+	if (run->state != STATE_COMMAND || !run->p->started)
+		return;
+	r = run->p->started(run->p->opaque);
 	if (r < 0)
 		internal(run, r, "tell of the start");
 }

@@ -183,16 +183,22 @@ unsigned session_flags(const struct config *c)
 	       (c->tty ? WIRE_EXEC_TTY : 0u);
 }
 
-void session_forwarded_signals(sigset_t *set)
+void session_unignored(sigset_t *set, const int *list, size_t n)
 {
-	static const int list[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction sa;
 
 	sigemptyset(set);
-	for (size_t i = 0; i < ARRAY_SIZE(list); i++)
+	for (size_t i = 0; i < n; i++)
 		if (sigaction(list[i], NULL, &sa) == 0 &&
 		    sa.sa_handler != SIG_IGN)
 			sigaddset(set, list[i]);
+}
+
+void session_forwarded_signals(sigset_t *set)
+{
+	static const int list[] = { SIGINT, SIGTERM, SIGHUP };
+
+	session_unignored(set, list, ARRAY_SIZE(list));
 }
 
 void session_signal(struct session *s, int signo)

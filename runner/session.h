@@ -124,6 +124,9 @@ void session_begin_input(struct session *s);
 void session_pump_input(struct session *s);
 
 /* session.c, for session_io.c. */
+
+/* Those of a list that the caller had not ignored. */
+void session_unignored(sigset_t *set, const int *list, size_t n);
 void session_send(struct session *s, enum wire_type type, const void *payload,
 		  uint32_t len);
 #endif

@@ -178,6 +178,13 @@ static void on_tty_signal(struct ev *ev, uint32_t events)
 	if (read(ev->fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	switch (info.ssi_signo) {
+	case SIGQUIT: /* what would end us, terminal or not */
+	case SIGUSR1:
+	case SIGUSR2:
+		terminal_restore(&s->terminal);
+		sigprocmask(SIG_SETMASK, &s->mask_before, NULL);
+		raise((int)info.ssi_signo);
+		break;
 	case SIGTSTP: /* sent by someone: a raw terminal's Ctrl-Z is a byte */
 		terminal_pause(&s->terminal);
 		raise(SIGSTOP);
@@ -195,7 +202,7 @@ static void on_tty_signal(struct ev *ev, uint32_t events)
 /* Whose size the guest's terminal has: any that is one. */
 static int open_terminal(struct session *s)
 {
-	struct sigaction sa;
+	static const int list[] = { SIGTSTP, SIGQUIT, SIGUSR1, SIGUSR2 };
 	sigset_t set;
 
 	for (int i = 0; i < 3 && s->tty_fd < 0; i++)
@@ -203,11 +210,9 @@ static int open_terminal(struct session *s)
 			s->tty_fd = s->p.fd[i];
 	if (s->tty_fd < 0)
 		return 0;
-	sigemptyset(&set);
+	session_unignored(&set, list, ARRAY_SIZE(list));
 	sigaddset(&set, SIGWINCH);
 	sigaddset(&set, SIGCONT);
-	if (sigaction(SIGTSTP, NULL, &sa) == 0 && sa.sa_handler != SIG_IGN)
-		sigaddset(&set, SIGTSTP);
 	s->tty_signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (s->tty_signals.fd < 0)
 		return -errno;

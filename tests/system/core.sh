@@ -586,7 +586,7 @@ test_killed_launcher_leaves_no_more_than_a_record() {
 	wait "$pid"
 	wait_for 5 nothing_runs || fail "processes are left: $(ours)"
 	[ "$(records | wc -l)" = 1 ] || fail "records: $(records)"
-	rm -r "${MAYFLY_STATE_DIR:?}/$(records)"
+	"$MAYFLY" prune >"$out" 2>"$err" || fail "prune: exit code $?"
 	expect_nothing_left
 }
 

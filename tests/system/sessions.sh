@@ -36,7 +36,7 @@ detached() {
 end_all() {
 	for p in $(ours); do kill -9 "$p" 2>/dev/null; done
 	wait_for 5 nothing_runs
-	for r in $(records); do rm -r "${MAYFLY_STATE_DIR:?}/$r"; done
+	"$MAYFLY" prune >"$WORK/pruned"
 }
 
 x() {
@@ -248,11 +248,33 @@ test_second_signal_ends_a_command_that_ignores_the_first() {
 	EOF
 }
 
+test_terminal_is_restored_when_mayfly_dies_of_a_signal() {
+	for signo in 3 10 12; do
+		tm -it -- sh -c 'echo up; exec sleep 1000' <<-EOF
+		raw
+		expect up
+		signal $signo
+		exit $((128 + signo))
+		restored
+		EOF
+	done
+	wait_for 5 nothing_runs || fail "processes are left: $(ours)"
+	"$MAYFLY" prune >"$WORK/pruned"
+}
+
+kill_vmm() {
+	for p in $(ours); do
+		[ "$(readlink "/proc/$p/exe")" != "$BIN/mayfly-vmm" ] ||
+			kill -9 "$p"
+	done
+}
+
 test_terminal_is_restored_when_the_vmm_dies() {
+	(wait_for "$LIMIT" [ -e "$WORK/now" ] && kill_vmm) &
 	tm -it -- sh -c 'echo up; exec sleep 1000' <<-EOF
 	raw
 	expect up
-	run for p in \$(ls /proc); do case \$(readlink /proc/\$p/exe) in $BIN/mayfly-vmm) kill -9 \$p;; esac; done
+	run touch $WORK/now
 	exit 125
 	restored
 	expect mayfly-vmm ended
