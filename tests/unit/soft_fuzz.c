@@ -210,6 +210,42 @@ static void set_seg(struct x86_seg *s, uint16_t sel, unsigned type, int user,
 			       .db = (uint8_t)db };
 }
 
+/* Bases, limits and rights that compatibility mode has to mind. */
+static void odd_segments(struct fuzz *f, struct vcpu_state *s)
+{
+	static const uint32_t limits[] = { 0, 0xfff, 0xffff, CODE + 0x1800,
+					   RAM - 1, 0x7fffffff, 0xffffffff };
+	static const uint8_t types[] = { 1, 3, 5, 7, 9, 11, 15 };
+
+	for (unsigned i = 0; i < X86_SREGS; i++) {
+		struct x86_seg *g = &s->seg[i];
+
+		if (below(f, 2))
+			continue;
+		g->limit = limits[below(f, sizeof(limits) / sizeof(*limits))];
+		if (below(f, 2))
+			g->base = interesting(f) & 0xffffffff;
+		if (i == X86_CS) {
+			g->base &= 0xfff;
+			continue;
+		}
+		g->type = types[below(f, i == X86_SS ? 4 : sizeof(types))];
+		g->db = (uint8_t)below(f, 2);
+		g->unusable = !below(f, 8);
+	}
+}
+
+static void arm_breakpoints(struct fuzz *f, struct vcpu_state *s)
+{
+	for (unsigned i = 0; i < 4; i++)
+		s->dr[i] = below(f, 2) ? CODE + below(f, CODE_SIZE) :
+			   below(f, 2) ? 0x20000 + below(f, 0x1000) :
+					 interesting(f);
+	s->dr7 |= (next(&f->seed) & 0xffff23ff);
+	s->cr4 |= below(f, 2) ? 8 : 0; /* DE */
+	s->rflags |= below(f, 2) ? 0x10000 : 0; /* RF */
+}
+
 static void make_state(struct fuzz *f, struct vcpu_state *s)
 {
 	unsigned user = below(f, 3) == 0, mode = below(f, 8);
@@ -256,6 +292,10 @@ static void make_state(struct fuzz *f, struct vcpu_state *s)
 	s->apic_base = 0xfee00900 | (below(f, 4) ? 0 : 0x400);
 	s->dr6 = 0xffff0ff0;
 	s->dr7 = 0x400;
+	if (!l)
+		odd_segments(f, s);
+	if (!below(f, 4))
+		arm_breakpoints(f, s);
 	s->fxsave[0] = (uint8_t)(below(f, 2) ? 0x7f : below(f, 256));
 	s->fxsave[1] = 3;
 	s->fxsave[24] = (uint8_t)below(f, 256);

@@ -165,7 +165,8 @@ static int soft_set_state(struct engine *e, unsigned n,
 		return err_set(err, -EINVAL, "vCPU %u", n);
 	memcpy(c->r, st->gpr, sizeof(st->gpr));
 	c->rip = st->rip;
-	c->rflags = (st->rflags & ~(uint64_t)RFLAGS_ARITH) | 2;
+	c->rflags = (st->rflags &
+		     ~(uint64_t)(RFLAGS_ARITH | RFLAGS_RF | RFLAGS_VM)) | 2;
 	cpu_set_arith(c, st->rflags);
 	memcpy(c->seg, st->seg, sizeof(c->seg));
 	c->tr = st->tr;
@@ -200,6 +201,8 @@ static int soft_set_state(struct engine *e, unsigned n,
 	c->cpl = c->seg[X86_SS].dpl;
 	mmu_flush(c);
 	debug_update(c);
+	c->rf = st->rflags & RFLAGS_RF && c->armed & BREAK_EXEC;
+	c->trap = c->hits = c->held = c->partial = c->step_once = 0;
 	cpu_update_mode(c);
 	for (unsigned i = 0; i < X86_SREGS; i++)
 		seg_set(c, i, &st->seg[i]);
@@ -220,7 +223,7 @@ static int soft_get_state(struct engine *e, unsigned n, struct vcpu_state *st,
 	memset(st, 0, sizeof(*st));
 	memcpy(st->gpr, c->r, sizeof(st->gpr));
 	st->rip = c->rip;
-	st->rflags = cpu_rflags(c);
+	st->rflags = cpu_rflags(c) | (c->rf ? RFLAGS_RF : 0);
 	memcpy(st->seg, c->seg, sizeof(c->seg));
 	st->tr = c->tr;
 	st->ldtr = c->ldtr;
