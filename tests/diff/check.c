@@ -156,7 +156,7 @@ static int either_fault(const struct diff_case *c, const struct insn *in)
 	if (in->op == OP_POP && c->compat) /* of the stack or of its segment */
 		return host == EXC_PF;
 	if (in->op == OP_CALLI) /* the push may come first */
-		return host == EXC_AC;
+		return host == EXC_AC || host == EXC_PF || host == EXC_SS;
 	if (in->op == OP_ARPL)
 		return host == EXC_PF || host == DIFF_END;
 	return in->op == OP_X87 && c->compat && in->o[0].access & OPND_W &&
@@ -280,6 +280,8 @@ static void forget_memory(const struct diff_case *c, const struct insn *in,
 	/* pushed before the target is looked at: below RSP, for RSP stays */
 	if (in->op == OP_CALLI && c->host.vec == EXC_GP)
 		forget(data, sp - 8, 8);
+	if (in->op == OP_CALLF && c->host.vec != DIFF_END)
+		forget(data, sp - 2u * in->osize, 2u * in->osize);
 	/* SDM 2B PUSH: the upper half of a segment register's slot may stay */
 	if (in->op == OP_PUSH && in->o[0].kind == OPND_SREG && in->osize == 4)
 		forget(data, sp - 2, 2);

@@ -240,10 +240,10 @@ static void commit(struct cpu *cpu, const struct image *im)
 
 /*
  * An instruction that meets an unmasked exception may or may not have stored:
- * the bytes that are written come out the same over another background.
+ * what it does store comes out the same over another background.
  */
-static void store_after_exception(struct cpu *cpu, const struct uop *op,
-				  uint64_t va, const uint8_t *mem)
+static int has_stored(struct cpu *cpu, const struct uop *op,
+		      const uint8_t *mem)
 {
 	uint8_t again[OPND_MAX];
 	uint32_t fl = cpu->fl;
@@ -254,8 +254,7 @@ static void store_after_exception(struct cpu *cpu, const struct uop *op,
 	cpu->fl = fl;
 	if (op->ext[0] & X_ENV)
 		env_store(again, op->aux, cpu->fx);
-	fpu_write_masked(cpu, op, va, mem, again, op->aux,
-			 op->aux == 10 ? 8 : op->aux > 10 ? 1 : op->aux);
+	return !memcmp(mem, again, op->aux);
 }
 
 static void __attribute__((noinline))
@@ -279,9 +278,7 @@ run(struct cpu *cpu, const struct uop *op)
 	}
 	if (how & X_ENV && how & X_STORE)
 		env_store(mem, op->aux, cpu->fx);
-	if (how & X_STORE && pending(im.b))
-		store_after_exception(cpu, op, va, mem);
-	else if (how & X_STORE)
+	if (how & X_STORE && (!pending(im.b) || has_stored(cpu, op, mem)))
 		mmu_write(cpu, op, va, mem, op->aux);
 	commit(cpu, &im);
 }
