@@ -75,6 +75,19 @@ static int open_pipe(int *ours, int *child, int child_end)
 	return nonblock(*ours) ? errno : 0;
 }
 
+/* Nothing to read; a guest may be without its /dev. */
+static int open_null(struct session *s, int *child)
+{
+	int error;
+
+	*child = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (*child >= 0)
+		return 0;
+	error = open_pipe(&s->fd_in, child, 0);
+	close_fd(&s->fd_in);
+	return error;
+}
+
 static int open_streams(struct session *s, int child[3])
 {
 	uint32_t flags = s->spawn.cmd.head.flags;
@@ -85,8 +98,7 @@ static int open_streams(struct session *s, int child[3])
 	if (flags & WIRE_EXEC_STDIN) {
 		error = open_pipe(&s->fd_in, &child[0], 0);
 	} else {
-		child[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-		error = child[0] < 0 ? errno : 0;
+		error = open_null(s, &child[0]);
 	}
 	if (!error)
 		error = open_pipe(&s->fd_out, &child[1], 1);

@@ -73,8 +73,7 @@ static void start_child(struct session *s, struct place *p, int conn)
 	p->pid = pid;
 }
 
-/* A Unix listener, which tests have, knows no CIDs. */
-static int is_host(const struct sockaddr_vm *a)
+int more_is_host(const struct sockaddr_vm *a)
 {
 	return a->svm_family != AF_VSOCK || a->svm_cid == VMADDR_CID_HOST;
 }
@@ -89,7 +88,7 @@ void more_accept(struct session *s)
 
 	if (conn < 0)
 		return;
-	p = is_host(&peer) ? find_place(&s->more) : NULL;
+	p = more_is_host(&peer) ? find_place(&s->more) : NULL;
 	if (p)
 		start_child(s, p, conn);
 	close(conn);

@@ -126,6 +126,10 @@ void command_abandon(struct session *s);
 
 /* more.c */
 
+struct sockaddr_vm;
+
+/* Who may have a session. A Unix socket, which tests have, has no CID. */
+int more_is_host(const struct sockaddr_vm *peer);
 /* Take one connection, and serve it by a child. */
 void more_accept(struct session *s);
 /* @pid has ended; it may have been one of them. */

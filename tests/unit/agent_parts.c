@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The agent's parts that need no guest. */
-#include "rootfs/agent/agent.h"
+#include "rootfs/agent/session.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/vm_sockets.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -322,6 +323,19 @@ Test(cgroup, what_was_made_below_is_removed_too, .init = make_dir,
 	cr_assert_eq(cgroup_remove(path), 0);
 	cr_assert_eq(access(path, F_OK), -1);
 	cr_assert_eq(cgroup_remove(path), -ENOENT);
+}
+
+Test(more, no_cid_but_the_hosts_gets_a_session)
+{
+	struct sockaddr_vm a = { .svm_family = AF_VSOCK };
+	unsigned cid;
+
+	for (cid = 0; cid < 100; cid++) {
+		a.svm_cid = cid;
+		cr_assert_eq(more_is_host(&a), cid == VMADDR_CID_HOST);
+	}
+	a.svm_cid = VMADDR_CID_ANY;
+	cr_assert(!more_is_host(&a));
 }
 
 Test(root, file_system_is_told_by_its_superblock)
