@@ -333,7 +333,7 @@ $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 LAUNCHER_UNIT := format_record state journal control detach opts config jail \
 	console scratch sink terminal verdict_meta \
 	run_session run_control session config_env
-LAUNCHER_UNIT += trace
+LAUNCHER_UNIT += trace doctor
 UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))

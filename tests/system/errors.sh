@@ -80,7 +80,8 @@ hint: mayfly run -- CMD [ARG...]' 'mayfly run'
 says 125 'mayfly: run: no command
 hint: mayfly run -- CMD [ARG...]' 'mayfly run -i --'
 says 125 'mayfly: image ubuntu: named images are not there yet
-hint: put -- before a command for the built-in image, or name an image file with --rootfs' \
+hint: put -- before a command for the built-in image, or name an image file with '\
+'--rootfs' \
 	'mayfly run ubuntu -- ls'
 says 125 'mayfly: run: --memoyr: unknown option
 hint: did you mean --memory?' 'mayfly run --memoyr=1g -- true'
@@ -128,7 +129,8 @@ says 125 'mayfly: run: --env-file env: line 2: the name has a blank in it' \
 	'printf "A=1\nnot this\n" >env; mayfly run --env-file env -- true'
 says 125 'mayfly: run: --env-file env: line 3: no name before =' \
 	'printf "# one\nA=1\n=x\n" >env; mayfly run --env-file env -- true'
-says 125 'mayfly: name a/b: a name is made of letters, digits and _.- and begins with a letter or digit' \
+name='a name is made of letters, digits and _.- and begins with a letter or digit'
+says 125 "mayfly: run: --name a/b: $name" \
 	'mayfly run -d --name a/b -- true'
 says 125 'mayfly: kernel command line: longer than 2047 bytes' \
 	'mayfly run --append "$(printf %3000d 1)" -- true'
@@ -360,7 +362,7 @@ fi
 nobody 125 'mayfly: guest kernel: open W/theirs/guest/vmlinux: Permission denied
 hint: it was built by another user; `make install` puts it where all can read it' \
 	'./mayfly run -- true'
-if [ "$(id -u)" = 0 ] && [ -e /dev/kvm ] && [ "$(stat -c %u%a /dev/kvm)" = 0600 ]; then
+if [ "$(id -u)" = 0 ] && [ "$(stat -c %u%a /dev/kvm 2>&1)" = 0600 ]; then
 	nobody 125 'mayfly: engine kvm: open /dev/kvm: Permission denied
 hint: join the group kvm, or use --engine soft' \
 		'./mayfly run --engine kvm -- true'
