@@ -333,15 +333,16 @@ $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 LAUNCHER_UNIT := format_record state journal control detach opts config jail \
 	console scratch sink terminal verdict_meta \
 	run_session run_control session config_env
-LAUNCHER_UNIT += trace doctor
+LAUNCHER_UNIT += trace
 UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))
 
-UNIT += wire tree tree_pack agent_parts agent_session agent_more
-$(foreach t,wire tree tree_pack,$(eval UNIT_LIBS_$(t) := wire))
-$(foreach t,agent_parts agent_session agent_more,\
-	$(eval UNIT_LIBS_$(t) := agent wire))
+UNIT += wire tree agent_parts agent_session
+UNIT_LIBS_wire := wire
+UNIT_LIBS_tree := wire
+UNIT_LIBS_agent_parts := agent wire
+UNIT_LIBS_agent_session := agent wire
 
 SOFT_UNIT := except lapic string_ops
 UNIT += $(SOFT_UNIT)
@@ -430,12 +431,6 @@ $(B)/tests/attack-run: $(B)/obj/tests/guest/attack_run.o \
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -o $@ $^
 
-# A program that a test of cp and exec takes into its guest.
-$(B)/tests/knock: tests/system/knock.c
-	$(say) LD $@
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
-
 .PHONY: payloads
 payloads: $(GUEST_BIN) $(ATTACK_BIN)
 ENGINES ?= soft kvm qemu
@@ -474,7 +469,7 @@ CHECK = UNIT='$(UNIT)' UNIT_LONG='$(UNIT_LONG)' GUEST='$(GUEST)' \
 	ENGINES='$(ENGINES)' SYSTEM='$(SYSTEM)' TSAN_SYSTEM='$(TSAN_SYSTEM)' \
 	ATTACK='$(ATTACK)' FUZZ='$(FUZZ)' FUZZ_TIME='$(FUZZ_TIME)' tests/check.sh
 CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN) \
-	$(B)/tests/pty $(B)/tests/knock \
+	$(B)/tests/pty \
 	$(B)/tests/attack-run $(ATTACK_BIN)
 
 check-programs: $(CHECK_PROGRAMS)
@@ -496,7 +491,7 @@ check-guest: $(B)/tests/guest-run $(GUEST_BIN)
 check-attack: $(B)/mayfly-vmm $(B)/tests/attack-run $(ATTACK_BIN)
 	$(Q)$(CHECK) $(B) attack
 #: check-system   what a user gets, in real microVMs
-check-system: $(PRODUCT) $(B)/tests/pty $(B)/tests/knock
+check-system: $(PRODUCT) $(B)/tests/pty
 	$(Q)$(CHECK) $(B) system others
 #: check-docs     completion and manual pages against the option tables
 check-docs: $(PRODUCT)
@@ -522,13 +517,13 @@ asan ubsan: ENGINES = soft
 # libraries are built once more, by clang with its sanitizers, below $(B)/fuzz.
 
 FUZZ := queue mmio blk vsock serial wire tree kernel config env meta record \
-	journal session decode user
+	journal session console ctl decode user
 $(foreach t,queue mmio blk vsock,$(eval FUZZ_LIBS_$(t) := virtio vmm base))
 FUZZ_LIBS_serial := vmm base
 FUZZ_LIBS_wire := wire
 FUZZ_LIBS_kernel := vmm base
 FUZZ_LIBS_tree := wire
-$(foreach t,config env meta record journal session,\
+$(foreach t,config env meta record journal session console ctl,\
 	$(eval FUZZ_LIBS_$(t) := $(MAYFLY_LIBS)))
 FUZZ_LIBS_decode := soft
 FUZZ_LIBS_user := agent wire

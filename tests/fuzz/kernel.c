@@ -36,6 +36,23 @@ static void start_anew(void)
 	dirty = 0;
 }
 
+/* Nothing was written but where the kernel is. */
+static void nothing_else(const struct boot_kernel *k)
+{
+	static const uint8_t zero[1 << 16];
+	uint64_t end;
+
+	for (uint64_t at = 0; at < RAM; at = end) {
+		end = (at | (sizeof(zero) - 1)) + 1;
+		if (at < k->start)
+			end = end < k->start ? end : k->start;
+		else if (at < k->end)
+			end = k->end;
+		if (at < k->start || at >= k->end)
+			must(!memcmp(gm.r[0].hva + at, zero, end - at));
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct boot_initrd rd = { 0 };
@@ -53,6 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	must(k.start >= 1 << 20 && k.start < k.end && k.end <= RAM);
 	must(k.entry >= k.start && k.entry < k.end);
+	nothing_else(&k);
 	if (boot_load_initrd(&gm, file, &k, &rd, &err) == 0)
 		must(rd.size == size && rd.gpa >= k.end &&
 		     rd.gpa + rd.size <= RAM);

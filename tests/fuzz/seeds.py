@@ -199,6 +199,7 @@ def text_seeds():
                 b"4294967295", b":staff"):
         seed("user", who.decode().replace(":", "-") or "none",
              who + b"\0" + passwd + b"\0" + group)
+    seed("user", "long-home", b"me\0me:x:1:1::/" + b"h" * 300 + b":\n")
     seed("user", "odd", b"me\0me:x\nme\nme:x:99999999999:1:\n\0staff")
 
 
@@ -286,9 +287,20 @@ def session_seeds():
         99, b""))
 
 
+def launcher_seeds():
+    seed("console", "panic", b"\1[    0.1] hello\r\n[    0.2] Kernel panic - "
+         b"not syncing: why\r\n[    0.3] CPU: 0\r\n---[ end Kernel panic")
+    seed("console", "agent", b"\377mayfly-agent: mount /: \x1b[31mno\n")
+    seed("ctl", "boot", bytes([0, 3, 0]) + bytes([0, 3, 0x11, 7, 0, 2]))
+    seed("ctl", "short", bytes([0, 3, 0x20, 100, 0]))
+    seed("ctl", "events", b"".join(bytes([1, t << 1 | s << 5]) + bytes(8) +
+                                   b"\1" for t in (2, 3, 4, 6)
+                                   for s in (0, 1, 4)))
+
+
 if __name__ == "__main__":
     for make in (queue_seeds, mmio_seeds, blk_seeds, vsock_seeds,
                  serial_seeds, wire_seeds, kernel_seeds, text_seeds,
                  other_seeds, tree_seeds, state_seeds,
-                 session_seeds):
+                 session_seeds, launcher_seeds):
         make()

@@ -21,6 +21,22 @@ static void hash(struct seen *s, const void *p, size_t n)
 		s->hash = (s->hash ^ b[i]) * 16777619u;
 }
 
+/* wire_get() of a type that has one size may take it all. */
+static void right_size(const struct wire_frame *f)
+{
+	static const uint32_t size[WIRE_TYPES] = {
+		[WIRE_READY] = sizeof(struct wire_ready),
+		[WIRE_STARTED] = sizeof(struct wire_started),
+		[WIRE_STDIN_ACK] = sizeof(struct wire_ack),
+		[WIRE_SIGNAL] = sizeof(struct wire_signal),
+		[WIRE_WINCH] = sizeof(struct wire_winch),
+		[WIRE_EXIT] = sizeof(struct wire_exit),
+	};
+
+	must(f->type && f->type < WIRE_TYPES);
+	must(!size[f->type] || f->len == size[f->type]);
+}
+
 static void exec_twice(const struct wire_frame *f)
 {
 	static char *slots[WIRE_SLOTS];
@@ -58,6 +74,7 @@ static struct seen decode(const uint8_t *p, size_t n, enum wire_from from,
 		n -= k;
 		wire_filled(&r, k);
 		while ((s.end = wire_next(&r, &f)) > 0) {
+			right_size(&f);
 			s.frames++;
 			hash(&s, &f.type, sizeof(f.type));
 			hash(&s, f.data, f.len);
