@@ -9,7 +9,10 @@ set -eu
 build=$(cd "$1" && pwd)
 readme=$(cd "$(dirname "$0")/.." && pwd)/README.md
 work=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-readme.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+export MAYFLY_STATE_DIR=$work/state
+trap 'runs=$("$build/mayfly" ps -q)
+	[ -z "$runs" ] || "$build/mayfly" rm -f $runs >/dev/null
+	rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 
 # NNN.cmd and NNN.want for each example.
