@@ -104,6 +104,31 @@ test_exec_hands_signals_on() {
 	expect_rc 9
 }
 
+test_exec_leaves_at_the_second_signal_and_the_command_is_killed() {
+	detached -- sleep 1000
+	"$MAYFLY" exec box sh -c 'trap "" TERM; echo up
+		while :; do sleep 0.1; done' </dev/null >"$out" 2>"$err" &
+	pid=$!
+	wait_for "$LIMIT" has_line up || fail 'it did not come up'
+	kill -TERM "$pid"
+	sleep 0.5
+	kill -TERM "$pid"
+	rc=0
+	wait "$pid" || rc=$?
+	expect_rc 143
+	wait_for "$LIMIT" succeeds box sh -c '! ps | grep -q "[t]rap"' ||
+		fail 'it still runs'
+}
+
+test_exec_ends_when_its_reader_goes() {
+	detached -- sleep 1000
+	{ "$MAYFLY" exec box yes || echo $? >"$WORK/rc"; } 2>"$err" |
+		head -n 1 >"$out"
+	expect_out y
+	wait_for 5 [ -s "$WORK/rc" ] && [ "$(cat "$WORK/rc")" = 141 ] ||
+		fail "exit code $(cat "$WORK/rc")"
+}
+
 test_exec_whose_vm_ends_says_so() {
 	detached -- sh -c 'while ! [ -e /tmp/end ]; do sleep 0.1; done'
 	x box sh -c 'touch /tmp/end; sleep 1000'
@@ -304,6 +329,39 @@ test_stopped_mayfly_leaves_the_terminal_and_takes_it_again() {
 	send exit\r
 	exit 0
 	restored
+	EOF
+}
+
+# In the background it leaves the terminal alone; in front it is raw.
+test_terminal_is_shared_with_the_callers_shell() {
+	command -v bash >/dev/null || skip 'no bash'
+	export PS1='host> '
+	type_at bash --norc --noprofile <<-EOF
+	expect host>
+	send $MAYFLY run --engine $ENGINE -it -- sh &\r
+	expect [1]
+	send echo still-\$((40 + 2))\r
+	expect still-42
+	send fg\r
+	expect $MAYFLY run
+	raw
+	send echo guest-\$((40 + 3))\r
+	expect guest-43
+	run kill -TSTP \$(cat /proc/\$PTY/task/\$PTY/children)
+	expect Stopped
+	send echo host-\$((40 + 4))\r
+	expect host-44
+	send fg\r
+	expect $MAYFLY run
+	raw
+	send echo guest-\$((40 + 5))\r
+	expect guest-45
+	send exit 5\r
+	expect host>
+	send echo code-\$?\r
+	expect code-5
+	send exit\r
+	exit 0
 	EOF
 }
 

@@ -207,6 +207,23 @@ Test(command, nothing_counts_after_exit)
 	cr_assert_str_eq(text(out), "");
 }
 
+static void starts_twice(struct guest *g)
+{
+	struct wire_started st = { .pid = 2 };
+
+	ready(g);
+	frame(g, WIRE_STARTED, &st, sizeof(st));
+	frame(g, WIRE_STARTED, &st, sizeof(st));
+	bye(g, 0);
+}
+
+Test(command, it_starts_once)
+{
+	converse(starts_twice);
+	cr_assert_eq(news.started, 1);
+	cr_assert(news.lost && !news.ended);
+}
+
 static void other_version(struct guest *g)
 {
 	struct wire_ready r = { .version = WIRE_VERSION + 1 };
