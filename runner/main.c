@@ -71,8 +71,10 @@ int main(int argc, char **argv)
 
 	settle();
 	r = dispatch(argc, argv, &err);
+	/* A reader that has seen enough is no error, here as elsewhere. */
 	if (fflush(stdout) && r == 0)
-		r = err_set(&err, -errno, "standard output");
+		r = errno == EPIPE ? 128 + SIGPIPE :
+				     err_set(&err, -errno, "standard output");
 	if (err.msg[0])
 		advise(&err);
 	if (err.msg[0])
