@@ -180,20 +180,23 @@ static int write_at(struct unpack *u, int fd, const uint8_t *p, size_t n,
 	return 0;
 }
 
-/* The next @len bytes of the stream to the file, at @at. */
-static int write_chunk(struct unpack *u, int fd, uint32_t len, uint64_t at)
+/* The next @len bytes of the stream to the file, at @at. *@end is where what
+ * was written ends. */
+static int write_chunk(struct unpack *u, int fd, uint32_t len, uint64_t at,
+		       uint64_t *end)
 {
 	int ret = get(u, u->chunk, len);
 
 	if (ret || (!(at % BLOCK) && !(len % BLOCK) && is_zero(u->words, len)))
 		return ret;
+	*end = at + len;
 	return write_at(u, fd, u->chunk, len, at);
 }
 
 /* The chunks of a file. 1 if it is to be forgotten. */
 static int write_chunks(struct unpack *u, int fd)
 {
-	uint64_t at = 0;
+	uint64_t at = 0, end = 0;
 	uint32_t len;
 	int ret;
 
@@ -207,14 +210,15 @@ static int write_chunks(struct unpack *u, int fd)
 			return bad(u, "the stream is damaged: chunk");
 		if (!len)
 			break;
-		ret = write_chunk(u, fd, len, at);
+		ret = write_chunk(u, fd, len, at, &end);
 		if (ret)
 			return ret;
 		at += len;
 	}
 	/* A hole at the end is not there yet. */
-	return ftruncate(fd, (off_t)at) ?
-		       failed(u, "cannot be written", errno) : 0;
+	if (end < at && ftruncate(fd, (off_t)at))
+		return failed(u, "cannot be written", errno);
+	return 0;
 }
 
 static int create(struct unpack *u, int dir)

@@ -131,6 +131,8 @@ struct wire_ack {
 	uint32_t bytes; /* of STDIN payload that the command has taken */
 };
 
+/* To the process group that the command leads, not to the groups that a shell
+ * gives its jobs: those a user reaches by the keys of the terminal. */
 struct wire_signal {
 	uint32_t signo; /* Linux x86-64 number, 1 to 64 */
 };
