@@ -192,6 +192,22 @@ static void single_step(void)
 	irq_handler[VEC_DB] = NULL;
 }
 
+/* SDM 2A IRET, 2B POPF: the virtual interrupt flags of ring 0. */
+static void virtual_flags(void)
+{
+	uint64_t loaded, after;
+
+	__asm__ volatile("mov %%rsp, %%rbx; pushq $0x18; push %%rbx\n"
+			 "pushq $0x180002; pushq $0x10; pushq $1f; iretq\n"
+			 "1: pushfq; pop %0; pushq $2; popfq; pushfq; pop %1\n"
+			 "pushq $0x18; push %%rbx; pushq $2; pushq $0x10\n"
+			 "pushq $1f; iretq\n1:"
+			 : "=&r"(loaded), "=&r"(after)
+			 : : "rbx", "memory", "cc");
+	check_eq(loaded, 0x180002, "VIF and VIP come by iretq");
+	check_eq(after, 0x180002, "and popfq leaves them");
+}
+
 static void iretq(void)
 {
 	uint64_t sp_before, sp_after, flags;
@@ -256,5 +272,9 @@ int main(void)
 	gate_flags();
 	single_step();
 	iretq();
+	if (cpu_is_tcg())
+		skip("VIF and VIP", "TCG has neither");
+	else
+		virtual_flags();
 	return 0;
 }

@@ -98,6 +98,8 @@ _Static_assert(SLOTS * 8 <= 256, "offsets fit a byte");
 #define RFLAGS_RF 0x10000u
 #define RFLAGS_VM 0x20000u
 #define RFLAGS_AC 0x40000u
+#define RFLAGS_VIF 0x80000u
+#define RFLAGS_VIP 0x100000u
 #define RFLAGS_ID 0x200000u
 #define RFLAGS_ARITH 0x8d5u
 
@@ -239,6 +241,7 @@ struct cpu {
 	uint8_t in_delivery;	    /* 1 + vector being delivered, for #DF */
 	uint8_t delivery_err;	    /* its class, except.c's own */
 	uint8_t step_once;	    /* run one instruction as a block of its own */
+	uint8_t fpu_live;	    /* x87 state: fpu.h */
 	uint8_t trap;		    /* #DB follows the instruction: single step */
 	uint8_t hits;		    /* and so do breakpoints: bits as in DR6 */
 	uint8_t held;		    /* those of a MOV SS, for the next one */

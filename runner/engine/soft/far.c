@@ -275,7 +275,7 @@ SYSTEM(far_iret)
 	if (cpl <= (cpu->rflags & RFLAGS_IOPL) >> 12)
 		mask |= RFLAGS_IF;
 	if (cpl == 0)
-		mask |= RFLAGS_IOPL;
+		mask |= RFLAGS_IOPL | RFLAGS_VIF | RFLAGS_VIP;
 	far_back(cpu, op, &f, 0);
 	cpu_set_rflags(cpu, flags, size == 2 ? mask & 0xffff : mask);
 	if (__builtin_expect(cpu->armed & BREAK_EXEC, 0) && size != 2 &&
