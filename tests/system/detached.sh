@@ -507,9 +507,19 @@ test_reader_that_goes_is_141_and_quiet() {
 
 # --- nothing survives ---------------------------------------------------
 
-# A supervisor that is killed, whenever that is, leaves what prune removes.
+uptime_s() {
+	cut -d ' ' -f 1 /proc/uptime
+}
+
+# A supervisor that is killed, whenever that is, leaves what prune removes: at
+# moments from its first to well after its last, told from one that may live.
 test_killed_supervisor_leaves_nothing_after_prune() {
-	i=0
+	begin=$(uptime_s)
+	detach -m 64 --name a -- sh -c 'echo up; sleep 0.3'
+	start_raw wait a
+	span=$(echo "$begin $(uptime_s)" | awk '{ print ($2 - $1) * 1.5 }')
+	must prune
+	i=0 early=0 late=0
 	while [ $i -lt "$KILLS" ]; do
 		rm=
 		[ $((i % 2)) = 0 ] || rm=--rm
@@ -517,10 +527,9 @@ test_killed_supervisor_leaves_nothing_after_prune() {
 		"$MAYFLY" run --engine "$ENGINE" -m 64 -d $rm -- \
 			sh -c 'echo up; sleep 0.3' </dev/null >"$out" 2>"$err" &
 		pid=$!
-		sleep "$(echo "$i $KILLS" |
-			awk '{ printf "%.3f", 0.01 + $1 * 1.6 / $2 }')"
+		sleep "$(echo "$i $KILLS $span" |
+			awk '{ printf "%.3f", $1 * $3 / $2 }')"
 		for p in $(ours); do
-			# Of three processes, mayfly-vmm's parent.
 			[ "$p" = "$pid" ] && continue
 			case $(readlink "/proc/$p/exe") in
 			*/mayfly) kill -9 "$p" 2>/dev/null ;;
@@ -528,12 +537,17 @@ test_killed_supervisor_leaves_nothing_after_prune() {
 		done
 		rc=0
 		wait "$pid" || rc=$?
-		[ "$rc" = 0 ] || [ "$rc" = 125 ] || fail "moment $i: code $rc"
+		case $rc in
+		0) late=1 ;;
+		125) early=1 ;;
+		*) fail "moment $i: exit code $rc" ;;
+		esac
 		wait_for 5 nothing_runs || fail "moment $i: $(ours) go on"
 		must prune
 		[ -z "$(records)" ] || fail "moment $i: $(records)"
 		i=$((i + 1))
 	done
+	[ $early$late = 11 ] || fail 'all were killed before, or after, the start'
 	expect_nothing_left
 }
 
