@@ -334,15 +334,15 @@ LAUNCHER_UNIT := format_record state journal control detach opts config jail \
 	console scratch sink terminal verdict_meta \
 	run_session run_control session config_env
 LAUNCHER_UNIT += trace
+LAUNCHER_UNIT += cp_host
 UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))
 
-UNIT += wire tree agent_parts agent_session
-UNIT_LIBS_wire := wire
-UNIT_LIBS_tree := wire
-UNIT_LIBS_agent_parts := agent wire
-UNIT_LIBS_agent_session := agent wire
+UNIT += wire tree tree_pack agent_parts agent_session agent_more
+$(foreach t,wire tree tree_pack,$(eval UNIT_LIBS_$(t) := wire))
+$(foreach t,agent_parts agent_session agent_more,\
+	$(eval UNIT_LIBS_$(t) := agent wire))
 
 SOFT_UNIT := except lapic string_ops
 UNIT += $(SOFT_UNIT)
@@ -431,6 +431,12 @@ $(B)/tests/attack-run: $(B)/obj/tests/guest/attack_run.o \
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -o $@ $^
 
+# A program that a test of cp and exec takes into its guest.
+$(B)/tests/knock: tests/system/knock.c
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
+
 .PHONY: payloads
 payloads: $(GUEST_BIN) $(ATTACK_BIN)
 ENGINES ?= soft kvm qemu
@@ -469,7 +475,7 @@ CHECK = UNIT='$(UNIT)' UNIT_LONG='$(UNIT_LONG)' GUEST='$(GUEST)' \
 	ENGINES='$(ENGINES)' SYSTEM='$(SYSTEM)' TSAN_SYSTEM='$(TSAN_SYSTEM)' \
 	ATTACK='$(ATTACK)' FUZZ='$(FUZZ)' FUZZ_TIME='$(FUZZ_TIME)' tests/check.sh
 CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN) \
-	$(B)/tests/pty \
+	$(B)/tests/pty $(B)/tests/knock \
 	$(B)/tests/attack-run $(ATTACK_BIN)
 
 check-programs: $(CHECK_PROGRAMS)
@@ -491,7 +497,7 @@ check-guest: $(B)/tests/guest-run $(GUEST_BIN)
 check-attack: $(B)/mayfly-vmm $(B)/tests/attack-run $(ATTACK_BIN)
 	$(Q)$(CHECK) $(B) attack
 #: check-system   what a user gets, in real microVMs
-check-system: $(PRODUCT) $(B)/tests/pty
+check-system: $(PRODUCT) $(B)/tests/pty $(B)/tests/knock
 	$(Q)$(CHECK) $(B) system others
 #: check-docs     completion and manual pages against the option tables
 check-docs: $(PRODUCT)
