@@ -113,6 +113,19 @@ static void swapgs(void)
 	__asm__ volatile("swapgs" : : : "memory");
 }
 
+/* SDM 2B SYSRET: Intel's looks before it leaves. */
+static void sysret_nowhere(void)
+{
+	if (cpuid(0, 0).b != 0x756e6547 || cpu_is_tcg()) {
+		skip("sysret to no address", "not an Intel CPU");
+		return;
+	}
+	TRY("sysretq", : : "c"(1ull << 47) : "r11", "memory");
+	check_trap(VEC_GP, 0, "sysretq to no address: #GP, still in ring 0");
+	check_eq(trap.f.cs, KERNEL_CS, "its CS");
+	check_eq(trap.f.ss & 3, 0, "its SS");
+}
+
 int main(void)
 {
 	extern uint8_t s_call[], s_after[], s_end[];
@@ -134,6 +147,7 @@ int main(void)
 	}
 	enter_and_leave(code, sp, code + (uint64_t)(s_after - s_call));
 	stepped(sp);
+	sysret_nowhere();
 	disabled(code, sp);
 	return 0;
 }

@@ -384,6 +384,36 @@ static void irets(void)
 	      "iretq with NT set: #GP(0)");
 }
 
+/* Between 64-bit and compatibility mode, both in ring 0: a 32-bit IRET takes
+ * no stack from its frame then, one in 64-bit mode always does. */
+static void iret_modes(void)
+{
+	uint64_t sp, after, mark;
+
+	__asm__ volatile("mov %%rsp, %0; mov %%rsp, %%rbx\n"
+			 "pushq $0x18; push %%rbx; pushq $2; pushq $0x48\n"
+			 "pushq $1f; iretq\n"
+			 ".code32\n"
+			 "1: mov %%esp, %%ecx; pushl $2; pushl $0x48\n"
+			 "pushl $2f; iretl\n"
+			 "2: cmp %%esp, %%ecx; jne 3f\n"
+			 "mov $0x1234, %%edx\n"
+			 "3: pushl $2; pushl $0x10; pushl $4f; iretl\n"
+			 ".code64\n"
+			 "4: mov %%rsp, %1; mov %%rbx, %%rsp"
+			 : "=&r"(sp), "=&r"(after), "=&d"(mark)
+			 : : "rbx", "rcx", "memory", "cc");
+	check_eq(mark, 0x1234, "iretq to 32-bit code, iretl within it");
+	check_eq(after, sp, "and iretl back to 64-bit code");
+	__asm__ volatile("mov %%rsp, %%rbx; sub $20, %%rsp\n"
+			 "movl $1f, (%%rsp); movl $0x10, 4(%%rsp)\n"
+			 "movl $2, 8(%%rsp); movl %%ebx, 12(%%rsp)\n"
+			 "movl $0x18, 16(%%rsp); iretl\n"
+			 "1: mov %%rsp, %0; mov %%rbx, %%rsp; mov %%rbx, %1"
+			 : "=&r"(after), "=&r"(sp) : : "rbx", "memory", "cc");
+	check_eq(after, sp, "iretl in 64-bit code: five words of four bytes");
+}
+
 /* In user mode: within the level, and not to the kernel. */
 static void user_irets(void)
 {
@@ -492,6 +522,7 @@ int main(void)
 	tables();
 	questions();
 	irets();
+	iret_modes();
 	user_irets();
 	outer_segments();
 	if (cpu_is_tcg()) {
