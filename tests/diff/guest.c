@@ -8,6 +8,7 @@
 
 #include "runner/base/err.h"
 #include "runner/engine/soft/block.h"
+#include "runner/engine/soft/fpu.h"
 #include "runner/engine/soft/soft.h"
 #include "runner/engine/soft/sys.h"
 #include "runner/vmm/gmem.h"
@@ -68,6 +69,7 @@ static void take(struct guest *g, unsigned vec)
 	static const uint8_t order[4] = { X86_DS, X86_ES, X86_FS, X86_GS };
 	uint64_t frame = STACK - 40;
 
+	fpu_sync(g->cpu);
 	memcpy(o->s.gpr, cpu->r, sizeof(o->s.gpr));
 	o->s.rip = get64(g, frame);
 	o->s.rflags = get64(g, frame + 16);
@@ -307,6 +309,7 @@ static void load(struct guest *g, const struct diff_case *c)
 	seg_set(cpu, X86_GS, c->compat ? &g->gs32 : &g->null);
 	cpu->cpl = 3;
 	memcpy(cpu->r, c->in.gpr, sizeof(c->in.gpr));
+	fpu_sync(cpu);
 	memcpy(cpu->fx, c->in.fx, sizeof(c->in.fx));
 	cpu->rip = c->code_at;
 	cpu->rflags = 2 | (c->in.rflags & ~(uint64_t)RFLAGS_ARITH);

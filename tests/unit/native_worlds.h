@@ -223,6 +223,7 @@ static void soft_run(struct bench *t, struct state *s)
 	memcpy(cpu->r, s->gpr, sizeof(s->gpr));
 	cpu->r[SLOT_RIP] = CODE;
 	cpu_set_arith(cpu, s->rflags);
+	fpu_sync(cpu);
 	memcpy(cpu->fx, s->fx, 512);
 	memcpy(gmem_ptr(&t->gm, DATA, DATA_SIZE), s->data, DATA_SIZE);
 	s->vector = 0;
@@ -231,6 +232,7 @@ static void soft_run(struct bench *t, struct state *s)
 	else
 		s->vector = 1 + cpu->exc.vec;
 	cpu->exc.pending = 0;
+	fpu_sync(cpu);
 	memcpy(s->gpr, cpu->r, sizeof(s->gpr));
 	s->rflags = cpu_rflags(cpu);
 	memcpy(s->fx, cpu->fx, 512);

@@ -2,7 +2,12 @@
 /*
  * fpu: what simd.c and x87.c share.
  *
- * The state of both is the FXSAVE64 image cpu->fx. Two things always hold of
+ * The state of both is the FXSAVE64 image cpu->fx. But while cpu->fpu_live is
+ * set, the x87 registers, FSW and the tags are in the host's x87, where the
+ * next x87 or MMX instruction finds them at no cost: nothing else of this
+ * thread uses those registers. Only with all x87 exceptions masked, so that
+ * none can come from there; fpu_sync() brings the state back.
+ * Two things always hold of
  * it, so that the host can load it without a fault: MXCSR has no reserved bit
  * (MXCSR_VALID), and ES and B in FSW say whether an unmasked x87 exception is
  * pending. vCPU thread only.
@@ -39,6 +44,13 @@ static inline void mxcsr_set(uint32_t v)
 {
 	__asm__ volatile("ldmxcsr %0" : : "m"(v) : "memory");
 }
+
+/* The whole state is in cpu->fx, and the host's x87 empty as the ABI has it.
+ * Before anybody but x87.c looks, and before run() returns. */
+void fpu_sync(struct cpu *cpu);
+
+/* The same, before the next uop: for one that may use the host's x87. */
+void emit_fpu_sync(struct emitter *e);
 
 /* After cpu->fx came from outside (a snapshot): make both hold. */
 void fpu_accept(struct cpu *cpu);

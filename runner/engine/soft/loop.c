@@ -12,6 +12,7 @@
 
 #include "runner/base/io.h"
 #include "runner/engine/soft/block.h"
+#include "runner/engine/soft/fpu.h"
 #include "runner/engine/soft/lapic.h"
 #include "runner/engine/soft/soft.h"
 #include "runner/engine/soft/sys.h"
@@ -164,6 +165,7 @@ static int ready(struct cpu *cpu)
 static void leave(struct cpu *cpu, struct engine_exit *x,
 		  enum engine_exit_reason why, const char *words)
 {
+	fpu_sync(cpu);
 	x->reason = why;
 	x->rip = cpu->rip;
 	snprintf(x->msg, sizeof(x->msg), "%s", words);

@@ -87,8 +87,8 @@ void native_free(struct native *n)
 
 int native_full(const struct native *n)
 {
-	return ARENA_SIZE - n->used < BLOCK_INSNS * THUNK_MAX ||
-	       n->count + BLOCK_INSNS > SLOT_COUNT * 3 / 4;
+	return ARENA_SIZE - n->used < 2 * BLOCK_INSNS * THUNK_MAX ||
+	       n->count + 2 * BLOCK_INSNS > SLOT_COUNT * 3 / 4;
 }
 
 void native_reset(struct native *n)
@@ -315,13 +315,12 @@ static void put_vector(struct code *c, const struct insn *in,
 	PUT(c, 0xc3); /* ret */
 }
 
-static void put_full(struct code *c, const struct insn *in,
-		     const struct plan *p)
+/* The instruction, with x87 state around it. */
+static void put_x87(struct code *c, const struct insn *in,
+		    const struct plan *p)
 {
 	uint8_t b[8];
 
-	PUT(c, 0x0f, 0xae, 0x5c, 0x24, 0xf8); /* stmxcsr [rsp - 8] */
-	PUT(c, 0x48, 0x0f, 0xae, 0x0a);	      /* fxrstor64 [rdx] */
 	if (in->attr & INSN_FLAGS_IN)
 		PUT(c, 0x8b, 0x06, 0x9e); /* mov eax, [rsi]; sahf */
 	if (in->op == OP_X87 && p->rm == AT_RAX)
@@ -333,6 +332,22 @@ static void put_full(struct code *c, const struct insn *in,
 		put_flags(c);
 		PUT(c, 0x89, 0x06); /* mov [rsi], eax */
 	}
+}
+
+static void put_live(struct code *c, const struct insn *in,
+		     const struct plan *p)
+{
+	put_x87(c, in, p);
+	put_store_gpr(c, p);
+	PUT(c, 0xc3); /* ret */
+}
+
+static void put_full(struct code *c, const struct insn *in,
+		     const struct plan *p)
+{
+	PUT(c, 0x0f, 0xae, 0x5c, 0x24, 0xf8); /* stmxcsr [rsp - 8] */
+	PUT(c, 0x48, 0x0f, 0xae, 0x0a);	      /* fxrstor64 [rdx] */
+	put_x87(c, in, p);
 	PUT(c, 0x48, 0x0f, 0xae, 0x02);	      /* fxsave64 [rdx] */
 	PUT(c, 0xdb, 0xe3);		      /* fninit */
 	PUT(c, 0x0f, 0xae, 0x54, 0x24, 0xf8); /* ldmxcsr [rsp - 8] */
@@ -351,7 +366,7 @@ static struct slot *find(struct native *n, uint64_t key)
 	return &n->slot[i];
 }
 
-native_fn native_get(struct native *n, const struct insn *in)
+static native_fn get(struct native *n, const struct insn *in, int live)
 {
 	struct plan p = make_plan(in);
 	uint8_t bytes[8] = { 0 };
@@ -359,12 +374,16 @@ native_fn native_get(struct native *n, const struct insn *in)
 	struct slot *s;
 	uint64_t key;
 
-	/* What the host will run is all that tells thunks apart. */
+	/* What the host will run is all that tells thunks apart; it leaves
+	 * the last byte free. */
 	encode(in, &p, bytes);
+	bytes[7] = (uint8_t)live;
 	memcpy(&key, bytes, 8);
 	s = find(n, key);
 	if (!s->key) {
-		if (p.full)
+		if (live)
+			put_live(&c, in, &p);
+		else if (p.full)
 			put_full(&c, in, &p);
 		else
 			put_vector(&c, in, &p);
@@ -375,4 +394,14 @@ native_fn native_get(struct native *n, const struct insn *in)
 		n->count++;
 	}
 	return (native_fn)(uintptr_t)(n->rx + s->offset);
+}
+
+native_fn native_get(struct native *n, const struct insn *in)
+{
+	return get(n, in, 0);
+}
+
+native_fn native_get_live(struct native *n, const struct insn *in)
+{
+	return get(n, in, 1);
 }

@@ -10,7 +10,7 @@
  * register name once; a thunk is made once and found by hash.
  *
  * A thunk touches no memory but what it is given, ends with the x87 state
- * empty, and changes no register that the ABI preserves. It runs with the
+ * empty (but for a live one), and changes no register that the ABI preserves. It runs with the
  * MXCSR that it finds, or that is in the image, and does not look at
  * exceptions: simd.c and x87.c do.
  *
@@ -41,6 +41,9 @@ struct native;
  *	 x87 exception may be pending in it for an instruction that waits, and
  *	 MXCSR must have all exceptions masked
  *
+ * The same by native_get_live(): @arg is not used; the host's x87 state is the
+ * guest's, and stays so. Not for instructions with an XMM operand.
+ *
  * General registers that are written get all 8 bytes.
  */
 typedef void (*native_fn)(void *rm, void *reg, void *arg);
@@ -56,5 +59,6 @@ void native_reset(struct native *n);
 
 /* The thunk for an instruction of the three kinds above. */
 native_fn native_get(struct native *n, const struct insn *in);
+native_fn native_get_live(struct native *n, const struct insn *in);
 
 #endif

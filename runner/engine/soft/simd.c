@@ -477,6 +477,10 @@ static void emit_vector(struct emitter *e, const struct insn *in)
 
 	if (in->o[in->rm_opnd].kind == OPND_MEM || implied)
 		ea = emit_address(e, in);
+	/* CVTPI2PS, CVTPI2PD from memory: their thunk empties x87's tags */
+	if (in->map == 1 && in->opcode == 0x2a && !(in->pfx & PFX_REP) &&
+	    !(in->pfx & PFX_REPNE))
+		emit_fpu_sync(e);
 	u = emit_uop(e, fn ? fn : find_thunk_handler(in));
 	if (in->o[in->rm_opnd].kind == OPND_MEM || implied)
 		emit_set_ea(u, ea);

@@ -7,6 +7,10 @@
  * no masking for that: unmasked, they only leave ES set, and the #MF comes
  * with the next instruction that waits (SDM 1 8.7) - which here is ours to
  * raise, before the thunk. FIP, FDP and FOP in the image are the guest's.
+ *
+ * That copy costs some 300 ns. While all exceptions are masked, the state
+ * stays in the host's registers instead, from instruction to instruction
+ * (fpu.h); what cannot fault any more then runs at once.
  */
 #include <string.h>
 
@@ -184,7 +188,24 @@ static uint64_t data_offset(const struct cpu *cpu, const struct uop *op)
 	return cpu->code64 ? va : (uint32_t)va;
 }
 
-/* The thunk left the host's. SDM 1 8.1.8 for what is noted. */
+/* SDM 1 8.1.8 for what is noted. */
+static void note_pointers(const struct cpu *cpu, const struct uop *op,
+			  uint8_t *fx)
+{
+	unsigned how = op->ext[0];
+
+	if (how & X_RESET) {
+		memset(fx + FXI_FOP, 0, 2);
+		memset(fx + FXI_FIP, 0, 16);
+	} else if (how & X_NOTES) {
+		put64(fx + FXI_FIP, uop_rip(cpu, op));
+		put16(fx + FXI_FOP, (op->r1 & 7u) << 8 | op->ext[1]);
+		if (how & (X_LOAD | X_STORE))
+			put64(fx + FXI_FDP, data_offset(cpu, op));
+	}
+}
+
+/* The thunk left the host's. */
 static void set_pointers(const struct cpu *cpu, const struct uop *op,
 			 uint8_t *fx, const uint8_t *mem)
 {
@@ -192,17 +213,108 @@ static void set_pointers(const struct cpu *cpu, const struct uop *op,
 
 	memcpy(fx + FXI_FOP, cpu->fx + FXI_FOP, 2);
 	memcpy(fx + FXI_FIP, cpu->fx + FXI_FIP, 16);
-	if (how & X_RESET) {
-		memset(fx + FXI_FOP, 0, 2);
-		memset(fx + FXI_FIP, 0, 16);
-	} else if (how & X_ENV && how & X_LOAD) {
+	if (how & X_ENV && how & X_LOAD)
 		env_load(mem, op->aux, fx);
-	} else if (how & X_NOTES) {
-		put64(fx + FXI_FIP, uop_rip(cpu, op));
-		put16(fx + FXI_FOP, (op->r1 & 7u) << 8 | op->ext[1]);
-		if (how & (X_LOAD | X_STORE))
-			put64(fx + FXI_FDP, data_offset(cpu, op));
+	note_pointers(cpu, op, fx);
+}
+
+/* --- the state in the host --------------------------------------------- */
+
+static void __attribute__((noinline)) go_live(struct cpu *cpu)
+{
+	struct image im;
+
+	memcpy(im.b, cpu->fx, FXI_SIZE);
+	put32(im.b + FXI_MXCSR, mxcsr_get());
+	__asm__ volatile("fxrstor64 %0" : : "m"(im) : "xmm0", "xmm1", "xmm2",
+			 "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+			 "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+			 "xmm15");
+	cpu->fpu_live = 1;
+}
+
+void __attribute__((noinline)) fpu_sync(struct cpu *cpu)
+{
+	struct image im;
+
+	if (!cpu->fpu_live)
+		return;
+	__asm__ volatile("fxsave64 %0\n\tfninit" : "=m"(im));
+	/* FIP, FDP and FOP in there are the host's, XMM nobody's */
+	memcpy(cpu->fx, im.b, FXI_FOP);
+	memcpy(cpu->fx + FXI_ST, im.b + FXI_ST, FXI_XMM - FXI_ST);
+	cpu->fpu_live = 0;
+}
+
+/* All exceptions are masked: none is pending, and none will be. */
+static inline int all_masked(const struct cpu *cpu)
+{
+	return (FX_FCW(cpu) & FSW_FLAGS) == FSW_FLAGS;
+}
+
+/* FLDCW and FNINIT: what they leave in FCW, which cpu->fx always has. Returns
+ * where to load it from, as another thread can write to guest memory between
+ * our look at it and the host's; NULL where it unmasks something. */
+static inline void *note_control(struct cpu *cpu, const struct uop *op,
+				 void *mem)
+{
+	unsigned how = op->ext[0];
+	uint16_t v;
+
+	if (how == X_RESET) {
+		FX_FCW(cpu) = 0x37f;
+	} else if (how == (X_WAIT | X_LOAD)) {
+		v = get16(mem);
+		__asm__("" : "+r"(v)); /* read once */
+		if ((v & FSW_FLAGS) != FSW_FLAGS)
+			return NULL;
+		FX_FCW(cpu) = (v & 0x1f3f) | 0x40;
+		mem = &cpu->r[SLOT_TMP2];
+		put16(mem, v);
 	}
+	return mem;
+}
+
+/* The memory operand where the host can reach it, or NULL. */
+static void *operand(struct cpu *cpu, const struct uop *op)
+{
+	uint64_t va = uop_ea(cpu, op);
+
+	if (op->ext[0] & X_LOAD)
+		return (void *)(uintptr_t)mmu_read_ptr(cpu, op, va, op->aux);
+	return mmu_write_ptr(cpu, op, va, op->aux);
+}
+
+/* 0: it is op_run()'s, which follows. */
+static inline int run_live(struct cpu *cpu, const struct uop *op)
+{
+	void *gpr = &R64(cpu, op->r0), *mem = gpr;
+	unsigned how = op->ext[0];
+
+	check(cpu, op);
+	if (!all_masked(cpu))
+		return 0;
+	if (how & (X_LOAD | X_STORE)) {
+		mem = operand(cpu, op);
+		if (!mem)
+			return 0;
+	}
+	if (!cpu->fpu_live)
+		go_live(cpu);
+	mem = note_control(cpu, op, mem);
+	if (!mem)
+		return 0;
+	((native_fn)(uintptr_t)op->imm)(
+		mem, how & X_MMX ? gpr : (void *)&cpu->fl, NULL);
+	note_pointers(cpu, op, cpu->fx);
+	return 1;
+}
+
+static const struct uop *op_live(struct cpu *cpu, const struct uop *op)
+{
+	if (__builtin_expect(run_live(cpu, op), 1))
+		GO_ON(cpu, op + 2);
+	NEXT(cpu, op);
 }
 
 /* --- running on the host ----------------------------------------------- */
@@ -266,6 +378,7 @@ run(struct cpu *cpu, const struct uop *op)
 	struct image im;
 	uint32_t flags;
 
+	fpu_sync(cpu);
 	check(cpu, op);
 	if (how & X_SSE && op->aux == 16 && va & 15)
 		cpu_raise_err(cpu, op, EXC_GP, 0);
@@ -322,6 +435,7 @@ store_masked(struct cpu *cpu, const struct uop *op)
 	uint8_t zero[8], ones[8];
 	struct image im;
 
+	fpu_sync(cpu);
 	check(cpu, op);
 	memset(zero, 0, sizeof(zero));
 	memset(ones, 0xff, sizeof(ones));
@@ -354,6 +468,7 @@ static uint64_t image_ea(struct cpu *cpu, const struct uop *op)
 {
 	uint64_t va = uop_ea(cpu, op);
 
+	fpu_sync(cpu);
 	if (cpu->cr0 & (CR0_EM | CR0_TS))
 		cpu_raise(cpu, op, EXC_NM);
 	if (!mmu_canonical(va))
@@ -444,6 +559,17 @@ static const struct uop *op_fxrstor(struct cpu *cpu, const struct uop *op)
 
 /* --- emit -------------------------------------------------------------- */
 
+static const struct uop *op_sync(struct cpu *cpu, const struct uop *op)
+{
+	fpu_sync(cpu);
+	NEXT(cpu, op);
+}
+
+void emit_fpu_sync(struct emitter *e)
+{
+	emit_uop(e, op_sync);
+}
+
 /* Opcode and ModRM.reg of the control instructions (SDM 1 8.3.11), which
  * leave FIP, FDP and FOP alone. With memory: */
 #define KEY(in) (((in)->opcode & 7u) << 3 | ((in)->modrm >> 3 & 7))
@@ -505,21 +631,23 @@ static uint8_t general_reg(const struct insn *in)
 	return SLOT_OFF(SLOT_TMP2);
 }
 
-static void emit_run(struct emitter *e, const struct insn *in)
+/* An XMM operand is in the image only, as is the environment. */
+static int can_be_live(const struct insn *in, unsigned how)
 {
-	unsigned how = how_to_run(in);
-	int maskmov = in->op == OP_SIMD && in->map == 1 && in->opcode == 0xf7;
-	struct emit_ea ea = { 0 };
-	struct uop *u;
+	unsigned i;
 
-	if (!e->cpu->code64)
-		emit_uop(e, op_check)->ext[0] = (uint8_t)how;
-	if (how & (X_LOAD | X_STORE) || maskmov)
-		ea = emit_address(e, in);
-	u = emit_uop(e, maskmov ? op_maskmovq : op_run);
-	if (how & (X_LOAD | X_STORE) || maskmov)
-		emit_set_ea(u, ea);
-	u->imm = (uintptr_t)native_get(e->cpu->vm->native, in);
+	for (i = 0; i < in->nopnd; i++)
+		if (in->o[i].kind == OPND_XMM)
+			return 0;
+	return !(how & (X_SSE | X_ENV));
+}
+
+static struct uop *emit_one(struct emitter *e, const struct insn *in,
+			    uop_fn fn, native_fn thunk, unsigned how)
+{
+	struct uop *u = emit_uop(e, fn);
+
+	u->imm = (uintptr_t)thunk;
 	u->r0 = general_reg(in);
 	u->r1 = in->opcode & 7;
 	if (how & (X_LOAD | X_STORE)) {
@@ -529,6 +657,27 @@ static void emit_run(struct emitter *e, const struct insn *in)
 	}
 	u->ext[0] = (uint8_t)how;
 	u->ext[1] = in->modrm;
+	return u;
+}
+
+static void emit_run(struct emitter *e, const struct insn *in)
+{
+	unsigned how = how_to_run(in);
+	int maskmov = in->op == OP_SIMD && in->map == 1 && in->opcode == 0xf7;
+	struct native *n = e->cpu->vm->native;
+	struct emit_ea ea = { .base = SLOT_OFF(SLOT_ZERO),
+			      .index = SLOT_OFF(SLOT_ZERO),
+			      .seg = SLOT_OFF(SLOT_ZERO) };
+
+	if (!e->cpu->code64)
+		emit_uop(e, op_check)->ext[0] = (uint8_t)how;
+	if (how & (X_LOAD | X_STORE) || maskmov)
+		ea = emit_address(e, in);
+	if (!maskmov && can_be_live(in, how))
+		emit_set_ea(emit_one(e, in, op_live, native_get_live(n, in),
+				     how), ea);
+	emit_set_ea(emit_one(e, in, maskmov ? op_maskmovq : op_run,
+			     native_get(n, in), how), ea);
 }
 
 int emit_x87(struct emitter *e, const struct insn *in)
