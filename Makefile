@@ -96,7 +96,7 @@ check-build:
 	$(Q)$(MAKE) $(SUB) B=$(B)/san SAN=address,undefined all
 long-build: check-build
 	$(Q)$(MAKE) $(SUB) B=$(B)/tsan SAN=thread all $(B)/tsan/tests/guest-run \
-		payloads
+		$(B)/tsan/tests/attack-run payloads
 	$(Q)tools/deps.sh package
 	$(Q)$(MAKE) $(SUB) deb
 
@@ -514,7 +514,8 @@ asan ubsan:
 	$(Q)RUNS=3 MEGABYTES=5 $(CHECK) $(B)/$@ unit guest system
 #: tsan           payloads, and system tests that keep all threads busy
 tsan:
-	$(Q)$(MAKE) $(SUB) B=$(B)/$@ SAN=thread all $(B)/$@/tests/guest-run payloads
+	$(Q)$(MAKE) $(SUB) B=$(B)/$@ SAN=thread all $(B)/$@/tests/guest-run \
+		$(B)/$@/tests/attack-run payloads
 	$(Q)$(CHECK) $(B) tsan
 asan ubsan: ENGINES = soft
 

@@ -188,6 +188,9 @@ san() {
 # are the tests that keep its threads busy.
 tsan() {
 	ENGINES=soft payloads tsan/guest/ "$build/tsan"
+	# but for one that reads gigabytes, each byte of which is looked at
+	ENGINES=soft ATTACK="$(echo " $ATTACK " | sed 's/ blk / /')" \
+		attacks tsan/attack/ "$build/tsan" 2000
 	SYSTEM=$TSAN_SYSTEM system tsan/system/ "$build/tsan" \
 		RUNS=1 MEGABYTES=2 LIMIT=300
 }

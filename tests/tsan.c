@@ -5,7 +5,9 @@
  * Guest memory is written by a vCPU and a device at once whenever the guest
  * wants that, and nothing in the VMM may rely on what is read there: races on
  * it are the guest's. Devices reach it by queue.c and by the system calls
- * below. All else is ours, and the first race ends the process.
+ * below. One race is meant: the count of instructions is asked for while they
+ * are counted (soft/loop.h). All else is ours, and the first race ends the
+ * process.
  */
 const char *__tsan_default_suppressions(void);
 const char *__tsan_default_options(void);
@@ -16,7 +18,8 @@ const char *__tsan_default_suppressions(void)
 	       "race:interceptor_preadv\nrace:interceptor_pwritev\n"
 	       "race:interceptor_readv\nrace:interceptor_writev\n"
 	       "race:interceptor_recv\nrace:interceptor_send\n"
-	       "race:interceptor_getrandom\n";
+	       "race:interceptor_getrandom\n"
+	       "race:cpu_instructions\n";
 }
 
 const char *__tsan_default_options(void)
