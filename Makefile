@@ -86,7 +86,7 @@ check-all: check-build long-build
 
 CHECK_SUITES := tree unit guest attack fuzz-smoke san system others kvmhost docs \
 	readme
-LONG_SUITES := tsan diff soak fuzz package
+LONG_SUITES := tsan diff soak software fuzz package
 
 .PHONY: check-long check-all check-build long-build
 check-build:
@@ -97,7 +97,7 @@ check-build:
 long-build: check-build
 	$(Q)$(MAKE) $(SUB) B=$(B)/tsan SAN=thread all $(B)/tsan/tests/guest-run \
 		$(B)/tsan/tests/attack-run payloads
-	$(Q)tools/deps.sh package
+	$(Q)tools/deps.sh package software
 	$(Q)$(MAKE) $(SUB) deb
 
 #: clean          remove what was built here; the cache stays

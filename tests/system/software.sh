@@ -13,7 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
 ENGINE=$2
-LIMIT=${LIMIT:-600}
+LIMIT=${LIMIT:-1800}
 kind=debian
 
 # What both sides get. libm, libc and OpenSSL pick code by the CPU, which the

@@ -56,13 +56,13 @@ p=$(jobs -p %2)
 kill %2
 wait "$p" 2>/dev/null
 echo "job $?"
-(sleep 60) & kill -STOP $!
-sleep 0.1
-jobs -s >/dev/null
+set +m
+sleep 60 &
+kill -STOP $!
+until grep -q '^State:.*T (stopped)' /proc/$!/status; do :; done
 kill -CONT $! && kill -KILL $!
 wait $! 2>/dev/null
 echo "killed $?"
-set +m
 
 for i in 5 3 1 4 2; do (sleep 0.$i; echo "child $i" >>order) & done
 wait

@@ -130,7 +130,7 @@ int main(void)
 		FE_TOWARDZERO };
 	char text[64];
 
-	for (int i = 1; i <= 2000; i++) {
+	for (int i = 1; i <= 1000; i++) {
 		double x = any_double(), y = any_double();
 		long double l = (long double)x * 1.0000000000000000001L;
 
@@ -150,7 +150,7 @@ int main(void)
 				 fmodl(l, 1e9L));
 			mix(text, strlen(text));
 		}
-		if (i % 200 == 0)
+		if (i % 100 == 0)
 			printf("%d %016llx %s\n", i, (unsigned long long)hash,
 			       text);
 	}
