@@ -251,11 +251,12 @@ uninstall:
 # The same commit gives the same bytes.
 
 .PHONY: dist deb check-package
-#: dist           the source of HEAD as $(B)/mayfly-VERSION.tar.xz
+DIST ?= HEAD
+#: dist           the source of HEAD (DIST) as $(B)/mayfly-VERSION.tar.xz
 dist:
 	$(say) DIST $(B)/mayfly-$(VERSION).tar.xz
 	$(Q)mkdir -p $(B)
-	$(Q)git archive --prefix=mayfly-$(VERSION)/ HEAD | \
+	$(Q)git archive --prefix=mayfly-$(VERSION)/ $(DIST) | \
 		xz -T1 -9 >$(B)/mayfly-$(VERSION).tar.xz
 
 #: deb            a Debian package, kernel and images in it, below $(B)

@@ -6,7 +6,7 @@
 # TAP on stdout.
 set -u
 
-dir=$(cd "$(dirname "$1")" && pwd)
+dir=$(cd "$(dirname "$1")" && pwd) || exit 2
 PATH=$dir:$PATH
 work=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-completion.XXXXXX")
 export MAYFLY_STATE_DIR=$work/state

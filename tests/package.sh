@@ -97,11 +97,28 @@ if [ "$(id -u)" = 0 ]; then
 	ok 'nothing is left' nothing_left "$root"
 fi
 
+# The source of HEAD, twice, and it knows how to build itself.
+dist_is_whole() {
+	head=$(git -C "$tree" rev-parse HEAD)
+	for i in 1 2; do
+		$make B="$work/dist$i" DIST="$head" dist >/dev/null || return 1
+	done
+	cmp "$work"/dist[12]/*.tar.xz || return 1
+	tar -C "$work" -xJf "$work"/dist1/*.tar.xz || return 1
+	[ -z "$(find "$work"/mayfly-* -name build -o -name .git)" ] || return 1
+	${MAKE:-make} -s -n -C "$work"/mayfly-* all >/dev/null
+}
+
 make="${MAKE:-make} -s -C $tree B=$build DESTDIR=$work/dest PREFIX=/opt/m"
 ok 'make install' $make install
 ok 'a command runs from there' run_true "$work/dest/opt/m"
 ok 'its manual page is there' test -s "$work/dest/opt/m/share/man/man1/mayfly.1"
 ok 'make uninstall' $make uninstall
 ok 'nothing is left' nothing_left "$work/dest"
+if git -C "$tree" rev-parse HEAD >/dev/null 2>&1; then
+	ok 'make dist is whole, and the same each time' dist_is_whole
+else
+	skip 'make dist' 'no history here'
+fi
 echo "1..$n"
 exit $bad
