@@ -35,25 +35,38 @@ void format_time(uint64_t ns, char buf[FORMAT_TIME_MAX])
 		 (unsigned)(ns % NS_PER_SEC));
 }
 
+/* @n digits; -1 where they are not. */
+static int digits(const char *s, int n)
+{
+	int v = 0;
+
+	for (; n; n--, s++) {
+		if (*s < '0' || *s > '9')
+			return -1;
+		v = 10 * v + (*s - '0');
+	}
+	return v;
+}
+
 int format_parse_time(const char *s, uint64_t *ns)
 {
 	char again[FORMAT_TIME_MAX];
-	struct tm tm = { 0 };
-	unsigned frac;
+	struct tm tm;
 	time_t sec;
 
-	if (strlen(s) != TIME_LEN ||
-	    sscanf(s, "%4d-%2d-%2dT%2d:%2d:%2d.%9uZ", &tm.tm_year, &tm.tm_mon,
-		   &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec,
-		   &frac) != 7)
+	if (strlen(s) != TIME_LEN)
 		return -EINVAL;
-	tm.tm_year -= 1900;
-	tm.tm_mon -= 1;
+	tm = (struct tm){ .tm_year = digits(s, 4) - 1900,
+			  .tm_mon = digits(s + 5, 2) - 1,
+			  .tm_mday = digits(s + 8, 2),
+			  .tm_hour = digits(s + 11, 2),
+			  .tm_min = digits(s + 14, 2),
+			  .tm_sec = digits(s + 17, 2) };
 	sec = timegm(&tm);
 	if (sec < 0 || (uint64_t)sec >= UINT64_MAX / NS_PER_SEC)
 		return -EINVAL;
-	*ns = (uint64_t)sec * NS_PER_SEC + frac;
-	/* scanf takes signs, blanks and the 32nd of January. */
+	*ns = (uint64_t)sec * NS_PER_SEC + (uint64_t)digits(s + 20, 9);
+	/* What was no digit, no separator or no date comes out different. */
 	format_time(*ns, again);
 	return strcmp(s, again) ? -EINVAL : 0;
 }
