@@ -265,27 +265,27 @@ struct cpu {
 	jmp_buf jmp;
 	char fail[160];		    /* why the engine gives up; "" while not */
 
+	struct lapic *lapic;	    /* owned */
+	struct soft *vm;	    /* the engine this CPU belongs to */
+	_Atomic uint32_t isa_missing; /* ENGINE_ISA_*; any thread reads */
+	uint32_t tlb_used;	    /* bit per mode: has entries */
+	uint64_t large_lo, large_hi; /* range of large pages in the TLB */
+
 	/* x87, MMX, SSE: the FXSAVE64 image is the state itself, so that
 	 * native thunks load from and store to it (native.h). */
 	uint8_t fx[512] __attribute__((aligned(64)));
 
-	struct lapic *lapic;	    /* owned */
-	struct soft *vm;	    /* the engine this CPU belongs to */
-	_Atomic uint32_t isa_missing; /* ENGINE_ISA_*; any thread reads */
-
-	uint64_t large_lo, large_hi; /* range of large pages in the TLB */
 	/* Part of jc_tag; never 0. A CR3 write leaves the kernel's alone
 	 * while its code lies in global pages. */
 	uint64_t gen_kernel, gen_user;
-	uint8_t kernel_local;	     /* kernel code was in a page not global */
 	/* Of the code segment outside 64-bit mode, which what is known by RIP
 	 * depends on as well. */
 	uint64_t code_base;
 	uint32_t code_limit;
+	uint8_t kernel_local;	     /* kernel code was in a page not global */
 	/* Pages, hashed, that user [1] and kernel [0] code came from since
 	 * the generation began: INVLPG of any other needs no new one. */
 	uint64_t fetched[2][FETCHED_BITS / 64];
-	uint32_t tlb_used;	     /* bit per mode: has entries */
 	struct fetch_entry itlb[ITLB_SIZE];
 	struct tlb_entry tlbs[TLB_MODES][TLB_SIZE];
 	struct jump_entry jc[JUMP_SIZE];
