@@ -18,8 +18,6 @@ diff_enter:
 	push	%r14
 	push	%r15
 	mov	%rsp, AT(AREA_HOST_RSP)
-	pushq	$2 /* a case that faulted may have left NT */
-	popfq
 	rdfsbase %rax
 	mov	%rax, AT(AREA_HOST_FS)
 	mov	$DIFF_DS, %eax
@@ -72,11 +70,7 @@ diff_leave:
 	mov	AT(AREA_HOST_RSP), %rsp
 	pushfq
 	popq	AT(AREA_FLAGS)
-	pushq	$2
-	popfq
 	fxsave64 AT(AREA_FX)
-	fninit
-	ldmxcsr	AT(AREA_MXCSR)
 	mov	%ds, AT(AREA_SREG)
 	mov	%es, AT(AREA_SREG) + 2
 	mov	%fs, AT(AREA_SREG) + 4
@@ -85,6 +79,15 @@ diff_leave:
 	mov	%rax, AT(AREA_FSBASE)
 	rdgsbase %rax
 	mov	%rax, AT(AREA_GSBASE)
+
+	/* also where a case that faulted goes on, from its signal handler */
+	.globl	diff_back
+diff_back:
+	mov	AT(AREA_HOST_RSP), %rsp
+	pushq	$2
+	popfq
+	fninit
+	ldmxcsr	AT(AREA_MXCSR)
 	mov	AT(AREA_HOST_FS), %rax
 	wrfsbase %rax
 	pop	%r15

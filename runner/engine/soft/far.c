@@ -128,7 +128,7 @@ SYSTEM(far_call)
 		return block_find(cpu, far_enter_gate(cpu, op, &cs, 1));
 	read_target(cpu, op, &p, &cs);
 	enter_code(cpu, op, &cs, cpu->cpl);
-	mmu_check_aligned(cpu, op, stack_va(cpu, sp - size), size);
+	stack_aligned(cpu, op, sp - size, size);
 	stack_probe(cpu, op, sp - 2 * size, 2 * size);
 	stack_push(cpu, op, &sp, size, cpu->seg[X86_CS].sel);
 	stack_push(cpu, op, &sp, size, uop_next_rip(cpu, op));

@@ -83,6 +83,13 @@ void stack_probe(struct cpu *cpu, const struct uop *op, uint64_t sp,
 			size);
 }
 
+void stack_aligned(struct cpu *cpu, const struct uop *op, uint64_t sp,
+		   unsigned size)
+{
+	mmu_check_aligned(cpu, op, checked_va(cpu, op, sp, size, ROOM_WRITE),
+			  size);
+}
+
 void stack_push(struct cpu *cpu, const struct uop *op, uint64_t *sp,
 		unsigned size, uint64_t v)
 {

@@ -154,7 +154,7 @@ do_enter(struct cpu *cpu, const struct uop *op)
 	if (op->r0)
 		stack_push(cpu, op, &sp, op->aux, frame);
 	sp -= op->imm;
-	mmu_check_aligned(cpu, op, stack_va(cpu, sp), op->aux);
+	stack_aligned(cpu, op, sp, op->aux);
 	stack_probe(cpu, op, sp, op->aux);
 	stack_set_sp(cpu, sp);
 	set_reg(cpu, op, SLOT_OFF(X86_RBP), (uint32_t)frame);

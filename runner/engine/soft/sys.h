@@ -151,6 +151,9 @@ static inline uint64_t stack_sp(const struct cpu *cpu)
 	return cpu->r[X86_RSP];
 }
 void stack_set_sp(struct cpu *cpu, uint64_t sp);
+/* #AC where it is due, which comes before the faults of stack_probe(). */
+void stack_aligned(struct cpu *cpu, const struct uop *op, uint64_t sp,
+		   unsigned size);
 void stack_push(struct cpu *cpu, const struct uop *op, uint64_t *sp,
 		unsigned size, uint64_t v);
 uint64_t stack_pop(struct cpu *cpu, const struct uop *op, uint64_t *sp,
