@@ -226,6 +226,10 @@ static void data_segments(void)
 	ENDS(c_fld, USER_CS32, 0, VEC_GP, 0, "10 bytes across it: #GP");
 	ENDS(c_xadd, USER_CS32, 0, VEC_GP, 0, "a locked add across it: #GP");
 	ENDS(c_lds, USER_CS32, 0, VEC_GP, 0, "a far pointer across it: #GP");
+	write_cr0(read_cr0() | CR0_TS);
+	ENDS(c_sse, USER_CS32, 0, VEC_NM, 0, "with TS, #NM comes first");
+	ENDS(c_fld, USER_CS32, 0, VEC_NM, 0, "for x87 as well");
+	write_cr0(read_cr0() & ~CR0_TS);
 	check_eq(RUN(c_lea, USER_CS32, 0), 0x12345678, "lea asks for nothing");
 	data_page[0] = 0x42;
 	check_eq(RUN(c_moffs, USER_CS32, 0) & 0xff, 0x42, "mov moffs");

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "runner/engine/soft/fpu.h"
 #include "runner/engine/soft/mmu.h"
 #include "runner/engine/soft/sys.h"
 
@@ -101,6 +102,33 @@ static uint8_t gpr_or_zero(uint8_t reg)
 	return reg == REG_NONE ? SLOT_OFF(SLOT_ZERO) : SLOT_OFF(reg);
 }
 
+/* That a vector or x87 unit is off comes before what a segment refuses (SDM
+ * 3A table 6-2). aux is an enum x86_op, r0 set for MMX. */
+_Static_assert(OP_COUNT <= 256, "an enum x86_op fits a byte");
+static const struct uop *op_unit_ready(struct cpu *cpu, const struct uop *op)
+{
+	uint64_t off = cpu->cr0 & (CR0_EM | CR0_TS);
+
+	if (op->aux == OP_SIMD && !op->r0 &&
+	    (off || !(cpu->cr4 & CR4_OSFXSR)))
+		return fpu_refuse_simd(cpu, op);
+	if (off)
+		cpu_raise(cpu, op, op->r0 && off & CR0_EM ? EXC_UD : EXC_NM);
+	NEXT(cpu, op);
+}
+
+static void emit_unit_ready(struct emitter *e, const struct insn *in)
+{
+	struct uop *u;
+
+	if (in->op != OP_SIMD && in->op != OP_X87 && in->op != OP_X87_ENV &&
+	    in->op != OP_FXSAVE && in->op != OP_FXRSTOR)
+		return;
+	u = emit_uop(e, op_unit_ready);
+	u->aux = (uint8_t)in->op;
+	u->r0 = !!(in->attr & INSN_MMX);
+}
+
 /* What @in does at its memory operand, for op_ea_segment(). */
 static void set_access(struct uop *u, const struct insn *in)
 {
@@ -162,6 +190,8 @@ struct emit_ea emit_address(struct emitter *e, const struct insn *in)
 	}
 	if (in->asize == 8)
 		return a;
+	if (!e->cpu->code64)
+		emit_unit_ready(e, in);
 	u = emit_uop(e, e->cpu->code64 ? op_ea_narrow : op_ea_segment);
 	emit_set_ea(u, a);
 	u->aux = in->asize;
