@@ -14,7 +14,6 @@
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
 #include "runner/config.h"
-#include "runner/control.h"
 #include "runner/opts.h"
 #include "runner/targets.h"
 
@@ -158,29 +157,16 @@ static int is_over(const struct target *t)
 	return state_record(t->state)->phase >= PHASE_EXITED;
 }
 
-static int ask_failed(const struct target *t, int code, struct err *err)
-{
-	if (code == -EAGAIN)
-		return err_say(err, code, "%s: the command does not run yet",
-			       t->word);
-	if (code == -ETIMEDOUT)
-		return target_stuck(t, err);
-	return err_set(err, code, "%s", t->word);
-}
-
 /* All are asked before any is waited for: they take their time together. */
 static int ask_to_stop(struct target *t, void *opaque, struct err *err)
 {
 	const struct stop *o = opaque;
-	int r = is_over(t) ? 0 : target_connect(t, err), ended;
+	int r = 0;
 
+	if (!is_over(t))
+		r = target_ask(t, CONTROL_STOP, o->signo, o->timeout_ns, err);
 	/* Between the look and the step it has ended: so be it. */
-	if (is_over(t) || r == -ESRCH)
-		return 0;
-	if (r < 0)
-		return r;
-	r = control_ask(t->fd, CONTROL_STOP, o->signo, o->timeout_ns, &ended);
-	return r >= 0 || r == -EPIPE ? 0 : ask_failed(t, r, err);
+	return r == -ESRCH ? 0 : r;
 }
 
 static int see_it_stop(struct target *t, void *opaque, struct err *err)
@@ -193,8 +179,6 @@ static int see_it_stop(struct target *t, void *opaque, struct err *err)
 		patience = 0;
 	if (!is_over(t))
 		r = target_await(t, patience, &code, err);
-	if (r == -ETIMEDOUT)
-		return target_stuck(t, err);
 	/* It took its record along, or died of something worse. */
 	if (r < 0 && r != -ENOENT && r != -ECHILD)
 		return r;
@@ -220,17 +204,10 @@ int cmd_stop(int argc, char **argv, struct err *err)
 static int kill_one(struct target *t, void *opaque, struct err *err)
 {
 	const int signo = *(const int *)opaque;
-	int r = target_connect(t, err);
+	int r = signo == SIGKILL ?
+			target_kill(t, err) :
+			target_ask(t, CONTROL_SIGNAL, signo, 0, err);
 
-	if (r < 0)
-		return r;
-	if (signo == SIGKILL) {
-		r = target_kill(t, err);
-	} else {
-		r = control_ask(t->fd, CONTROL_SIGNAL, signo, 0, NULL);
-		if (r < 0)
-			r = ask_failed(t, r == -EPIPE ? -ESRCH : r, err);
-	}
 	if (r == 0)
 		puts(t->word);
 	return r;

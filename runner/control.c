@@ -65,6 +65,16 @@ static int serve(const struct control *c, const struct control_msg *m)
 	}
 }
 
+/* Of those who wait, one more than there is room for. */
+static int too_many(const struct control *c)
+{
+	int n = 0;
+
+	for (int i = 0; i < CONTROL_CLIENTS; i++)
+		n += c->client[i].ev.fd >= 0 && c->client[i].waits;
+	return n > CONTROL_WAITERS;
+}
+
 static void on_client(struct ev *ev, uint32_t events)
 {
 	struct control_client *k = container_of(ev, struct control_client, ev);
@@ -83,6 +93,11 @@ static void on_client(struct ev *ev, uint32_t events)
 		return;
 	}
 	k->spoke = 1;
+	k->waits |= m.type == CONTROL_WAIT;
+	if (k->waits && too_many(k->c)) {
+		drop(k);
+		return;
+	}
 	r = serve(k->c, &m);
 	/* The op may have closed everything. */
 	if (ev->fd >= 0 && tell(k, CONTROL_DONE, r) < 0)

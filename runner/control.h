@@ -14,7 +14,9 @@
  * had no room for one more client): look whether the run still lives. What is
  * not a message closes the connection. No client can make the supervisor
  * wait, and there are at most CONTROL_CLIENTS: where one more comes, it takes
- * the place of the oldest that never said anything, or is sent away.
+ * the place of the oldest that never said anything, or is sent away. So that
+ * some places are left to those who ask for something, at most CONTROL_WAITERS
+ * may say WAIT; one more is sent away, and may come again.
  *
  * The server runs on the owner's ev loop and thread.
  */
@@ -30,6 +32,7 @@ struct err;
 struct state;
 
 #define CONTROL_CLIENTS 64
+#define CONTROL_WAITERS 48
 
 enum control_type {
 	CONTROL_SIGNAL = 1, /* value: signal number, for the command */
@@ -64,7 +67,7 @@ struct control_client {
 	struct control *c;
 	struct ev ev;	/* fd -1: free */
 	uint64_t order; /* of arrival */
-	int spoke;
+	int spoke, waits;
 };
 
 /* Zeroed by control_init(); not moved while it listens. */
@@ -91,8 +94,8 @@ void control_free(struct control *c);
 /* --- the client, on a descriptor of state_connect_control() ----------- */
 
 /* Ask, and wait for DONE: 0 or the -errno in it. -ETIMEDOUT: no answer in
- * 10 s. The run may end before it answers: -EPIPE. With @ended, an ENDED that
- * comes instead is 1, and the exit code is there. */
+ * 10 s. -EPIPE: it closed without an answer. With @ended, an ENDED that comes
+ * instead is 1, and the exit code is there. */
 int control_ask(int fd, enum control_type type, int value,
 		uint64_t timeout_ns, int *ended);
 /* Wait for the end, at most @timeout_ns (0: for ever). 1: *@exit_code; 0: it

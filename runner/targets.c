@@ -117,6 +117,40 @@ int target_connect(struct target *t, struct err *err)
 	return 0;
 }
 
+static int stuck(const struct target *t, struct err *err)
+{
+	err_say(err, -ETIMEDOUT, "%s: its supervisor does not answer", t->word);
+	err_hint(err, "end it, and with it the VM: kill -9 %d",
+		 state_record(t->state)->pid);
+	return -ETIMEDOUT;
+}
+
+int target_ask(struct target *t, enum control_type type, int value,
+	       uint64_t timeout_ns, struct err *err)
+{
+	uint64_t until = io_now_ns() + PATIENCE_NS;
+
+	for (;;) {
+		int r = target_connect(t, err), ended;
+
+		if (r < 0)
+			return r;
+		r = control_ask(t->fd, type, value, timeout_ns, &ended);
+		if (r == 1)
+			return err_say(err, -ESRCH, "%s: it has just ended",
+				       t->word);
+		if (r == -EAGAIN)
+			return err_say(err, r, "%s: the command does not run "
+					       "yet", t->word);
+		if (r == -ETIMEDOUT || io_now_ns() > until)
+			return stuck(t, err);
+		if (r != -EPIPE)
+			return r < 0 ? err_set(err, r, "%s", t->word) : 0;
+		close_fd(&t->fd);
+		rest();
+	}
+}
+
 /* 1 the exit code is known, 0 it runs, -errno it never will be. */
 static int look(struct target *t, int *exit_code, struct err *err)
 {
@@ -143,7 +177,7 @@ int target_await(struct target *t, uint64_t timeout_ns, int *exit_code,
 		int r;
 
 		if (now >= until)
-			return -ETIMEDOUT;
+			return stuck(t, err);
 		/* One that has just ended answers no more, but has written.
 		 * One that is slow to answer will tell of its end all the
 		 * same. */
@@ -156,7 +190,7 @@ int target_await(struct target *t, uint64_t timeout_ns, int *exit_code,
 		if (r == 1)
 			return 0;
 		if (r == -ETIMEDOUT)
-			return r;
+			return stuck(t, err);
 		close_fd(&t->fd);
 		r = look(t, exit_code, err);
 		if (r)
@@ -165,28 +199,12 @@ int target_await(struct target *t, uint64_t timeout_ns, int *exit_code,
 	}
 }
 
-int target_stuck(const struct target *t, struct err *err)
-{
-	err_say(err, -ETIMEDOUT, "%s: its supervisor does not answer", t->word);
-	err_hint(err, "end it, and with it the VM: kill -9 %d",
-		 state_record(t->state)->pid);
-	return -ETIMEDOUT;
-}
-
 int target_kill(struct target *t, struct err *err)
 {
-	int r = target_connect(t, err), ended;
+	int r = target_ask(t, CONTROL_KILL, 0, 0, err), code;
 
-	if (r < 0)
-		return r;
-	r = control_ask(t->fd, CONTROL_KILL, 0, 0, &ended);
-	/* It was about to end by itself. */
-	if (r == 1 || r == -EPIPE)
-		return 0;
 	if (r == 0)
-		r = target_await(t, PATIENCE_NS, &ended, err);
-	if (r == -ETIMEDOUT)
-		return target_stuck(t, err);
+		r = target_await(t, PATIENCE_NS, &code, err);
 	/* Gone, and it took its record along. */
 	return r == -ENOENT || r == -ECHILD ? 0 : r;
 }

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runner/control.h"
 #include "runner/state.h"
 
 struct err;
@@ -54,13 +55,15 @@ int targets_end(struct targets *t);
  * is not running. */
 int target_connect(struct target *t, struct err *err);
 
-/* Wait for its end, at most @timeout_ns (0: for ever), which is -ETIMEDOUT
- * without words. Where it ended before, at once. */
+/* Ask it (control.h), and again where it has no room for us. 0 done; -ESRCH:
+ * it is not running, or ended before it answered. */
+int target_ask(struct target *t, enum control_type type, int value,
+	       uint64_t timeout_ns, struct err *err);
+
+/* Wait for its end, at most @timeout_ns (0: for ever), else -ETIMEDOUT. Where
+ * it ended before, at once. -ENOENT: it was removed, -ECHILD: it is lost. */
 int target_await(struct target *t, uint64_t timeout_ns, int *exit_code,
 		 struct err *err);
-
-/* -ETIMEDOUT with words: someone has stopped its supervisor. */
-int target_stuck(const struct target *t, struct err *err);
 
 /* The VM dies now; comes back when it is gone. -ESRCH as above. */
 int target_kill(struct target *t, struct err *err);

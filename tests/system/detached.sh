@@ -276,6 +276,25 @@ test_wait_before_and_after_the_end() {
 	prune_all
 }
 
+test_more_wait_than_a_supervisor_keeps_connected() {
+	detach --name a -- sleep 1000
+	i=0
+	while [ $i -lt 80 ]; do
+		i=$((i + 1))
+		(
+			r=0
+			"$MAYFLY" wait a >/dev/null 2>&1 || r=$?
+			echo $r >"$WORK/waited.$i"
+		) &
+	done
+	sleep 1
+	must stop a
+	wait
+	[ "$(sort "$WORK"/waited.* | uniq -c | tr -d ' ')" = 80143 ] ||
+		fail "$(sort "$WORK"/waited.* | uniq -c)"
+	prune_all
+}
+
 test_ten_at_once() {
 	for i in 0 1 2 3 4 5 6 7 8 9; do
 		(

@@ -275,28 +275,53 @@ Test(control, silent_clients_make_room_for_those_who_speak)
 		cr_assert_lt(control.client[i].ev.fd, 0);
 }
 
-Test(control, one_more_than_all_that_speak_is_sent_away)
+Test(control, those_who_wait_leave_places_to_those_who_ask)
 {
-	int fd[CONTROL_CLIENTS], late;
+	int fd[CONTROL_WAITERS], late, asker;
 
-	for (int i = 0; i < CONTROL_CLIENTS; i++) {
+	for (int i = 0; i < CONTROL_WAITERS; i++) {
 		fd[i] = dial();
 		say(fd[i], CONTROL_WAIT, 0, 0);
 		turn();
+		cr_assert_eq(hear(fd[i], NULL), CONTROL_DONE);
 	}
 	late = dial();
+	say(late, CONTROL_WAIT, 0, 0);
 	turn();
 	cr_assert_eq(hear(late, NULL), 0);
 	close(late);
+	asker = dial();
+	say(asker, CONTROL_STOP, 15, 0);
+	turn();
+	cr_assert_eq(hear(asker, NULL), CONTROL_DONE);
+	close(asker);
 	close(fd[0]);
 	turn();
 	late = dial();
 	say(late, CONTROL_WAIT, 0, 0);
 	turn();
 	cr_assert_eq(hear(late, NULL), CONTROL_DONE);
-	for (int i = 1; i < CONTROL_CLIENTS; i++)
+	for (int i = 1; i < CONTROL_WAITERS; i++)
 		close(fd[i]);
 	close(late);
+}
+
+Test(control, one_more_than_all_that_speak_is_sent_away)
+{
+	int fd[CONTROL_CLIENTS], late;
+
+	for (int i = 0; i < CONTROL_CLIENTS; i++) {
+		fd[i] = dial();
+		say(fd[i], CONTROL_SIGNAL, 1, 0);
+		turn();
+		said[0] = '\0';
+	}
+	late = dial();
+	turn();
+	cr_assert_eq(hear(late, NULL), 0);
+	close(late);
+	for (int i = 0; i < CONTROL_CLIENTS; i++)
+		close(fd[i]);
 }
 
 Test(control, client_that_never_reads_is_dropped)
