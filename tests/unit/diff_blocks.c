@@ -95,11 +95,11 @@ static void compare(struct run *t, unsigned n)
 
 		cr_assert_eq(guest_run(t->guest, c), 0, "%s",
 			     guest_why(t->guest));
-		what[k] = block_check(&t->block[k], c);
+		what[k] = host_answers() ? block_check(&t->block[k], c) : NULL;
 		t->blocks++;
 		t->insns += t->block[k].n;
-		t->faults += c->host.vec != DIFF_END;
-		t->steps += c->host.steps;
+		t->faults += c->soft.vec != DIFF_END;
+		t->steps += c->soft.steps;
 	}
 	for (unsigned k = 0; k < n; k++)
 		if (what[k] && t->bad++ < SHOWN_MAX)

@@ -58,7 +58,7 @@ static void compare(struct run *t, unsigned k)
 
 	cr_assert_eq(guest_run(t->guest, c), 0, "%s: %s", f->name,
 		     guest_why(t->guest));
-	what = diff_check(c, &t->in[k]);
+	what = host_answers() ? diff_check(c, &t->in[k]) : NULL;
 	t->states++;
 	f->states++;
 	if (!what)
