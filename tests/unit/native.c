@@ -1,281 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every vector and x87 instruction, run by the soft engine's handlers and by
- * the host, on the same random states: registers, flags, memory and
- * exceptions must be the same. MAYFLY_SEED repeats a run, MAYFLY_LONG=1 makes
- * it longer.
+ * The handlers of vector and x87 instructions: what control registers forbid,
+ * and what is not the host's but ours: FIP, FDP, FOP, images outside 64-bit
+ * mode, the state in the host's registers. That they compute what the host
+ * computes is diff_forms.c's.
  */
-#include "tests/unit/native_worlds.h"
-
-/* --- comparing --------------------------------------------------------- */
-
-/*
- * MXCSR's flags after an unmasked exception that the SDM leaves open, or that
- * cannot be learnt from running masked:
- * - With overflow or underflow unmasked, PE is about the result before its
- *   exponent is bounded (SDM 1 4.9.1.4 ff); only the trap handler could care.
- * - DPPS and DPPD raise after each of their steps (SDM 2A DPPS), we at the
- *   end of them all.
- */
-static uint32_t mxcsr_known(const struct insn *in, uint32_t mxcsr)
-{
-	uint32_t unmasked = ~mxcsr >> 7 & mxcsr;
-
-	if (in->map == 3 && (in->opcode & 0xfe) == 0x40)
-		return ~MXCSR_FLAGS;
-	return unmasked & 0x18 ? ~0x20u : UINT32_MAX;
-}
-
-/* A conversion between MMX and XMM that raises #XM may have entered MMX state
- * before (SDM 3A 12.5 says nothing of it; processors did). */
-static int x87_known(const struct insn *in, const struct state *s)
-{
-	return s->vector != 1 + EXC_XM || !(in->attr & INSN_MMX);
-}
-
-/* FIP, FDP, FOP, their selectors and MXCSR_MASK in memory are the processor's
- * own way (SDM 1 8.1.8); x87_pointers_are_the_guests is about ours. */
-static void forget_pointers(const struct insn *in, struct state *s)
-{
-	uint8_t *m;
-
-	if (s->vector || !in->nopnd || !(in->o[0].access & OPND_W) ||
-	    (in->op != OP_FXSAVE && in->op != OP_X87_ENV))
-		return;
-	m = s->data + (s->gpr[X86_RDI] - DATA); /* no fault: it is inside */
-	if (in->op == OP_FXSAVE) {
-		memset(m + 6, 0, 18);
-		memset(m + 28, 0, 4);
-	} else {
-		memset(m + (in->osize == 2 ? 6 : 12), 0,
-		       in->osize == 2 ? 8 : 16);
-	}
-}
-
-static const char *differs(const struct state *a, const struct state *b,
-			   const struct insn *in)
-{
-	uint32_t ma, mb, known = UINT32_MAX;
-	unsigned i;
-
-	if (a->vector != b->vector)
-		return "exception";
-	for (i = 0; i < 16; i++)
-		if (i != X86_RSP && a->gpr[i] != b->gpr[i])
-			return "general register";
-	if ((a->rflags ^ b->rflags) & ARITH)
-		return "flags";
-	if (memcmp(a->fx + 160, b->fx + 160, 256))
-		return "XMM";
-	memcpy(&ma, a->fx + 24, 4);
-	memcpy(&mb, b->fx + 24, 4);
-	if (b->vector == 1 + EXC_XM)
-		known = mxcsr_known(in, mb);
-	if ((ma ^ mb) & known)
-		return "MXCSR";
-	if (!x87_known(in, b))
-		return memcmp(a->data, b->data, DATA_SIZE) ? "memory" : NULL;
-	if (memcmp(a->fx, b->fx, 5))
-		return "x87 control, status or tags";
-	if (memcmp(a->fx + 32, b->fx + 32, 128))
-		return "x87 registers";
-	if (memcmp(a->data, b->data, DATA_SIZE))
-		return "memory";
-	return NULL;
-}
-
-static void dump(const char *who, const struct state *s)
-{
-	unsigned i, j;
-
-	printf("  %s: vec %d fl %03llx fcw %02x%02x fsw %02x%02x ftw %02x "
-	       "mxcsr %02x%02x rdi %llx\n", who, (int)s->vector - 1,
-	       (unsigned long long)(s->rflags & ARITH), s->fx[1], s->fx[0],
-	       s->fx[3], s->fx[2], s->fx[4], s->fx[25], s->fx[24],
-	       (unsigned long long)s->gpr[7]);
-	for (i = 0; i < 16; i++) {
-		printf("    %2u %016llx x", i, (unsigned long long)s->gpr[i]);
-		for (j = 16; j--;)
-			printf("%02x", s->fx[160 + 16 * i + j]);
-		for (j = 10; i < 8 && j--;)
-			printf("%s%02x", j == 9 ? " st " : "",
-			       s->fx[32 + 16 * i + j]);
-		printf("\n");
-	}
-}
-
-static void compare(struct bench *t)
-{
-	static struct state start, ours, theirs;
-	const char *what;
-	unsigned i;
-
-	random_state(t, &start);
-	/* what no register can hold is not to be compared */
-	memcpy(t->cpu->fx, start.fx, 512);
-	fpu_accept(t->cpu);
-	memcpy(start.fx, t->cpu->fx, 512);
-	ours = theirs = start;
-	soft_run(t, &ours);
-	host_run(&theirs);
-	forget_pointers(&t->in, &ours);
-	forget_pointers(&t->in, &theirs);
-	t->cases++;
-	what = differs(&ours, &theirs, &t->in);
-	if (!what)
-		return;
-	t->bad++;
-	if (t->shown[t->in.map][t->in.opcode])
-		return;
-	t->shown[t->in.map][t->in.opcode] = 1;
-	printf("%s:", what);
-	for (i = 0; i < t->in.len; i++)
-		printf(" %02x", t->bytes[i]);
-	printf("\n");
-	if (getenv("MAYFLY_DUMP")) {
-		dump("start", &start);
-		dump("ours", &ours);
-		dump("host", &theirs);
-	}
-}
-
-/* --- every form -------------------------------------------------------- */
-
-static int ours_to_run(const struct insn *in)
-{
-	unsigned i;
-
-	switch (in->op) {
-	case OP_SIMD:
-	case OP_X87:
-	case OP_X87_ENV:
-	case OP_LDMXCSR:
-	case OP_STMXCSR:
-	case OP_FXSAVE:
-	case OP_FXRSTOR:
-	case OP_FWAIT:
-		break;
-	default:
-		return 0;
-	}
-	for (i = 0; i < in->nopnd; i++)
-		if (in->o[i].kind == OPND_GPR && in->o[i].reg == X86_RSP)
-			return 0;
-	return 1;
-}
-
-static void one_form(struct bench *t, unsigned long states)
-{
-	if (decode(t->bytes, sizeof(t->bytes), DECODE_64, &t->in) !=
-		    DECODE_OK || !ours_to_run(&t->in))
-		return;
-	soft_prepare(t);
-	host_prepare(t->bytes, t->in.len);
-	while (states--)
-		compare(t);
-}
-
-/* Prefix, REX, opcode, ModRM with a register or [rdi], random immediate. */
-static void build(struct bench *t, uint8_t prefix, uint8_t rex, unsigned map,
-		  unsigned opcode, unsigned modrm)
-{
-	uint8_t *p = t->bytes;
-
-	if (prefix)
-		*p++ = prefix;
-	*p++ = 0x40 | rex;
-	if (map)
-		*p++ = 0x0f;
-	if (map > 1)
-		*p++ = map == 2 ? 0x38 : 0x3a;
-	*p++ = (uint8_t)opcode;
-	*p++ = (uint8_t)modrm;
-	*p++ = (uint8_t)next_random(t);
-	memset(p, 0, (size_t)(t->bytes + sizeof(t->bytes) - p));
-}
+#include "tests/unit/native_world.h"
 
 static void start(struct bench *t)
 {
-	const char *seed = getenv("MAYFLY_SEED");
-
 	memset(t, 0, sizeof(*t));
-	t->seed = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL) | 1;
-	printf("MAYFLY_SEED=%llu\n", (unsigned long long)t->seed);
-	host_init();
 	soft_init(t);
 }
-
-static void finish(struct bench *t)
-{
-	printf("%lu cases, %lu mismatches\n", t->cases, t->bad);
-	cr_expect_eq(t->bad, 0);
-	cr_expect_gt(t->cases, 0);
-	engine_soft.free(t->engine);
-	gmem_free(&t->gm);
-}
-
-static unsigned long states(unsigned long normal)
-{
-	const char *env = getenv("MAYFLY_LONG");
-
-	return env && *env == '1' ? normal * 40 : normal;
-}
-
-static void two_byte_forms(struct bench *t, unsigned map, unsigned long n)
-{
-	static const uint8_t prefix[4] = { 0, 0x66, 0xf3, 0xf2 };
-	unsigned p, op, w, reg;
-	uint8_t rex;
-
-	for (p = 0; p < 4; p++)
-	for (op = 0; op < 256; op++)
-	for (w = 0; w < 2; w++)
-	for (reg = 0; reg < 8; reg++) {
-		if (map == 1 && (op == 0x38 || op == 0x3a))
-			continue; /* the other two maps */
-		rex = (uint8_t)(w << 3 | (next_random(t) & 5));
-		build(t, prefix[p], rex, map, op,
-		      0xc0 | reg << 3 | (next_random(t) & 7));
-		one_form(t, n);
-		build(t, prefix[p], rex & 12, map, op, reg << 3 | 7);
-		one_form(t, n);
-	}
-}
-
-Test(native, vector_instructions_do_as_the_host, .timeout = 600)
-{
-	static struct bench t;
-	unsigned map;
-
-	start(&t);
-	for (map = 1; map < 4; map++)
-		two_byte_forms(&t, map, states(20));
-	finish(&t);
-}
-
-Test(native, x87_instructions_do_as_the_host, .timeout = 600)
-{
-	static struct bench t;
-	unsigned op, modrm, p;
-
-	start(&t);
-	for (p = 0; p < 2; p++)
-	for (op = 0xd8; op <= 0xdf; op++) {
-		for (modrm = 0xc0; modrm < 0x100; modrm++) {
-			build(&t, p ? 0x66 : 0, 0, 0, op, modrm);
-			one_form(&t, states(40));
-		}
-		for (modrm = 7; modrm < 0x40; modrm += 8) {
-			build(&t, p ? 0x66 : 0, 0, 0, op, modrm);
-			one_form(&t, states(200));
-		}
-	}
-	build(&t, 0, 0, 0, 0x9b, 0);
-	one_form(&t, states(200));
-	finish(&t);
-}
-
-/* --- what depends on control registers, and on nothing of the host ----- */
 
 /* The vector raised, or -1. */
 static int run_bytes(struct bench *t, const char *bytes, struct state *s)
@@ -398,6 +134,47 @@ Test(native, reserved_mxcsr_bits_are_gp)
 	cr_expect_eq(run_bytes(&t, "\x0f\xae\x17", &s), EXC_GP); /* ldmxcsr */
 	s.data[0x100 + 26] = 1;
 	cr_expect_eq(run_bytes(&t, "\x0f\xae\x0f", &s), EXC_GP); /* fxrstor */
+}
+
+/* ST0's tag and the host's own tags. */
+Test(native, x87_state_goes_back_when_asked)
+{
+	static struct bench t;
+	static struct state s;
+	uint8_t image[512] __attribute__((aligned(16)));
+
+	start(&t);
+	quiet_state(&s);
+	memcpy(t.bytes, "\xd9\xe8", 2); /* fld1 */
+	decode(t.bytes, sizeof(t.bytes), DECODE_64, &t.in);
+	soft_prepare(&t);
+	soft_start(&t, &s);
+	run_uops(t.cpu, t.uops);
+	cr_expect(t.cpu->fpu_live);
+	cr_expect_eq(t.cpu->fx[4], 0, "not yet");
+	fpu_sync(t.cpu);
+	cr_expect_not(t.cpu->fpu_live);
+	cr_expect_eq(t.cpu->fx[4], 0x80);
+	cr_expect_eq(t.cpu->fx[32 + 9], 0x3f);
+	__asm__ volatile("fxsave64 %0" : "=m"(image));
+	cr_expect_eq(image[4], 0, "the host's is empty");
+}
+
+Test(native, x87_state_is_in_memory_while_something_is_unmasked)
+{
+	static struct bench t;
+	static struct state s;
+
+	start(&t);
+	quiet_state(&s);
+	memcpy(t.bytes, "\xd9\xe8", 2);
+	decode(t.bytes, sizeof(t.bytes), DECODE_64, &t.in);
+	soft_prepare(&t);
+	s.fx[0] = 0x7e;
+	soft_start(&t, &s);
+	run_uops(t.cpu, t.uops);
+	cr_expect_not(t.cpu->fpu_live);
+	cr_expect_eq(t.cpu->fx[4], 0x80);
 }
 
 Test(native, thunks_are_shared_and_forgotten)
