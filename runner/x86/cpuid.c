@@ -132,8 +132,7 @@ static void put_soft_features(struct cpuid_table *t)
 	/* EBX: FSGSBASE, TSC_ADJUST, SMEP, ERMS, no FPU selectors, SMAP.
 	 * EDX: FSRM, SPEC_CTRL, ARCH_CAPABILITIES */
 	put(t, 7, 0, 2, BIT(0) | BIT(1) | BIT(7) | BIT(9) | BIT(13) | BIT(20),
-	    0,
-	    BIT(4) | BIT(26) | BIT(29));
+	    0, BIT(4) | BIT(26) | BIT(29));
 	put(t, 7, 1, 0, 0, 0, 0);
 	put(t, 7, 2, 0, 0, 0, BIT(4)); /* BHI_CTRL */
 	/* TSC = crystal * 40 / 1: nothing for a kernel to calibrate. */
