@@ -381,34 +381,38 @@ static int incomplete(struct cp *cp)
 
 /*
  * The side that failed by itself has the word: the other one only saw its
- * stream end.
+ * stream end. What goes in may have been sent to its end before that.
  */
+static const struct words *whose_failure(const struct cp *cp)
+{
+	if (cp->end == CP_FAILED)
+		return &cp->host_words;
+	if (cp->have_exit && cp->code &&
+	    (cp->end == CP_CUT || (cp->end == CP_WHOLE && !cp->copy->out)))
+		return &cp->guest_words;
+	return NULL;
+}
+
 static int outcome(struct cp *cp)
 {
-	const struct words *w = NULL;
+	const struct words *w = whose_failure(cp);
 
 	clear_progress(cp);
 	if (cp->signo)
 		return 128 + cp->signo;
 	if (cp->err->msg[0])
 		return err_wrap(cp->err, "cp");
-	if (cp->end == CP_FAILED)
-		w = &cp->host_words;
-	else if (cp->have_exit && cp->code && cp->end == CP_CUT)
-		w = &cp->guest_words;
-	else if (cp->end == CP_CUT || !cp->have_exit)
-		return err_say(cp->err, -EPROTO,
-			       "cp: %s: the guest's side of the copy broke off",
-			       cp->copy->label);
-	else if (cp->code && !cp->copy->out && cp->end == CP_WHOLE)
-		w = &cp->guest_words; /* all was sent, and then it failed */
-	else if (cp->code || cp->end == CP_PARTLY)
-		return incomplete(cp);
 	if (w && w->lines)
 		return err_say(cp->err, -EIO, "cp: %s", w->last);
 	if (w)
 		return err_say(cp->err, -EIO, "cp: %s: the copy failed",
 			       cp->copy->label);
+	if (cp->end == CP_CUT || !cp->have_exit)
+		return err_say(cp->err, -EPROTO,
+			       "cp: %s: the guest's side of the copy broke off",
+			       cp->copy->label);
+	if (cp->code || cp->end == CP_PARTLY)
+		return incomplete(cp);
 	print_note(&cp->host_words);
 	print_note(&cp->guest_words);
 	return 0;
