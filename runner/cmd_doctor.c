@@ -109,7 +109,7 @@ static int print_json(const struct doctor *d, int healthy)
 
 int cmd_doctor(int argc, char **argv, struct err *err)
 {
-	_cleanup_free_ struct doctor *d = calloc(1, sizeof(*d));
+	struct doctor d = { 0 };
 	int format = FORMAT_TABLE, bad = 0;
 	struct opt_rest rest;
 	int r = opts_parse(&cmd_doctor_table, &format, argc, argv, &rest, err);
@@ -120,17 +120,15 @@ int cmd_doctor(int argc, char **argv, struct err *err)
 		return opts_help(&cmd_doctor_table);
 	if (rest.first < argc)
 		return err_say(err, -EINVAL, "doctor: takes no operand");
-	if (!d)
-		return err_set(err, -ENOMEM, "doctor");
-	doctor_host(d);
-	doctor_engines(d);
-	doctor_files(d);
-	doctor_jail(d);
-	for (size_t i = 0; i < d->n; i++)
-		bad |= d->line[i].health == DOCTOR_FAIL;
+	doctor_host(&d);
+	doctor_engines(&d);
+	doctor_files(&d);
+	doctor_jail(&d);
+	for (size_t i = 0; i < d.n; i++)
+		bad |= d.line[i].health == DOCTOR_FAIL;
 	if (format == FORMAT_TABLE)
-		print_table(d);
+		print_table(&d);
 	else
-		r = print_json(d, !bad);
+		r = print_json(&d, !bad);
 	return r < 0 ? err_set(err, r, "doctor") : bad;
 }

@@ -38,12 +38,15 @@
 
 static void kernel(struct doctor *d)
 {
-	unsigned major = 0, minor = 0;
+	unsigned long major, minor = 0;
 	struct utsname u;
+	char *end;
 
 	if (uname(&u) < 0)
 		return;
-	sscanf(u.release, "%u.%u", &major, &minor);
+	major = strtoul(u.release, &end, 10);
+	if (*end == '.')
+		minor = strtoul(end + 1, NULL, 10);
 	if (major > KERNEL_MAJOR ||
 	    (major == KERNEL_MAJOR && minor >= KERNEL_MINOR)) {
 		doctor_say(d, DOCTOR_OK, "kernel", "Linux %s, %ld CPUs",
@@ -60,11 +63,8 @@ static void kernel(struct doctor *d)
 static uint64_t meminfo(const char *text, const char *name)
 {
 	const char *p = strstr(text, name);
-	unsigned long long kib = 0;
 
-	if (p)
-		sscanf(p + strlen(name), ": %llu", &kib);
-	return kib << 10;
+	return p ? strtoull(p + strlen(name) + 1, NULL, 10) << 10 : 0;
 }
 
 static void memory(struct doctor *d, const struct config *c)

@@ -15,7 +15,7 @@
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
 
-#define CHUNK 65536
+#define CHUNK 16384
 
 const char *scratch_dir(void)
 {
@@ -61,8 +61,10 @@ int scratch_file(const char *dir, struct err *err)
 
 /* Copy @len bytes from where the template is read to @at in the disk. */
 static int put_extent(int template_fd, off_t *pos, int fd, uint64_t at,
-		      uint64_t len, char *buf)
+		      uint64_t len)
 {
+	char buf[CHUNK];
+
 	while (len) {
 		size_t n = (size_t)MIN(len, (uint64_t)CHUNK);
 		ssize_t got = io_pread_full(template_fd, buf, n, *pos), put;
@@ -84,7 +86,6 @@ static int put_extent(int template_fd, off_t *pos, int fd, uint64_t at,
 static int unpack(int template_fd, int fd)
 {
 	_cleanup_free_ struct scratch_extent *e = NULL;
-	_cleanup_free_ char *buf = malloc(CHUNK);
 	struct scratch_head h;
 	uint64_t end = 0;
 	off_t pos = sizeof(h);
@@ -96,7 +97,7 @@ static int unpack(int template_fd, int fd)
 	    h.size > INT64_MAX || h.extents > SCRATCH_EXTENTS_MAX)
 		return -EBADMSG;
 	e = calloc(h.extents + 1, sizeof(*e));
-	if (!e || !buf)
+	if (!e)
 		return -ENOMEM;
 	n = io_pread_full(template_fd, e, h.extents * sizeof(*e), pos);
 	if (n < 0 || (size_t)n != h.extents * sizeof(*e))
@@ -111,7 +112,7 @@ static int unpack(int template_fd, int fd)
 		    e[i].len > h.size - e[i].at)
 			return -EBADMSG;
 		end = e[i].at + e[i].len;
-		r = put_extent(template_fd, &pos, fd, e[i].at, e[i].len, buf);
+		r = put_extent(template_fd, &pos, fd, e[i].at, e[i].len);
 		if (r < 0)
 			return r;
 	}

@@ -107,13 +107,15 @@ static int copy(const struct pack *p, const struct scratch_extent *e, int out)
 
 int scratch_pack(int raw, int out)
 {
-	_cleanup_(pack_free) struct pack p = { .raw = raw };
+	_cleanup_(pack_free) struct pack p = {
+		.raw = raw,
+		.head = { .magic = SCRATCH_MAGIC },
+	};
 	struct stat st;
 	int r;
 
 	if (fstat(raw, &st) < 0)
 		return -errno;
-	memcpy(p.head.magic, SCRATCH_MAGIC, sizeof(p.head.magic));
 	p.head.size = (uint64_t)st.st_size;
 	r = find_extents(&p);
 	if (r == 0)
