@@ -37,10 +37,6 @@ static const char *excluded(const struct diff_form *f)
 	for (unsigned i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
 		if (reasons[i].op == in->op)
 			return reasons[i].why;
-	/* what a newer processor makes of the same bytes */
-	if (f->map == 1 && f->prefix == 0xf3 &&
-	    (f->opcode == 0xbc || f->opcode == 0xbd))
-		return "TZCNT or LZCNT on this host";
 	if (in->op == OP_NOP && f->map == 1 && f->opcode != 0x1f &&
 	    f->opcode != 0x0d && f->opcode != 0x18)
 		return "reserved NOP: MPX, CET, CLDEMOTE on newer hosts";

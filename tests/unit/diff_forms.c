@@ -34,6 +34,7 @@ struct run {
 	struct insn in[BATCH];
 	struct diff_form *form[BATCH];
 	unsigned long states, bad, bad_forms;
+	unsigned long faults[32]; /* by vector */
 };
 
 static unsigned long env_number(const char *name, unsigned long def)
@@ -61,6 +62,8 @@ static void compare(struct run *t, unsigned k)
 	what = host_answers() ? diff_check(c, &t->in[k]) : NULL;
 	t->states++;
 	f->states++;
+	if (c->soft.vec != DIFF_END)
+		t->faults[c->soft.vec & 31]++;
 	if (!what)
 		return;
 	t->bad++;
@@ -168,6 +171,21 @@ static void write_table(const struct diff_forms *fs)
 	fclose(out);
 }
 
+static void print_faults(const struct run *t)
+{
+	static const char *const name[32] = {
+		"DE", "DB", "NMI", "BP", "OF", "BR", "UD", "NM", "DF", NULL,
+		"TS", "NP", "SS", "GP", "PF", NULL, "MF", "AC", "MC", "XM",
+	};
+
+	printf("faults:");
+	for (unsigned i = 0; i < 32; i++)
+		if (t->faults[i])
+			printf(" #%s %lu", name[i] ? name[i] : "?",
+			       t->faults[i]);
+	printf("\n");
+}
+
 static void run_form(struct run *t, struct diff_form *f, unsigned long each)
 {
 	const char *filter = getenv("DIFF_FORM");
@@ -199,6 +217,7 @@ Test(diff_forms, every_form_does_what_the_host_does, .timeout = 3000)
 	}
 	flush(&t);
 	write_table(&t.forms);
+	print_faults(&t);
 	printf("%u forms, %lu of them not run, %lu states, %lu mismatches in "
 	       "%lu forms, seed %llu\n", t.forms.n, out, t.states, t.bad,
 	       t.bad_forms, (unsigned long long)seed);
