@@ -331,8 +331,8 @@ VIRTIO_UNIT := virtqueue virtio_mmio virtio_blk virtio_vsock virtio_vsock_dial \
 UNIT += $(VIRTIO_UNIT)
 $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 
-LAUNCHER_UNIT := format_record state journal control detach log_view opts \
-	config jail console scratch sink terminal verdict_meta \
+LAUNCHER_UNIT := format_record state state_broken journal control detach \
+	log_view opts config jail console scratch sink terminal verdict_meta \
 	run_session run_control session config_env
 LAUNCHER_UNIT += trace doctor
 LAUNCHER_UNIT += cp_host
