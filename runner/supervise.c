@@ -29,6 +29,7 @@ struct supervisor {
 	struct run_result result;
 	struct machine machine;
 	struct state *state; /* NULL: this run has no record */
+	struct ev_loop loop; /* of this attempt; outlives who listens on it */
 	struct control control;
 	struct journal *journal; /* of a detached run */
 	struct detach detach;
@@ -79,6 +80,7 @@ static void drop_record(struct supervisor *sv)
 	control_free(&sv->control);
 	journal_free(&sv->journal);
 	state_discard(&sv->state);
+	ev_loop_free(&sv->loop);
 }
 
 static void close_record(struct supervisor *sv, const struct meta *meta)
@@ -122,13 +124,12 @@ static int on_started(void *opaque)
 
 /* --- the run ---------------------------------------------------------- */
 
-static int run_on(struct supervisor *sv, struct console *console,
-		  struct ev_loop *loop)
+static int run_on(struct supervisor *sv, struct console *console)
 {
 	const struct launch l = {
 		.config = sv->config,
 		.console = console,
-		.loop = loop,
+		.loop = &sv->loop,
 		.state = sv->state,
 		.trace = &sv->trace,
 		.scratch = sv->config->stats ? &sv->scratch : NULL,
@@ -137,7 +138,7 @@ static int run_on(struct supervisor *sv, struct console *console,
 	struct run_params p = {
 		.config = sv->config,
 		.limits = &run_limits,
-		.loop = loop,
+		.loop = &sv->loop,
 		.console = console,
 		.machine = &sv->machine,
 		.trace = &sv->trace,
@@ -160,19 +161,17 @@ static int attempt(struct supervisor *sv)
 {
 	struct console console = { .fd = -1, .file = -1 };
 	const struct run_result *result = &sv->result;
-	struct ev_loop loop;
-	int r = ev_loop_init(&loop);
+	int r = ev_loop_init(&sv->loop);
 
 	if (r < 0)
 		return err_set(sv->err, r, "epoll");
 	r = open_record(sv);
 	trace_mark(&sv->trace, TRACE_RECORD);
 	if (r == 0)
-		r = run_on(sv, &console, &loop);
+		r = run_on(sv, &console);
 	if (result->verdict == VERDICT_VM_CRASH && !result->engine_failed)
 		show_console(&console);
 	console_free(&console);
-	ev_loop_free(&loop);
 	return r;
 }
 
@@ -301,6 +300,7 @@ static int run(struct supervisor *sv)
 		meta.engine = machine_engine_name(&sv->machine);
 	r = write_reports(sv, &meta, r);
 	close_record(sv, &meta);
+	ev_loop_free(&sv->loop);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r < 0 ? r : result->exit_code;
 }
@@ -311,6 +311,7 @@ int supervise(const struct config *c, uint64_t begin, struct err *err)
 		.config = c,
 		.err = err,
 		.result = { .begin_ns = begin },
+		.loop = { .epfd = -1 },
 		.detach = { .fd = -1 },
 		.scratch = -1,
 	};

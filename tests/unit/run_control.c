@@ -28,7 +28,6 @@ static void forget_record(void)
 {
 	char lock[64];
 
-	control_free(&control);
 	state_discard(&extra.state);
 	snprintf(lock, sizeof(lock), "%s/lock", getenv("MAYFLY_STATE_DIR"));
 	unlink(lock);

@@ -26,6 +26,7 @@
 #include "runner/base/err.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
+#include "runner/control.h"
 
 #define MS 1000000ull
 
@@ -177,6 +178,8 @@ static inline int play_on(actor fn, int to_out, int to_err)
 	dup2(saved[1], 2);
 	cr_assert_eq(m.pid, -1, "the VM is still there");
 	machine_free(&m);
+	if (extra.control)
+		control_free(extra.control);
 	console_free(&console);
 	ev_loop_free(&loop);
 	return code;
