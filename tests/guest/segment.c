@@ -196,6 +196,60 @@ CODE(c_gs, 32, "mov $0x7b, %eax; mov %eax, %gs; movl $0x1234, %gs:0x20\n"
 CODE(c_xadd, 32, DS(0x7b) "mov $1, %eax; lock xadd %eax, 0x7fe");
 CODE(c_lds, 32, DS(0x7b) "lds 0x7fb, %eax");
 
+/* --- the end of the address space --------------------------------------- */
+
+CODE(w_load, 32, "mov 0xfffffffe, %eax");
+CODE(w_store, 32, "movl $0x12345678, 0xffffffff");
+CODE(w_sse, 32, "movups 0xfffffff8, %xmm0; movups %xmm0, 0x60001000\n"
+	"mov 0x60001008, %eax");
+CODE(w_cmpxchg, 32, "mov 0xfffffffc, %eax; mov 0, %edx; mov $1, %ebx\n"
+	"mov $2, %ecx; lock cmpxchg8b 0xfffffffc; setz %al");
+CODE(w_xadd, 32, "mov $0x10000, %eax; lock xadd %eax, 0xfffffffe");
+CODE(w_bound, 32, "xor %eax, %eax; movl $-1, 0xfffffffc; movl $1, 0\n"
+	"bound %eax, 0xfffffffc");
+
+/* Page 0 and the last one below 4 GiB, for user mode. */
+static void map_ends(uint64_t first, uint64_t last)
+{
+	uint64_t pt = pa_of(alloc_page()), *e = (uint64_t *)pt;
+
+	for (uint64_t i = 0; i < 512; i++)
+		e[i] = i * PAGE | PTE_P | PTE_W;
+	*pte_of(0, 3) |= PTE_U;
+	*pte_of(0, 2) = pt | PTE_P | PTE_W | PTE_U;
+	*pte_of(0xfffff000, 3) |= PTE_U;
+	*pte_of(0xfffff000, 2) = 0;
+	write_cr3(read_cr3());
+	map(0, first, 1, PTE_P | PTE_W | PTE_U);
+	map(0xfffff000, last, 1, PTE_P | PTE_W | PTE_U);
+}
+
+/* Linear addresses have 32 bits; the limit of 4 GiB refuses nothing. */
+static void wraps(void)
+{
+	uint8_t *first = alloc_page(), *last = alloc_page();
+
+	map_ends(pa_of(first), pa_of(last));
+	last[4094] = 0x11;
+	last[4095] = 0x22;
+	first[0] = 0x33;
+	first[1] = 0x44;
+	check_eq(RUN(w_load, USER_CS32, 0), 0x44332211,
+		 "a load across 4 GiB goes on at 0");
+	ENDS(w_store, USER_CS32, 0, VEC_USER_EXIT, 0, "a store as well");
+	check(last[4095] == 0x78 && first[0] == 0x56 && first[2] == 0x12,
+	      "to both ends");
+	check_eq(RUN(w_sse, USER_CS32, 0) & 0xffffff, 0x123456,
+		 "16 bytes across it");
+	check_eq(RUN(w_cmpxchg, USER_CS32, 0) & 0xff, 1,
+		 "lock cmpxchg8b across it compares");
+	check(last[4092] == 1 && first[0] == 2, "and stores");
+	RUN(w_xadd, USER_CS32, 0);
+	check(trap.vector == VEC_USER_EXIT && first[0] == 3,
+	      "lock xadd across it");
+	ENDS(w_bound, USER_CS32, 0, VEC_USER_EXIT, 0, "bound across it");
+}
+
 static void data_segments(void)
 {
 	ENDS(c_last, USER_CS32, 0, VEC_USER_EXIT, 0, "the last byte");
@@ -405,5 +459,6 @@ int main(void)
 	data_segments();
 	far_bits();
 	stacks();
+	wraps();
 	return 0;
 }

@@ -253,6 +253,29 @@ static void restarts(void)
 	check(ok, "and all three pages are filled");
 }
 
+/* 67 and ECX 0: undocumented, and what an Intel processor does. */
+static void no_rounds(void)
+{
+	const uint64_t high = 0xdeadbeef00000000;
+	uint64_t c = high, d = high, s = high;
+
+	if (cpuid(0, 0).b != 0x756e6547 || cpu_is_tcg() || cpu_is_limited()) {
+		skip("no rounds", "not an Intel CPU");
+		return;
+	}
+	__asm__ volatile("addr32 rep stosb" : "+c"(c), "+D"(d) : "a"(0)
+			 : "memory");
+	check(c == 0 && d == 0, "67 rep stosb, ECX 0: RCX and RDI lose a half");
+	c = d = high;
+	__asm__ volatile("addr32 rep movsb" : "+c"(c), "+D"(d), "+S"(s) : :
+			 "memory");
+	check(c == 0 && d == 0 && s == 0, "67 rep movsb: and RSI");
+	c = d = s = high;
+	__asm__ volatile("addr32 repe cmpsb" : "+c"(c), "+D"(d), "+S"(s) : :
+			 "memory", "cc");
+	check(c == 0 && d == high && s == high, "67 repe cmpsb: RCX alone");
+}
+
 int main(void)
 {
 	copies();
@@ -262,5 +285,6 @@ int main(void)
 	address_size();
 	faults_in_the_middle();
 	restarts();
+	no_rounds();
 	return 0;
 }

@@ -249,6 +249,11 @@ static uint64_t fetch_va(const struct cpu *cpu)
 	       (uint32_t)(cpu->seg[X86_CS].base + cpu->rip);
 }
 
+static uint64_t second_page(const struct cpu *cpu)
+{
+	return mmu_wrap(cpu, (fetch_va(cpu) & PAGE_MASK) + PAGE_SIZE);
+}
+
 /* The instruction whose bytes end in the next page. */
 static enum decode_result decode_crossing(struct cpu *cpu, struct block *b,
 					  const uint8_t *p, unsigned avail,
@@ -258,8 +263,7 @@ static enum decode_result decode_crossing(struct cpu *cpu, struct block *b,
 	const uint8_t *host2;
 	uint64_t gpa2;
 
-	gpa2 = mmu_fetch_page(cpu, (fetch_va(cpu) & PAGE_MASK) + PAGE_SIZE,
-			      &host2);
+	gpa2 = mmu_fetch_page(cpu, second_page(cpu), &host2);
 	if (!host2)
 		return DECODE_SHORT;
 	mark_page(cpu, gpa2);
@@ -371,8 +375,7 @@ static int second_page_same(struct cpu *cpu, const struct block *b)
 	const uint8_t *host;
 
 	return b->gpa2 == BLOCK_NONE ||
-	       mmu_fetch_page(cpu, (fetch_va(cpu) & PAGE_MASK) + PAGE_SIZE,
-			      &host) == b->gpa2;
+	       mmu_fetch_page(cpu, second_page(cpu), &host) == b->gpa2;
 }
 
 /* SDM 3B 18.3.1.1: a fault before the instruction, even before its fetch. */

@@ -79,7 +79,7 @@ static struct far_ptr far_operand(struct cpu *cpu, const struct uop *op)
 	}
 	va = uop_ea(cpu, op);
 	p.off = sys_load(cpu, op, 0, size);
-	p.sel = mmu_load16(cpu, op, va + size);
+	p.sel = mmu_load16(cpu, op, mmu_wrap(cpu, va + size));
 	return p;
 }
 

@@ -116,7 +116,8 @@ HANDLER(bound##W)                                                            \
 	uint64_t va = uop_ea(cpu, op);                                       \
                                                                              \
 	if (i < (int##W##_t)LOAD_MEM(W, cpu, op, va) ||                      \
-	    i > (int##W##_t)LOAD_MEM(W, cpu, op, va + W / 8))                \
+	    i > (int##W##_t)LOAD_MEM(W, cpu, op,                             \
+				     mmu_wrap(cpu, va + W / 8)))             \
 		cpu_raise(cpu, op, EXC_BR);                                  \
 	NEXT(cpu, op);                                                       \
 }

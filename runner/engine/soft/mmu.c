@@ -383,6 +383,13 @@ static unsigned in_page(uint64_t va, unsigned len)
 	return len < room ? len : room;
 }
 
+/* The tables that accesses without an instruction read lie anywhere. */
+static uint64_t next_va(const struct cpu *cpu, const struct uop *op,
+			uint64_t va)
+{
+	return op ? mmu_wrap(cpu, va) : va;
+}
+
 void mmu_read(struct cpu *cpu, const struct uop *op, uint64_t va, void *buf,
 	      unsigned len)
 {
@@ -400,7 +407,7 @@ void mmu_read(struct cpu *cpu, const struct uop *op, uint64_t va, void *buf,
 			memcpy(out, p, n);
 		else
 			mmio_run(cpu, gpa, out, n, 0);
-		va += n;
+		va = next_va(cpu, op, va + n);
 		out += n;
 		len -= n;
 	}
@@ -418,7 +425,7 @@ void mmu_probe_write(struct cpu *cpu, const struct uop *op, uint64_t va,
 
 		if (translate(cpu, op, va, ACC_WRITE, &gpa))
 			before_store(cpu, op, gpa);
-		va += n;
+		va = next_va(cpu, op, va + n);
 		len -= n;
 	}
 }
@@ -440,7 +447,7 @@ void mmu_write(struct cpu *cpu, const struct uop *op, uint64_t va,
 			memcpy(p, in, n);
 		else
 			mmio_run(cpu, gpa, (uint8_t *)(uintptr_t)in, n, 1);
-		va += n;
+		va = next_va(cpu, op, va + n);
 		in += n;
 		len -= n;
 	}

@@ -24,6 +24,13 @@ static inline int mmu_canonical(uint64_t va)
 	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
 }
 
+/* Where an operand goes on: linear addresses outside 64-bit code have 32 bits,
+ * and what reaches beyond 4 GiB is back at 0. */
+static inline uint64_t mmu_wrap(const struct cpu *cpu, uint64_t va)
+{
+	return cpu->code64 ? va : (uint32_t)va;
+}
+
 /* Slow paths; @size 1, 2, 4, 8. */
 uint64_t mmu_load_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
 		       unsigned size);

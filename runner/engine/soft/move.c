@@ -135,6 +135,7 @@ static void __attribute__((noinline))
 cmpxchg_pair(struct cpu *cpu, const struct uop *op, unsigned half)
 {
 	uint64_t va = uop_ea(cpu, op), lo = 0, hi = 0;
+	uint64_t va_hi = mmu_wrap(cpu, va + half);
 	uint64_t mask = half == 8 ? UINT64_MAX : UINT32_MAX;
 	int same;
 
@@ -143,12 +144,12 @@ cmpxchg_pair(struct cpu *cpu, const struct uop *op, unsigned half)
 	mmu_check_aligned(cpu, op, va, 2 * half);
 	mmu_probe_write(cpu, op, va, 2 * half);
 	mmu_read(cpu, op, va, &lo, half);
-	mmu_read(cpu, op, va + half, &hi, half);
+	mmu_read(cpu, op, va_hi, &hi, half);
 	same = lo == (cpu->r[X86_RAX] & mask) &&
 	       hi == (cpu->r[X86_RDX] & mask);
 	if (same) {
 		mmu_write(cpu, op, va, &cpu->r[X86_RBX], half);
-		mmu_write(cpu, op, va + half, &cpu->r[X86_RCX], half);
+		mmu_write(cpu, op, va_hi, &cpu->r[X86_RCX], half);
 		cpu->fl |= FL_ZF;
 	} else {
 		cpu->r[X86_RAX] = lo;

@@ -305,7 +305,7 @@ SYSTEM(seg_lseg)
 	unsigned size = op->aux & SYS_SIZE;
 	uint64_t va = uop_ea(cpu, op);
 	uint64_t off = sys_load(cpu, op, 0, size);
-	uint16_t sel = mmu_load16(cpu, op, va + size);
+	uint16_t sel = mmu_load16(cpu, op, mmu_wrap(cpu, va + size));
 
 	seg_load(cpu, op, (unsigned)op->imm, sel);
 	if (size == 2)

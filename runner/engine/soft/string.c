@@ -87,6 +87,22 @@ static void count_down(struct cpu *cpu, const struct uop *op, uint64_t elems)
 	cpu->budget -= 1 + (int32_t)(elems * elem_size(op) / BYTES_PER_INSN);
 }
 
+/*
+ * No round at all: Intel's processors clear the upper half of RCX where 67
+ * makes ECX the counter, and that of the pointers that MOVS and STOS write.
+ */
+static void no_rounds(struct cpu *cpu, const struct uop *op, unsigned regs)
+{
+	if (op->imm != 0xffffffff)
+		return;
+	for (unsigned n = 0; n < 16; n++)
+		if (regs >> n & 1)
+			cpu->r[n] = (uint32_t)cpu->r[n];
+}
+#define JUST_RCX (1u << X86_RCX)
+#define RCX_RDI	 (JUST_RCX | 1u << X86_RDI)
+#define AND_RSI	 (RCX_RDI | 1u << X86_RSI)
+
 /* More to do, but not now. */
 #define AGAIN(cpu, op)                                                  \
 	do {                                                            \
@@ -229,6 +245,8 @@ static const struct uop *name(struct cpu *cpu, const struct uop *op)    \
 {                                                                       \
 	uint64_t n = repeated(op) ? count(cpu, op) : 1, done;           \
                                                                         \
+	if (!n)                                                         \
+		no_rounds(cpu, op, src ? AND_RSI : RCX_RDI);            \
 	while (n) {                                                     \
 		done = step(cpu, op, n);                                \
 		if (src)                                                \
@@ -250,6 +268,8 @@ static const struct uop *op_lods(struct cpu *cpu, const struct uop *op)
 {
 	uint64_t n = repeated(op) ? count(cpu, op) : 1;
 
+	if (!n)
+		no_rounds(cpu, op, JUST_RCX);
 	while (n) {
 		set_accumulator(cpu, op, load(cpu, op, source(cpu, op)));
 		advance(cpu, op, X86_RSI, 1);
@@ -304,6 +324,8 @@ static const struct uop *name(struct cpu *cpu, const struct uop *op)    \
 	uint64_t n = repeated(op) ? count(cpu, op) : 1;                 \
 	uint32_t fl = cpu->fl;                                          \
                                                                         \
+	if (!n)                                                         \
+		no_rounds(cpu, op, JUST_RCX);                           \
 	while (n) {                                                     \
 		uint64_t b = load(cpu, op, dest(cpu, op, ROOM_READ));   \
                                                                         \
@@ -357,6 +379,8 @@ static const struct uop *name(struct cpu *cpu, const struct uop *op)    \
                                                                         \
 	/* even where none is transferred */                            \
 	pio_check(cpu, op, port(cpu), elem_size(op));                   \
+	if (!n)                                                         \
+		no_rounds(cpu, op, JUST_RCX);                           \
 	while (n) {                                                     \
 		element(cpu, op);                                       \
 		if (!repeated(op))                                      \
