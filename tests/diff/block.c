@@ -134,6 +134,10 @@ static void set_pointers(struct rng *r, struct diff_case *c)
 			       DIFF_DATA + 0x400 + 16 * rnd_below(r, 32);
 	}
 	c->in.gpr[X86_RSP] = DIFF_DATA + 0x900;
+	if (one_in(r, 40)) {
+		c->stepping = 1;
+		c->in.rflags |= RFLAGS_TF;
+	}
 	if (!one_in(r, 4))
 		c->in.gpr[X86_RCX] = rnd_below(r, 24);
 	if (one_in(r, 2)) /* the rest should often come to its end */
