@@ -50,9 +50,10 @@ fetch() {
 	shift
 	"$@" >"$work/log" 2>&1 && return
 	cat "$work/log" >&2
-	! grep -qE 'Could not (resolve|connect)|[Tt]emporary failure|\
-|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|\
-|Unable to connect|[Cc]onnection (timed out|failed|refused)' "$work/log" ||
+	! grep -qE -e 'Could not (resolve|connect)|[Tt]emporary failure' \
+		-e 'Unable to connect|[Cc]onnection (timed out|failed|refused)' \
+		-e 'ENOTFOUND|EAI_AGAIN|ECONNRE|ETIMEDOUT|ENETUNREACH' \
+		"$work/log" ||
 		unreachable "the archive of $what cannot be reached"
 	die "$what: failed, see above"
 }
@@ -84,7 +85,7 @@ build_node() {
 	(cd "$work/root/usr" && rm -rf lib/gcc lib/git-core lib/python3* \
 		lib/x86_64-linux-gnu/perl* share include libexec)
 	mkdir "$work/npm"
-	fetch npm npm pack --silent --pack-destination "$work/npm" "$node"
+	fetch npm npm pack --loglevel=error --pack-destination "$work/npm" "$node"
 	echo "$node_sha512  $(echo "$work"/npm/*.tgz)" |
 		sha512sum --quiet -c - >&2 || die "$node is not what it was"
 	tar -C "$work/npm" -xzf "$work"/npm/*.tgz package/bin/node

@@ -207,9 +207,10 @@ test_stress_of_the_cpu() {
 		trig union zeta
 }
 
+# Without cache-lines, which is two processes that wait for each other.
 test_stress_of_memory() {
-	same bash stress.sh vm cache-lines checkerboard flip fwdrev galpat-0 \
-		gray rowhammer incdec lfsr32 rand-sum read64 ror swap move-inv \
+	same bash stress.sh vm checkerboard flip fwdrev galpat-0 gray rowhammer \
+		cache-stripe incdec lfsr32 rand-sum read64 ror swap move-inv \
 		modulo-x mscan wrrd128nt prime-0 walk-0d walk-1a write64nt \
 		write1024v zero-one
 }
