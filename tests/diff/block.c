@@ -203,13 +203,14 @@ void block_remove(struct diff_block *b, unsigned k)
 
 const char *block_check(const struct diff_block *b, const struct diff_case *c)
 {
+	uint64_t at = c->soft.vec == DIFF_END ? c->host.s.rip : c->soft.s.rip;
 	const struct insn *fault = NULL;
 	int loads = 0;
 
 	for (unsigned k = 0; k < b->n; k++) {
 		const struct insn *in = &b->i[k].g.in;
 
-		if (b->i[k].at == c->host.s.rip)
+		if (b->i[k].at == at)
 			fault = in;
 		if (in->op == OP_X87_ENV || in->op == OP_FXRSTOR ||
 		    (in->op == OP_X87 && in->opcode == 0xd9 &&

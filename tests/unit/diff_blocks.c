@@ -4,7 +4,7 @@
  * the soft engine and on the host CPU: everything compared at their end or
  * fault. A block that differs is told with the instructions that it takes.
  *
- * DIFF_N sets their number, MAYFLY_LONG=1 means a million; DIFF_SEED repeats
+ * DIFF_N sets their number, MAYFLY_LONG=1 means three million; DIFF_SEED repeats
  * a run, DIFF_BLOCK one block of it.
  */
 #include <criterion/criterion.h>
@@ -19,7 +19,7 @@
 
 #define BATCH	  32u
 #define SAMPLE	  20000
-#define LONG	  1000000
+#define LONG	  3000000
 #define SHOWN_MAX 10u
 
 struct run {
