@@ -120,9 +120,11 @@ static int unknown(const struct opt_table *t, const char *word, size_t len,
 	return r;
 }
 
+/* @shown: how the user gave it, --name or NAME= of the environment. */
 static int apply(const struct opt_table *t, const struct opt *o, void *config,
 		 const char *arg, const char *shown, struct err *err)
 {
+	const char *gap = strchr(shown, '=') ? "" : " ";
 	int r;
 
 	if (arg && !*arg)
@@ -130,7 +132,7 @@ static int apply(const struct opt_table *t, const struct opt *o, void *config,
 			       t->command, shown);
 	r = o->set((char *)config + o->offset, arg, err);
 	if (r < 0)
-		err_wrap(err, "%s: %s%s%s", t->command, shown, arg ? " " : "",
+		err_wrap(err, "%s: %s%s%s", t->command, shown, arg ? gap : "",
 			 arg ? arg : "");
 	return r;
 }
@@ -141,11 +143,13 @@ static int from_environment(const struct opt_table *t, void *config,
 	for (size_t i = 0; i < t->nopts; i++) {
 		const struct opt *o = &t->opt[i];
 		const char *v = o->env ? getenv(o->env) : NULL;
+		char shown[WORD_MAX];
 		int r;
 
 		if (!v || !*v)
 			continue;
-		r = apply(t, o, config, v, o->env, err);
+		snprintf(shown, sizeof(shown), "%s=", o->env);
+		r = apply(t, o, config, v, shown, err);
 		if (r < 0)
 			return r;
 	}

@@ -110,7 +110,7 @@ says 125 'mayfly: run: --cpus 65: must be from 1 to 64' \
 	'mayfly run --cpus 65 -- true'
 says 125 'mayfly: run: --engine turbo: not an engine: auto, kvm or soft' \
 	'mayfly run --engine turbo -- true'
-says 125 'mayfly: run: MAYFLY_ENGINE turbo: not an engine: auto, kvm or soft' \
+says 125 'mayfly: run: MAYFLY_ENGINE=turbo: not an engine: auto, kvm or soft' \
 	'MAYFLY_ENGINE=turbo mayfly run -- true'
 says 125 'mayfly: run: --timeout 0: must be more than 0' \
 	'mayfly run --timeout 0 -- true'
