@@ -132,6 +132,10 @@ test_gcc_processes() {
 	same bash gcc.sh process.c -O0 -O2
 }
 
+test_gcc_debugging() {
+	same bash gcc.sh trace.c -O0 -O2
+}
+
 test_gcc_cxx() {
 	same bash gcc.sh cxx.cc -O1
 }
