@@ -153,7 +153,7 @@ AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c more.c \
 LIBS := diff base vmm virtio engine soft jail run wire agent
 # the host CPU as the oracle of tests/unit/diff_*.c, and soft beside it
 diff_SRC := $(addprefix tests/diff/,host.c enter.S guest.c forms.c gen.c insn.c \
-	check.c block.c)
+	check.c print.c block.c)
 base_SRC := $(BASE_SRC)
 vmm_SRC := $(VMM_SRC)
 virtio_SRC := $(VIRTIO_SRC)

@@ -22,7 +22,11 @@ const char *diff_check_block(const struct diff_case *c, const struct insn *in,
  * reach the next instruction of a block. */
 uint64_t diff_undefined_flags(const struct insn *in);
 
-/* A line for each thing that is not the same, and the code. */
+/* Where in the data the memory operand of a case's one instruction lies; may
+ * be out of it. */
+uint64_t diff_operand(const struct diff_case *c, const struct insn *in);
+
+/* print.c: a line for each thing that is not the same, and the code. */
 void diff_print(const struct diff_case *c, const struct insn *in);
 
 #endif
