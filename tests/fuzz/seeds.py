@@ -165,7 +165,8 @@ def kernel_seeds():
     seed("kernel", "elf-low", elf(0x1000, 0x300, 0x2000, 0x1010) + code)
     seed("kernel", "elf-wraps", elf(0x100000, 0x300, 2**64 - 0x1000,
                                     0x100010) + code)
-    bz = bytearray(0x300 + 0x400)
+    seed("kernel", "elf-filesz", elf(0x100000, 0x300, 0x100, 0x100010) + code)
+    bz = bytearray(0x400) + b"\xf4" * 0x300
     bz[0x1f1] = 1
     struct.pack_into("<I", bz, 0x1f4, 0x10)
     struct.pack_into("<H", bz, 0x1fe, 0xaa55)
@@ -180,6 +181,8 @@ def kernel_seeds():
     struct.pack_into("<Q", bz, 0x258, 0x100000)
     struct.pack_into("<I", bz, 0x260, 0x10000)
     seed("kernel", "bzimage", bytes(bz))
+    struct.pack_into("<I", bz, 0x260, 0x280)
+    seed("kernel", "bzimage-small", bytes(bz))
 
 
 def text_seeds():

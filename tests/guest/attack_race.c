@@ -12,9 +12,14 @@
 
 #define BUF	BUFFERS
 #define GUARD	0x5a
-#define ROUNDS	40
-#define FLIPS	400
-#define STARTS	5
+/* A batch keeps the device busy for milliseconds: time enough for the two
+ * threads to run side by side, even where others want the CPUs too. */
+#define BATCH	200
+#define LEN	65536u
+#define RX_BUFS 64
+#define ROUNDS	4
+#define STARTS	8
+#define PATIENCE 20000000ull /* ticks, for requests that nobody answers */
 
 /* What is flipped: up to 8 bytes at @at, between the two. */
 struct flip {
@@ -37,32 +42,58 @@ static void put(const struct flip *f, uint64_t v)
 	}
 }
 
-/* Offer chain 0 of queue @q again and again, flipping meanwhile. */
-static unsigned race(struct dev *d, unsigned q, const struct flip *f)
+/* Half of the time each, so that one is as likely seen as the other. */
+static void flip(const struct flip *f)
+{
+	for (unsigned i = 0; i < 64; i++) {
+		put(f, f->bad);
+		__asm__ volatile("nop; nop; nop; nop");
+		put(f, f->good);
+		__asm__ volatile("nop; nop");
+	}
+}
+
+/* Buffers that came back go out again: answers never want for one. */
+static void recycle(struct dev *d)
+{
+	struct ring *r = &d->q[VSOCK_RX];
+
+	for (; r->seen != r->used->idx; r->seen++)
+		offer(d, VSOCK_RX, (uint16_t)r->used->ring[r->seen % r->size].id);
+	kick(d, VSOCK_RX);
+}
+
+/* Offer chain 0 of queue @q many times, flipping until all are answered: the
+ * device may take a while to wake. False once it has stopped. */
+static int flip_while_busy(struct dev *d, unsigned q, const struct flip *f)
 {
 	struct ring *r = &d->q[q];
-	unsigned stops = 0;
+	uint16_t was = r->seen;
+	uint64_t from = rdtsc();
 
-	for (unsigned i = 0; i < ROUNDS; i++) {
-		uint16_t was = r->seen;
-
-		put(f, f->good);
-		for (unsigned k = 0; k < 8; k++)
-			offer(d, q, 0);
-		kick(d, q);
-		for (unsigned k = 0; k < FLIPS; k++) {
-			put(f, f->bad);
-			put(f, f->good);
-			if ((uint16_t)(r->used->idx - was) >= 8)
-				break;
-		}
-		r->seen = r->used->idx;
-		if (status(d) & VIRTIO_S_NEEDS_RESET) {
-			stops++;
-			return stops;
-		}
+	put(f, f->good);
+	for (unsigned k = 0; k < BATCH; k++)
+		offer(d, q, 0);
+	kick(d, q);
+	for (unsigned k = 1; rdtsc() - from < PATIENCE; k++) {
+		flip(f);
+		if ((uint16_t)(r->used->idx - was) >= BATCH)
+			break;
+		if (d->slot == VSOCK)
+			recycle(d);
+		/* seldom: it waits for the lock, and then nothing races */
+		if (k % 128 == 0 && (status(d) & VIRTIO_S_NEEDS_RESET))
+			return 0;
 	}
-	return stops;
+	r->seen = r->used->idx;
+	return 1;
+}
+
+static void race(struct dev *d, unsigned q, const struct flip *f)
+{
+	for (unsigned i = 0; i < ROUNDS; i++)
+		if (!flip_while_busy(d, q, f))
+			return;
 }
 
 /* Chain 0: header, data, status. */
@@ -70,11 +101,11 @@ static void blk_chain(struct dev *d)
 {
 	struct ring *r = &d->q[0];
 
-	start_with(d, d->features & ~VIRTIO_F_EVENT_IDX, 16);
+	start_with(d, d->features & ~VIRTIO_F_EVENT_IDX, RING_MAX);
 	blk_io = (struct blk_io){ T_IN, 0, 1, 0 };
 	r->desc[0] = (struct vring_desc){ pa_of(&blk_io), 16,
 					  VRING_DESC_F_NEXT, 1 };
-	r->desc[1] = (struct vring_desc){ BUF, 512, VRING_DESC_F_NEXT |
+	r->desc[1] = (struct vring_desc){ BUF, LEN, VRING_DESC_F_NEXT |
 					  VRING_DESC_F_WRITE, 2 };
 	r->desc[2] = (struct vring_desc){ pa_of((void *)&blk_io.status), 1,
 					  VRING_DESC_F_WRITE, 0 };
@@ -105,9 +136,9 @@ static void blk(struct dev *d)
 	const struct flip f[] = {
 		{ &t[1].addr, 8, BUF, ATTACK_RAM - 256 },
 		{ &t[1].addr, 8, BUF, ~0ull - 100 },
-		{ &t[1].len, 4, 512, 0xffffffff },
-		{ &t[1].len, 4, 512, 513 },
-		{ &t[1].len, 4, 512, 0 },
+		{ &t[1].len, 4, LEN, 0xffffffff },
+		{ &t[1].len, 4, LEN, LEN + 1 },
+		{ &t[1].len, 4, LEN, 0 },
 		{ &t[1].flags, 2, 3, 7 },
 		{ &t[1].flags, 2, 3, 0 },
 		{ &t[0].next, 2, 1, 0xffff },
@@ -119,7 +150,7 @@ static void blk(struct dev *d)
 		{ &blk_io.sector, 8, 1, ATTACK_DISK / 512 },
 		{ &blk_io.sector, 8, 1, ~0ull },
 		{ &a->ring[0], 2, 0, 0xffff },
-		{ &a->idx, 2, 8, 0x8000 },
+		{ &a->idx, 2, BATCH, 0x8000 },
 	};
 
 	race_all(d, 0, blk_chain, f, sizeof(f) / sizeof(f[0]),
@@ -147,7 +178,7 @@ static void indirect(struct dev *d)
 		{ &t[0].len, 4, 48, 16 },
 		{ &t[0].flags, 2, 4, 5 },
 		{ &table[1].addr, 8, BUF, ATTACK_RAM },
-		{ &table[1].len, 4, 512, 0xffffff00 },
+		{ &table[1].len, 4, LEN, 0xffffff00 },
 		{ &table[0].next, 2, 1, 3 },
 		{ &table[1].flags, 2, 3, 4 },
 	};
@@ -158,17 +189,17 @@ static void indirect(struct dev *d)
 
 static void rng_chain(struct dev *d)
 {
-	start_with(d, d->features & ~VIRTIO_F_EVENT_IDX, 16);
-	d->q[0].desc[0] = (struct vring_desc){ BUF, 4096, VRING_DESC_F_WRITE,
-					       0 };
+	start_with(d, d->features & ~VIRTIO_F_EVENT_IDX, RING_MAX);
+	d->q[0].desc[0] = (struct vring_desc){ BUF, LEN, VRING_DESC_F_WRITE, 0 };
 }
 
 static void rng(struct dev *d)
 {
 	struct vring_desc *t = d->q[0].desc;
 	const struct flip f[] = {
-		{ &t[0].addr, 8, BUF, ATTACK_RAM - 4095 },
-		{ &t[0].len, 4, 4096, 0xffffffff },
+		{ &t[0].addr, 8, BUF, ATTACK_RAM - LEN + 1 },
+		{ &t[0].addr, 8, BUF, 1ull << 40 },
+		{ &t[0].len, 4, LEN, 0xffffffff },
 		{ &t[0].flags, 2, 2, 0 },
 	};
 
@@ -182,7 +213,7 @@ static void vsock_chain(struct dev *d)
 {
 	struct ring *rx = &d->q[VSOCK_RX];
 
-	start_with(d, d->features & ~VIRTIO_F_EVENT_IDX, 16);
+	start_with(d, d->features & ~VIRTIO_F_EVENT_IDX, RING_MAX);
 	*hdr = (struct vsock_hdr){ .src_cid = ATTACK_CID,
 				   .dst_cid = VSOCK_CID_HOST, .src_port = 5,
 				   .dst_port = PORT_ECHO, .len = 100,
@@ -191,7 +222,7 @@ static void vsock_chain(struct dev *d)
 	d->q[VSOCK_TX].desc[0] = (struct vring_desc){
 		pa_of(hdr), sizeof(*hdr), VRING_DESC_F_NEXT, 1 };
 	d->q[VSOCK_TX].desc[1] = (struct vring_desc){ BUF, 100, 0, 0 };
-	for (unsigned i = 0; i < 16; i++) {
+	for (unsigned i = 0; i < RX_BUFS; i++) {
 		rx->desc[i] = (struct vring_desc){ BUF + 0x1000 * (i + 1), 4096,
 						   VRING_DESC_F_WRITE, 0 };
 		offer(d, VSOCK_RX, (uint16_t)i);
@@ -209,6 +240,7 @@ static void vsock(struct dev *d)
 		{ (void *)((uint8_t *)hdr + 16), 8,
 		  5 | (uint64_t)PORT_ECHO << 32, 6 | 99ull << 32 },
 		{ &t[0].len, 4, sizeof(*hdr), 43 },
+		{ &t[0].addr, 8, pa_of(hdr), 1ull << 40 },
 		{ &t[1].addr, 8, BUF, ATTACK_RAM - 50 },
 		{ &t[1].len, 4, 100, 0xffffff00 },
 		{ &rx[3].len, 4, 4096, 20 },

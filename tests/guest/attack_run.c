@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -302,6 +303,34 @@ static void read_console(struct host *h, const struct options *o)
 		t->len = 0;
 }
 
+/* A thread a CPU: vCPU and devices are to race, and a scheduler with other
+ * things to do would have them take turns. */
+static void spread(const struct host *h)
+{
+	long ncpus = sysconf(_SC_NPROCESSORS_ONLN);
+	struct dirent *e;
+	char path[64];
+	long i = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)h->pid);
+	d = opendir(path);
+	while (d && (e = readdir(d))) {
+		cpu_set_t set;
+		long tid = strtol(e->d_name, NULL, 10);
+
+		if (tid <= 0)
+			continue;
+		CPU_ZERO(&set);
+		CPU_SET((size_t)(i++ % ncpus), &set);
+		/* Where CPUs are forbidden, so be it. */
+		if (sched_setaffinity((pid_t)tid, sizeof(set), &set) < 0)
+			break;
+	}
+	if (d)
+		closedir(d);
+}
+
 static void read_control(struct host *h)
 {
 	struct ctl_event e;
@@ -310,8 +339,10 @@ static void read_control(struct host *h)
 		close_fd(&h->control);
 		return;
 	}
-	if (e.type == CTL_STARTED)
+	if (e.type == CTL_STARTED) {
 		h->started = 1;
+		spread(h);
+	}
 	if (e.type == CTL_STATS) {
 		h->answers++;
 		h->asked_ns = 0;
