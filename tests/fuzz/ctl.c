@@ -62,7 +62,8 @@ static void boot(struct bytes *b, const int pair[2], const int *some)
 	} else {
 		must(got == nfds && out.ncpus && out.kernel_fd >= 0);
 		must(out.ndisks <= CTL_DISKS && out.nstreams <= CTL_STREAMS);
-		must(out.kernel_fd < (int)nfds && out.kernel_fd != out.initrd_fd);
+		must(out.kernel_fd < (int)nfds);
+		must(out.kernel_fd != out.initrd_fd);
 		for (unsigned i = 0; i < out.ndisks; i++)
 			must(out.disk[i].fd >= 0 && out.disk[i].fd < (int)nfds);
 		must(strnlen(out.cmdline, CTL_CMDLINE) < CTL_CMDLINE);

@@ -164,7 +164,7 @@ static inline void fuzz_offer(struct fuzz *f, unsigned q,
 static inline struct fuzz_seg fuzz_seg(struct bytes *b)
 {
 	static const uint32_t len[] = { 0, 1, 15, 16, 17, 20, 21, 44, 45, 511,
-					512, 513, 1024, 4096, 65536, 0xffffffff };
+					512, 513, 1024, 4096, 65536, ~0u };
 	uint8_t where = take8(b), how = take8(b);
 	struct fuzz_seg s = { FUZZ_DATA + (where & 63) * 0x400u,
 			      len[how & 15], where & 0x80 };

@@ -46,7 +46,7 @@ static void select_all(struct dev *d)
 		reg_write(d, VIRTIO_MMIO_QUEUE_SEL, sel);
 		wrong += reg_read(d, VIRTIO_MMIO_QUEUE_NUM_MAX) !=
 			 (there ? RING_MAX : 0);
-		wrong += reg_read(d, VIRTIO_MMIO_QUEUE_READY) != (uint32_t)there;
+		wrong += !reg_read(d, VIRTIO_MMIO_QUEUE_READY) == there;
 		if (i % 64)
 			continue;
 		reg_write(d, VIRTIO_MMIO_QUEUE_NUM, 2);

@@ -58,8 +58,11 @@ static void recycle(struct dev *d)
 {
 	struct ring *r = &d->q[VSOCK_RX];
 
-	for (; r->seen != r->used->idx; r->seen++)
-		offer(d, VSOCK_RX, (uint16_t)r->used->ring[r->seen % r->size].id);
+	for (; r->seen != r->used->idx; r->seen++) {
+		uint32_t id = r->used->ring[r->seen % r->size].id;
+
+		offer(d, VSOCK_RX, (uint16_t)id);
+	}
 	kick(d, VSOCK_RX);
 }
 
@@ -190,7 +193,8 @@ static void indirect(struct dev *d)
 static void rng_chain(struct dev *d)
 {
 	start_with(d, d->features & ~VIRTIO_F_EVENT_IDX, RING_MAX);
-	d->q[0].desc[0] = (struct vring_desc){ BUF, LEN, VRING_DESC_F_WRITE, 0 };
+	d->q[0].desc[0] = (struct vring_desc){ BUF, LEN, VRING_DESC_F_WRITE,
+					       0 };
 }
 
 static void rng(struct dev *d)

@@ -9,7 +9,8 @@
  * stream does is in attack_host.h) and judges what cannot be seen from inside:
  * that the VMM ends well and by the guest's own power-off, that it has not
  * grown past guest memory and MIB more, that its descriptors and its words are
- * bounded, that it answers its launcher, and what is on the disks. Output is that of guest-run.
+ * bounded, that it answers its launcher, and what is on the disks. Output is
+ * that of guest-run.
  */
 #include <dirent.h>
 #include <errno.h>
