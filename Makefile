@@ -128,7 +128,7 @@ SOFT_SRC := $(addprefix runner/engine/soft/,soft.c loop.c mmu.c block.c emit.c \
 	sys.c operand.c msr.c ctrl.c seg.c flags.c far.c far_gate.c pio.c except.c \
 	debug.c \
 	lapic.c ioapic.c \
-	simd.c x87.c native.c)
+	simd.c x87.c fxsave.c native.c)
 
 JAIL_SRC := jail/jail.c
 

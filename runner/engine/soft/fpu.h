@@ -82,5 +82,6 @@ void fpu_write_masked(struct cpu *cpu, const struct uop *op, uint64_t va,
 
 /* x87, MMX, FXSAVE, FXRSTOR: the part of emit_simd() in x87.c. */
 int emit_x87(struct emitter *e, const struct insn *in);
+void emit_fxsave(struct emitter *e, const struct insn *in); /* fxsave.c */
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * x87, MMX, FXSAVE and FXRSTOR.
+ * x87 and MMX.
  *
  * The host runs x87 and MMX instructions on a copy of the guest's FXSAVE
  * image, which becomes the state when nothing faulted. x87 exceptions need
@@ -16,26 +16,12 @@
 
 #include "runner/engine/soft/block.h"
 #include "runner/engine/soft/fpu.h"
+#include "runner/engine/soft/fpu_image.h"
 #include "runner/engine/soft/mmu.h"
 #include "runner/engine/soft/native.h"
 #include "runner/engine/soft/soft.h"
 
-/* SDM 1 table 10-2, the 64-bit layout */
-#define FXI_FCW	  0
-#define FXI_FSW	  2
-#define FXI_FOP	  6
-#define FXI_FIP	  8
-#define FXI_FDP	  16
-#define FXI_MXCSR 24
-#define FXI_MASK  28
-#define FXI_ST	  32
-#define FXI_XMM	  160
-#define FXI_SIZE  416 /* that is written; the rest is software's */
-
-#define FSW_FLAGS 0x003fu
-#define FSW_ES_B  0x8080u
-#define FOP_MASK  0x07ffu
-#define OPND_MAX  112 /* FNSAVE's 108 and room */
+#define OPND_MAX 112 /* FNSAVE's 108 and room */
 
 /*
  * uop: imm is the thunk; aux the memory operand's size; r0 a general
@@ -52,45 +38,6 @@
 #define X_ENV	0x40 /* the memory operand begins with an environment */
 #define X_RESET 0x80 /* FNINIT, FNSAVE: FIP, FDP, FOP become 0 */
 
-struct image {
-	uint8_t b[512];
-} __attribute__((aligned(64)));
-
-static inline uint16_t get16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline void put16(uint8_t *p, uint64_t v)
-{
-	uint16_t x = (uint16_t)v;
-
-	memcpy(p, &x, sizeof(x));
-}
-
-static inline void put32(uint8_t *p, uint64_t v)
-{
-	uint32_t x = (uint32_t)v;
-
-	memcpy(p, &x, sizeof(x));
-}
-
-static inline void put64(uint8_t *p, uint64_t v)
-{
-	memcpy(p, &v, sizeof(v));
-}
-
 /* --- exceptions -------------------------------------------------------- */
 
 const struct uop *fpu_refuse_simd(struct cpu *cpu, const struct uop *op)
@@ -105,19 +52,6 @@ void fpu_raise_simd(struct cpu *cpu, const struct uop *op)
 	cpu_raise(cpu, op, cpu->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
 }
 
-static int pending(const uint8_t *fx)
-{
-	return get16(fx + FXI_FSW) & ~get16(fx + FXI_FCW) & FSW_FLAGS;
-}
-
-/* ES and B as FSW and FCW imply: the host would trust what it loads. */
-static void settle(uint8_t *fx)
-{
-	uint16_t fsw = get16(fx + FXI_FSW) & (uint16_t)~FSW_ES_B;
-
-	put16(fx + FXI_FSW, pending(fx) ? fsw | FSW_ES_B : fsw);
-}
-
 /* SDM 3A table 2-2: EM and TS for x87, MMX and WAIT. */
 static void check(struct cpu *cpu, const struct uop *op)
 {
@@ -129,7 +63,7 @@ static void check(struct cpu *cpu, const struct uop *op)
 		cpu_raise(cpu, op, how & X_MMX ? EXC_UD : EXC_NM);
 	if (cpu->cr0 & CR0_TS)
 		cpu_raise(cpu, op, EXC_NM);
-	if (how & X_WAIT && pending(cpu->fx))
+	if (how & X_WAIT && fpu_pending(cpu->fx))
 		cpu_raise(cpu, op, EXC_MF);
 }
 
@@ -137,7 +71,7 @@ static const struct uop *op_fwait(struct cpu *cpu, const struct uop *op)
 {
 	if ((cpu->cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS))
 		cpu_raise(cpu, op, EXC_NM);
-	if (pending(cpu->fx))
+	if (fpu_pending(cpu->fx))
 		cpu_raise(cpu, op, EXC_MF);
 	NEXT(cpu, op);
 }
@@ -391,7 +325,7 @@ run(struct cpu *cpu, const struct uop *op)
 	}
 	if (how & X_ENV && how & X_STORE)
 		env_store(mem, op->aux, cpu->fx);
-	if (how & X_STORE && (!pending(im.b) || has_stored(cpu, op, mem)))
+	if (how & X_STORE && (!fpu_pending(im.b) || has_stored(cpu, op, mem)))
 		mmu_write(cpu, op, va, mem, op->aux);
 	commit(cpu, &im);
 }
@@ -453,107 +387,6 @@ store_masked(struct cpu *cpu, const struct uop *op)
 static const struct uop *op_maskmovq(struct cpu *cpu, const struct uop *op)
 {
 	store_masked(cpu, op);
-	NEXT(cpu, op);
-}
-
-/* --- FXSAVE, FXRSTOR --------------------------------------------------- */
-
-/* Outside 64-bit mode XMM8-15 are not in the image (SDM 1 10.5.1). */
-static unsigned image_size(const struct cpu *cpu)
-{
-	return cpu->code64 ? FXI_SIZE : FXI_XMM + 8 * 16;
-}
-
-static uint64_t image_ea(struct cpu *cpu, const struct uop *op)
-{
-	uint64_t va = uop_ea(cpu, op);
-
-	fpu_sync(cpu);
-	if (cpu->cr0 & (CR0_EM | CR0_TS))
-		cpu_raise(cpu, op, EXC_NM);
-	if (!mmu_canonical(va))
-		mmu_load8(cpu, op, va); /* knows which fault */
-	if (va & 15)
-		cpu_raise_err(cpu, op, EXC_GP, 0);
-	return va;
-}
-
-/* Without REX.W FIP and FDP have 32 bits, and selectors that are 0. */
-static void narrow_pointers(const struct uop *op, uint8_t *fx)
-{
-	if (op->aux == 8)
-		return;
-	put32(fx + FXI_FIP + 4, 0);
-	put32(fx + FXI_FDP + 4, 0);
-}
-
-static void __attribute__((noinline))
-fxsave(struct cpu *cpu, const struct uop *op)
-{
-	uint64_t va = image_ea(cpu, op);
-	struct image im;
-
-	memcpy(im.b, cpu->fx, FXI_SIZE);
-	narrow_pointers(op, im.b);
-	put32(im.b + FXI_MASK, MXCSR_VALID);
-	mmu_probe_write(cpu, op, va, sizeof(im.b));
-	mmu_write(cpu, op, va, im.b, image_size(cpu));
-}
-
-/* FIP and FDP hold linear addresses, of 48 bits here. */
-static void make_canonical(uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	put64(p, (uint64_t)((int64_t)(v << 16) >> 16));
-}
-
-/* What the registers have no room for reads as zero again. */
-static void drop_reserved(uint8_t *fx)
-{
-	unsigned i;
-
-	make_canonical(fx + FXI_FIP);
-	make_canonical(fx + FXI_FDP);
-	put16(fx + FXI_FCW, (get16(fx + FXI_FCW) & 0x1f3f) | 0x40);
-	fx[FXI_FSW + 3] = 0;
-	put16(fx + FXI_FOP, get16(fx + FXI_FOP) & FOP_MASK);
-	put32(fx + FXI_MASK, MXCSR_VALID);
-	for (i = 0; i < 8; i++)
-		memset(fx + FXI_ST + 16 * i + 10, 0, 6);
-}
-
-static void __attribute__((noinline))
-fxrstor(struct cpu *cpu, const struct uop *op)
-{
-	uint64_t va = image_ea(cpu, op);
-	struct image im;
-
-	mmu_read(cpu, op, va, im.b, sizeof(im.b));
-	if (get32(im.b + FXI_MXCSR) & ~MXCSR_VALID)
-		cpu_raise_err(cpu, op, EXC_GP, 0);
-	narrow_pointers(op, im.b);
-	memcpy(cpu->fx, im.b, image_size(cpu));
-	fpu_accept(cpu);
-}
-
-void fpu_accept(struct cpu *cpu)
-{
-	drop_reserved(cpu->fx);
-	settle(cpu->fx);
-	FX_MXCSR(cpu) &= MXCSR_VALID;
-}
-
-static const struct uop *op_fxsave(struct cpu *cpu, const struct uop *op)
-{
-	fxsave(cpu, op);
-	NEXT(cpu, op);
-}
-
-static const struct uop *op_fxrstor(struct cpu *cpu, const struct uop *op)
-{
-	fxrstor(cpu, op);
 	NEXT(cpu, op);
 }
 
@@ -682,9 +515,6 @@ static void emit_run(struct emitter *e, const struct insn *in)
 
 int emit_x87(struct emitter *e, const struct insn *in)
 {
-	struct emit_ea ea;
-	struct uop *u;
-
 	switch (in->op) {
 	case OP_SIMD:
 	case OP_X87:
@@ -696,10 +526,7 @@ int emit_x87(struct emitter *e, const struct insn *in)
 		return 1;
 	case OP_FXSAVE:
 	case OP_FXRSTOR:
-		ea = emit_address(e, in);
-		u = emit_uop(e, in->op == OP_FXSAVE ? op_fxsave : op_fxrstor);
-		emit_set_ea(u, ea);
-		u->aux = in->rex & 8;
+		emit_fxsave(e, in);
 		return 1;
 	default:
 		return 0;
