@@ -41,12 +41,12 @@ static void select_all(struct dev *d)
 	start(d);
 	for (uint32_t i = 0; i <= 65536; i += stride(d, i)) {
 		uint32_t sel = i < 65536 ? i : 0xffffffff;
-		int there = sel < d->nqueues;
+		uint32_t there = sel < d->nqueues;
 
 		reg_write(d, VIRTIO_MMIO_QUEUE_SEL, sel);
 		wrong += reg_read(d, VIRTIO_MMIO_QUEUE_NUM_MAX) !=
 			 (there ? RING_MAX : 0);
-		wrong += !reg_read(d, VIRTIO_MMIO_QUEUE_READY) == there;
+		wrong += reg_read(d, VIRTIO_MMIO_QUEUE_READY) != there;
 		if (i % 64)
 			continue;
 		reg_write(d, VIRTIO_MMIO_QUEUE_NUM, 2);
