@@ -287,7 +287,7 @@ static void on_signal(struct ev *ev, uint32_t events)
 		return;
 	/* Who insists does not wait for the child to clean up. */
 	if (cp->signo)
-		kill(cp->host.pid, SIGKILL);
+		cp_host_kill(&cp->host);
 	cp->signo = (int)info.ssi_signo;
 	ev_stop(&cp->loop);
 }

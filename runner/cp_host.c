@@ -202,10 +202,16 @@ enum cp_end cp_host_wait(struct cp_host *h)
 	return (enum cp_end)WEXITSTATUS(status);
 }
 
+void cp_host_kill(struct cp_host *h)
+{
+	if (h->pid > 0)
+		kill(h->pid, SIGKILL);
+}
+
 void cp_host_free(struct cp_host *h)
 {
 	if (h->pid > 0) {
-		kill(h->pid, SIGKILL);
+		cp_host_kill(h);
 		cp_host_wait(h);
 	}
 	close_fd(&h->pidfd);

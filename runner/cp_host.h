@@ -30,7 +30,7 @@ enum cp_end {
 };
 
 struct cp_host {
-	pid_t pid;
+	pid_t pid;  /* -1: it was waited for */
 	int pidfd;  /* readable when it has ended */
 	int stream; /* our end: to read from or to write to */
 	int words;  /* lines for the user, nothing sanitized */
@@ -44,6 +44,9 @@ int cp_host_unpack(struct cp_host *h, const struct tree_place *place,
 
 /* Wait for its end. */
 enum cp_end cp_host_wait(struct cp_host *h);
+
+/* Kill it if it has not ended: cp_host_wait() is not far then. */
+void cp_host_kill(struct cp_host *h);
 
 /* Kill it if it is there, close all. */
 void cp_host_free(struct cp_host *h);

@@ -6,11 +6,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "rootfs/tree.h"
@@ -153,6 +156,52 @@ Test(cp_host, killed_child_has_failed)
 	unpack();
 	kill(host.pid, SIGKILL);
 	cr_assert_eq(hang_up(), CP_FAILED);
+}
+
+/* In a world of its own, where kill(-1) would find nobody else. */
+static _Noreturn void kill_twice(void)
+{
+	int sock[2];
+	char ch = 0;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, sock) < 0)
+		_exit(2);
+	/* The bystander: gives back what it gets. */
+	if (!fork())
+		_exit(read(sock[1], &ch, 1) != 1 || write(sock[1], &ch, 1) != 1);
+	close(sock[1]);
+	unpack();
+	hang_up();
+	cp_host_kill(&host);
+	_exit(write(sock[0], &ch, 1) != 1 || read(sock[0], &ch, 1) != 1);
+}
+
+static int exit_code_of(pid_t pid)
+{
+	int status;
+
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ?
+		       WEXITSTATUS(status) : -1;
+}
+
+Test(cp_host, killing_one_that_has_ended_kills_nobody)
+{
+	pid_t pid = fork();
+	int code;
+
+	if (!pid) {
+		if (unshare(CLONE_NEWPID) < 0 &&
+		    unshare(CLONE_NEWUSER | CLONE_NEWPID) < 0)
+			_exit(77);
+		pid = fork();
+		if (!pid)
+			kill_twice();
+		_exit(exit_code_of(pid));
+	}
+	code = exit_code_of(pid);
+	if (code == 77)
+		cr_skip_test("no PID namespace");
+	cr_assert_eq(code, 0, "%d", code);
 }
 
 static int fds_of_child(void)
