@@ -129,14 +129,24 @@ int ctl_send_event(int sock, const struct ctl_event *e)
 	return io_send_fds(sock, e, sizeof(*e), NULL, 0);
 }
 
+/* Words of a process that a guest may have taken over, for the user's
+ * terminal: nothing in them is to steer it. */
+static void tame(char *words, size_t size)
+{
+	words[size - 1] = '\0';
+	for (; *words; words++)
+		if (*words < ' ' || *words > '~')
+			*words = '?';
+}
+
 int ctl_recv_event(int sock, struct ctl_event *e)
 {
 	int r = recv_exact(sock, e, sizeof(*e));
 
 	if (r <= 0)
 		return r;
-	e->msg[sizeof(e->msg) - 1] = '\0';
-	e->hint[sizeof(e->hint) - 1] = '\0';
+	tame(e->msg, sizeof(e->msg));
+	tame(e->hint, sizeof(e->hint));
 	switch (e->type) {
 	case CTL_STARTED:
 	case CTL_FAILED:

@@ -144,6 +144,19 @@ Test(ctl, events_are_checked_and_terminated, .init = setup)
 	cr_expect_eq(ctl_recv_event(pair[1], &got), 0);
 }
 
+Test(ctl, words_of_an_event_drive_no_terminal, .init = setup)
+{
+	struct ctl_event e = { .type = CTL_FAILED };
+	struct ctl_event got;
+
+	strcpy(e.msg, "a b~\033]52;c;x\a\n\x7f\x9b");
+	strcpy(e.hint, "\033[2J\r");
+	cr_assert_eq(ctl_send_event(pair[0], &e), 0);
+	cr_assert_eq(ctl_recv_event(pair[1], &got), 1);
+	cr_expect_str_eq(got.msg, "a b~?]52;c;x????");
+	cr_expect_str_eq(got.hint, "?[2J?");
+}
+
 Test(ctl, query_with_descriptors_is_refused, .init = setup)
 {
 	struct ctl_query q = { .type = CTL_QUERY };
