@@ -71,42 +71,68 @@ int journal_create(struct journal **out, int dirfd, struct err *err)
 	return r < 0 ? err_set(err, r, "state directory: log") : 0;
 }
 
-void journal_free(struct journal **j)
-{
-	if (!*j)
-		return;
-	close_fd(&(*j)->fd);
-	free(*j);
-	*j = NULL;
-}
+/* What may stand in front of an entry, and the entry. */
+enum { LOST_HEAD, LOST_BYTES, HEAD, DATA, PARTS };
 
-/* All of an entry or nothing of it: what was begun is cut off again. */
-static int put_entry(struct journal *j, enum journal_stream stream,
-		     const void *data, uint32_t len)
+/* The parts from @v[0] on, all of them or nothing: what was begun is cut off
+ * again. */
+static int put(struct journal *j, const struct iovec *v, int n)
 {
-	struct journal_head h = { .mark = JOURNAL_MARK,
-				  .stream = (uint16_t)stream,
-				  .len = len,
-				  .time_ns = format_now() };
-	struct iovec v[] = { { &h, sizeof(h) }, { (void *)data, len } };
-	const size_t all = sizeof(h) + len;
-	ssize_t n;
+	size_t all = 0;
+	ssize_t done;
 	int r;
 
+	for (int i = 0; i < n; i++)
+		all += v[i].iov_len;
 	if (j->size + all > JOURNAL_FILE_MAX) {
 		r = next_file(j);
 		if (r < 0)
 			return r;
 	}
 	do
-		n = pwritev(j->fd, v, ARRAY_SIZE(v), (off_t)j->size);
-	while (n < 0 && errno == EINTR);
-	if (n == (ssize_t)all) {
+		done = pwritev(j->fd, v, n, (off_t)j->size);
+	while (done < 0 && errno == EINTR);
+	if (done == (ssize_t)all) {
 		j->size += all;
+		j->lost = 0;
 		return 0;
 	}
-	r = n < 0 ? -errno : -ENOSPC;
+	r = done < 0 ? -errno : -ENOSPC;
 	return ftruncate(j->fd, (off_t)j->size) < 0 ? -errno : r;
+}
+
+/*
+ * An entry, with what is lost in front of it. The two go together: a full
+ * disk that has room for the small one would be full of those. A follower
+ * that saw the first before it was cut off finds one of the same size there.
+ */
+static int put_entry(struct journal *j, enum journal_stream stream,
+		     const void *data, uint32_t len)
+{
+	const uint64_t now = format_now();
+	struct journal_head lost = { JOURNAL_MARK, JOURNAL_LOST,
+				     sizeof(j->lost), now };
+	struct journal_head h = { JOURNAL_MARK, (uint16_t)stream, len, now };
+	const struct iovec v[PARTS] = {
+		[LOST_HEAD] = { &lost, sizeof(lost) },
+		[LOST_BYTES] = { &j->lost, sizeof(j->lost) },
+		[HEAD] = { &h, sizeof(h) },
+		[DATA] = { (void *)data, len },
+	};
+	const int first = j->lost ? LOST_HEAD : HEAD;
+
+	return put(j, v + first, (len ? PARTS : HEAD) - first);
+}
+
+void journal_free(struct journal **j)
+{
+	if (!*j)
+		return;
+	if ((*j)->lost)
+		put_entry(*j, JOURNAL_LOST, NULL, 0);
+	close_fd(&(*j)->fd);
+	free(*j);
+	*j = NULL;
 }
 
 int journal_write(struct journal *j, enum journal_stream stream,
@@ -116,15 +142,8 @@ int journal_write(struct journal *j, enum journal_stream stream,
 
 	while (len) {
 		uint32_t n = (uint32_t)MIN(len, (size_t)JOURNAL_DATA_MAX);
-		int r = 0;
+		int r = put_entry(j, stream, p, n);
 
-		if (j->lost)
-			r = put_entry(j, JOURNAL_LOST, &j->lost,
-				      sizeof(j->lost));
-		if (r == 0) {
-			j->lost = 0;
-			r = put_entry(j, stream, p, n);
-		}
 		if (r < 0) {
 			j->lost += len;
 			return r;
@@ -249,7 +268,8 @@ void journal_reader_free(struct journal_reader **r)
 	*r = NULL;
 }
 
-/* Bytes of the file from pos on, up to @want, that are in the buffer. */
+/* Bytes of the file from pos on, up to @want, that are in the buffer. Where
+ * they are too few all are read again: a part may have been cut off by now. */
 static ssize_t ahead(struct journal_reader *r, size_t want)
 {
 	size_t skip = (size_t)(r->pos - r->at);
@@ -257,15 +277,12 @@ static ssize_t ahead(struct journal_reader *r, size_t want)
 
 	if (r->have - skip >= want)
 		return (ssize_t)(r->have - skip);
-	memmove(r->buf, r->buf + skip, r->have - skip);
-	r->have -= skip;
+	r->have = 0;
 	r->at = r->pos;
-	n = io_pread_full(r->fd, r->buf + r->have, sizeof(r->buf) - r->have,
-			  (off_t)(r->at + r->have));
-	if (n < 0)
-		return n;
-	r->have += (size_t)n;
-	return (ssize_t)r->have;
+	n = io_pread_full(r->fd, r->buf, sizeof(r->buf), (off_t)r->at);
+	if (n > 0)
+		r->have = (size_t)n;
+	return n;
 }
 
 /* 1 an entry is whole in the buffer at pos; 0 nothing; -EAGAIN a part. */
@@ -285,6 +302,10 @@ static int look(struct journal_reader *r, struct journal_head *h)
 	n = ahead(r, sizeof(*h) + h->len);
 	if (n < 0)
 		return (int)n;
+	/* Read again, it may have become another one. */
+	if (n >= (ssize_t)sizeof(*h) &&
+	    memcmp(h, r->buf + (r->pos - r->at), sizeof(*h)))
+		return look(r, h);
 	return n < (ssize_t)(sizeof(*h) + h->len) ? -EAGAIN : 1;
 }
 

@@ -55,6 +55,7 @@ static_assert(sizeof(struct journal_head) == 16, "journal_head");
 
 /* In the directory @dirfd, which is borrowed. */
 int journal_create(struct journal **out, int dirfd, struct err *err);
+/* What is missing at the end is told now: before the run is said to be over. */
 void journal_free(struct journal **j);
 
 /*

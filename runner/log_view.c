@@ -181,6 +181,8 @@ static int tell_lost(const struct log_view *v, const struct journal_entry *e)
 	char text[96];
 	int bad = 0, n;
 
+	if (e->time_ns < v->since_ns || v->lines < v->skip)
+		return 0;
 	if (v->json) {
 		json_t *o = with_time(e->time_ns, &bad);
 

@@ -90,9 +90,9 @@ static void close_record(struct supervisor *sv, const struct meta *meta)
 
 	if (!sv->state)
 		return;
+	journal_free(&sv->journal);
 	if (keep && state_exited(sv->state, meta) < 0)
 		log_info("the record of the run could not be written");
-	journal_free(&sv->journal);
 	if (keep)
 		state_close(&sv->state);
 	else

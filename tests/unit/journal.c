@@ -360,3 +360,77 @@ Test(journal, bytes_that_find_no_room_are_counted)
 	journal_reader_free(&r);
 	journal_free(&j);
 }
+
+/* The most that a file may have from now on. */
+static void limit_files(rlim_t size)
+{
+	const struct rlimit l = { size, RLIM_INFINITY };
+
+	signal(SIGXFSZ, SIG_IGN);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &l), 0);
+}
+
+/* 1 where the next entry tells of @n bytes. */
+static int next_lost(struct journal_reader *r, uint64_t n)
+{
+	struct journal_entry e;
+
+	return journal_next(r, &e) == 1 && e.stream == JOURNAL_LOST &&
+	       e.lost == n;
+}
+
+/* A disk that is full has room for small things again and again. */
+Test(journal, loss_is_told_once_and_not_for_each_attempt)
+{
+	static const char big[500];
+	struct journal *j = writer();
+	struct journal_reader *r = reader();
+
+	limit_files(200);
+	for (int i = 0; i < 9; i++)
+		cr_assert_lt(journal_write(j, JOURNAL_STDOUT, big, 500), 0);
+	limit_files(RLIM_INFINITY);
+	cr_assert_eq(journal_write(j, JOURNAL_STDOUT, "again", 5), 0);
+	cr_assert(next_lost(r, 9 * 500));
+	cr_assert(next_is(r, JOURNAL_STDOUT, "again"));
+	journal_reader_free(&r);
+	journal_free(&j);
+}
+
+Test(journal, loss_at_the_end_is_told)
+{
+	static const char big[500];
+	struct journal *j = writer();
+	struct journal_reader *r = reader();
+	struct journal_entry e;
+
+	limit_files(200);
+	cr_assert_eq(journal_write(j, JOURNAL_STDOUT, "fits", 4), 0);
+	cr_assert_lt(journal_write(j, JOURNAL_STDOUT, big, 500), 0);
+	journal_free(&j);
+	cr_assert(next_is(r, JOURNAL_STDOUT, "fits"));
+	cr_assert(next_lost(r, 500));
+	cr_assert_eq(journal_next(r, &e), 0);
+	journal_reader_free(&r);
+}
+
+/* A follower has read the half of an entry that is then cut off again. */
+Test(journal, entry_in_place_of_one_that_was_cut_off_is_whole)
+{
+	struct journal_head h = { .mark = JOURNAL_MARK,
+				  .stream = JOURNAL_STDOUT, .len = 100 };
+	struct journal *j = writer();
+	struct journal_reader *r = reader();
+	_cleanup_fd_ int fd = openat(dir, "log", O_WRONLY | O_APPEND);
+	struct journal_entry e;
+
+	cr_assert_eq(write(fd, &h, sizeof(h)), (ssize_t)sizeof(h));
+	cr_assert_eq(write(fd, "half", 4), 4);
+	cr_assert_eq(journal_next(r, &e), -EAGAIN);
+	cr_assert_eq(ftruncate(fd, sizeof(struct journal_file)), 0);
+	cr_assert_eq(journal_write(j, JOURNAL_STDERR, "another entry", 13), 0);
+	cr_assert(next_is(r, JOURNAL_STDERR, "another entry"));
+	cr_assert_eq(journal_next(r, &e), 0);
+	journal_reader_free(&r);
+	journal_free(&j);
+}

@@ -249,6 +249,22 @@ Test(log_view, lost_bytes_are_told)
 							"lost_bytes")), 77);
 }
 
+Test(log_view, loss_before_what_is_asked_for_is_not_told)
+{
+	struct journal_entry e = { .stream = JOURNAL_LOST, .lost = 77,
+				   .time_ns = 5 };
+
+	view.since_ns = 6;
+	cr_assert_eq(log_show(&view, &e), 0);
+	view.since_ns = 0;
+	view.skip = 1;
+	cr_assert_eq(log_show(&view, &e), 0);
+	cr_assert_str_eq(shown(2), "");
+	show(1, "skipped\n");
+	cr_assert_eq(log_show(&view, &e), 0);
+	cr_assert(strstr(shown(2), "77 bytes"));
+}
+
 Test(log_view, reader_that_is_gone_is_an_error)
 {
 	struct journal_entry e = entry(1, S, "x\n", 2);
