@@ -185,11 +185,16 @@ int state_create(struct state **out, const struct state_new *n,
 
 int state_running(struct state *s, const char *engine, unsigned cpus)
 {
+	int r;
+
 	snprintf(s->rec.engine, sizeof(s->rec.engine), "%s", engine);
 	s->rec.cpus = cpus;
 	s->rec.started = format_now();
 	s->rec.phase = PHASE_RUNNING;
-	return state_write_record(s->dir, &s->rec);
+	r = state_write_record(s->dir, &s->rec);
+	if (r == 0 && s->rec.detached)
+		state_reserve_record(s->dir);
+	return r;
 }
 
 int state_exited(struct state *s, const struct meta *m)

@@ -21,6 +21,9 @@
 #define RECORD_NEW "record.new"
 #define LOCK	   "lock"
 
+/* Bytes that a record may grow by at the end of its run. */
+#define RECORD_REPORT 8192
+
 /* Others hold the root's lock for as long as they read a few small files. */
 #define ROOT_LOCK_NS   10000000000ull
 #define ROOT_LOCK_STEP 2000000
@@ -225,11 +228,15 @@ int state_read_record(int dir, const char *id, struct record *r)
 	return code;
 }
 
+static int open_new(int dir)
+{
+	return openat(dir, RECORD_NEW,
+		      O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
 int state_write_record(int dir, struct record *r)
 {
-	_cleanup_fd_ int fd = openat(dir, RECORD_NEW,
-				     O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW |
-					     O_CLOEXEC, 0600);
+	_cleanup_fd_ int fd = open_new(dir);
 	_cleanup_free_ char *text = NULL;
 	int code;
 
@@ -239,9 +246,21 @@ int state_write_record(int dir, struct record *r)
 	if (!text)
 		return -ENOMEM;
 	code = io_write_all(fd, text, strlen(text));
-	if (code == 0 && renameat(dir, RECORD_NEW, dir, RECORD) < 0)
+	/* Cut last: a reserve is not to be given away before it is used. */
+	if (code == 0 && (ftruncate(fd, (off_t)strlen(text)) < 0 ||
+			  renameat(dir, RECORD_NEW, dir, RECORD) < 0))
 		code = -errno;
 	return code;
+}
+
+void state_reserve_record(int dir)
+{
+	_cleanup_fd_ int fd = open_new(dir);
+	struct stat st;
+
+	/* Not every file system can; then there is none. */
+	if (fd >= 0 && fstatat(dir, RECORD, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		fallocate(fd, 0, 0, st.st_size + RECORD_REPORT);
 }
 
 /* 0 where the file is gone, be it by us or not. */

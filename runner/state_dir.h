@@ -36,6 +36,9 @@ int state_is_locked(int dir);
  * lock of one that did not end. -ENOENT, -EBADMSG. */
 int state_read_record(int dir, const char *id, struct record *r);
 int state_write_record(int dir, struct record *r);
+/* Take room for the next record now, where the file system lets us: the log of
+ * the run may have filled the disk by then. */
+void state_reserve_record(int dir);
 
 /* Remove the files, the lock last, and the directory (@dir -1: what stands in
  * its place). What is gone already is no error. Adds to *@bytes, if any. */

@@ -5,9 +5,11 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -270,4 +272,41 @@ Test(state_broken, root_without_a_variable_is_the_users_own)
 	cr_assert(root_of(uid + 1, "relative", other));
 	snprintf(sub, sizeof(sub), "rm -rf %s", other);
 	cr_assert_eq(system(sub), 0);
+}
+
+/* All the room there is, but for what a file has already. */
+static void fill_disk(void)
+{
+	static const char page[4096];
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/big", root);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	while (write(fd, page, sizeof(page)) > 0)
+		;
+	cr_assert_eq(errno, ENOSPC);
+	close(fd);
+}
+
+/* Its own log is what fills it most of the time. */
+Test(state_broken, end_finds_room_on_a_disk_that_is_full)
+{
+	struct state *s, *other;
+	struct err err = { 0 };
+
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", root, "tmpfs", 0, "size=64k,mode=0700") < 0)
+		cr_skip_test("needs to mount a file system");
+	s = made("a");
+	cr_assert_eq(state_running(s, "soft", 1), 0);
+	fill_disk();
+	end(s, 3);
+	cr_assert_eq(state_find(&other, "a", &err), 0, "%s", err.msg);
+	cr_assert_eq(state_record(other)->phase, PHASE_EXITED);
+	cr_assert_eq(state_record(other)->exit_code, 3);
+	state_close(&other);
+	state_discard(&s);
+	cr_assert_eq(umount(root), 0);
 }
