@@ -169,13 +169,14 @@ static void on_signal(struct ev *ev, uint32_t events)
 	}
 }
 
-static int open_session(struct exec *x)
+static int open_session(struct exec *x, int agent)
 {
 	const struct config *c = x->config;
 	struct session_params p = {
 		.ops = &session_ops,
 		.opaque = x,
 		.loop = &x->loop,
+		.agent_fd = agent,
 		.fd = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO },
 		.flags = session_flags(c),
 		.argv = c->argv,
@@ -184,9 +185,7 @@ static int open_session(struct exec *x)
 		.user = c->user,
 	};
 
-	p.agent_fd = state_connect_agent(x->state, x->err);
-	return p.agent_fd < 0 ? p.agent_fd
-			      : session_open(&x->session, &p, x->err);
+	return session_open(&x->session, &p, x->err);
 }
 
 static int converse(struct exec *x, const sigset_t *signals)
@@ -207,14 +206,21 @@ static int converse(struct exec *x, const sigset_t *signals)
 static int exec(const struct config *c, struct state *state, struct err *err)
 {
 	struct exec x = { .state = state, .config = c, .err = err };
+	_cleanup_fd_ int agent = -1;
 	sigset_t signals, before;
-	int r = ev_loop_init(&x.loop);
+	int r;
 
+	/* Until there is a command, a signal is ours to die of: a VM that is
+	 * stuck may be long in answering. */
+	agent = state_connect_agent(state, err);
+	if (agent < 0)
+		return agent;
+	r = ev_loop_init(&x.loop);
 	if (r < 0)
 		return err_set(err, r, "epoll");
 	session_forwarded_signals(&signals);
 	sigprocmask(SIG_BLOCK, &signals, &before);
-	r = open_session(&x);
+	r = open_session(&x, steal_fd(&agent));
 	if (r == 0)
 		r = converse(&x, &signals);
 	session_close(&x.session);

@@ -129,6 +129,32 @@ test_exec_ends_when_its_reader_goes() {
 		fail "exit code $(cat "$WORK/rc")"
 }
 
+# Of a detached run there are two: mayfly-vmm is the one below.
+vmm_of() {
+	for p in $(ours); do
+		case $(readlink "/proc/$p/exe") in
+		*/mayfly-vmm) echo "$p" ;;
+		esac
+	done
+}
+
+exec_is_gone() {
+	! kill -0 "$pid" 2>/dev/null
+}
+
+test_exec_that_gets_no_answer_can_be_stopped() {
+	detached -- sleep 1000
+	kill -STOP "$(vmm_of)"
+	"$MAYFLY" exec box -- true </dev/null >"$out" 2>"$err" &
+	pid=$!
+	sleep 1
+	kill -TERM "$pid"
+	wait_for 5 exec_is_gone || fail 'it goes on'
+	rc=0
+	wait "$pid" || rc=$?
+	expect_rc 143
+}
+
 test_exec_whose_vm_ends_says_so() {
 	detached -- sh -c 'while ! [ -e /tmp/end ]; do sleep 0.1; done'
 	x box sh -c 'touch /tmp/end; sleep 1000'
