@@ -49,6 +49,9 @@ static void on_debug(struct frame *f)
 	seen_rcx = f->rcx;
 	seen_dr6 = read_dr6();
 	write_dr6(DR6_FIXED);
+	/* what keeps a breakpoint in code from coming again at once: SDM 3B
+	 * 18.3.1.1 leaves it to the handler */
+	f->rflags |= RFLAGS_RF;
 }
 
 static void arm(uint64_t at, uint64_t dr7)
@@ -193,7 +196,8 @@ static void code_breakpoints(void)
 			check_eq(hits, 2, "a breakpoint inside known code");
 			check_eq(seen_rip, pa_of(bp_at), "before it runs");
 			check_eq(seen_dr6 & (15 | DR6_BS), DR6_B0, "DR6.B0");
-			check(seen_flags & RFLAGS_RF, "RF in its frame");
+			check_eq(seen_flags & RFLAGS_RF, 0,
+				 "no RF in its frame");
 		}
 	}
 	check_eq(n, 12, "each instruction ran once a time");
@@ -276,6 +280,12 @@ static void writes(void)
 	WATCH("mov %0, %%rdi; mov $3, %%ecx; xor %%eax, %%eax; rep stosq",
 	      "r"(watched - 1));
 	check_eq(hits, 1, "rep stosq over it");
+	*(volatile uint64_t *)(TD_MMIO + TD_MMIO_COUNT) = 0;
+	WATCH("mov %0, %%rdi; mov %1, %%rsi; movsb", "r"(watched),
+	      "r"(TD_MMIO));
+	check(hits == 1 &&
+	      *(volatile uint64_t *)(TD_MMIO + TD_MMIO_COUNT) >> 32 == 1,
+	      "movsb from a device, which is read once");
 	disarm();
 	WATCH("movl $5, (%0)", "r"(watched));
 	check_eq(hits, 0, "no longer enabled: none");

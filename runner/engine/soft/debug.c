@@ -61,16 +61,21 @@ unsigned debug_code(const struct cpu *cpu, uint64_t first, uint64_t last)
 	return find(cpu, BREAK_EXEC, first, last);
 }
 
+void debug_run_alone(struct cpu *cpu, const struct uop *op)
+{
+	if (!cpu->cur || cpu->cur->key == BLOCK_NONE)
+		return;
+	cpu->rip = uop_rip(cpu, op);
+	cpu->step_once = 1;
+	longjmp(cpu->jmp, 1);
+}
+
 /* The trap comes after this instruction, which so has to be the last one. */
 static void hit(struct cpu *cpu, const struct uop *op, unsigned bits)
 {
 	if (!bits)
 		return;
-	if (cpu->cur && cpu->cur->key != BLOCK_NONE) {
-		cpu->rip = uop_rip(cpu, op);
-		cpu->step_once = 1;
-		longjmp(cpu->jmp, 1);
-	}
+	debug_run_alone(cpu, op);
 	cpu->hits |= (uint8_t)bits;
 	cpu_attend(cpu, ATTN_STATE);
 }

@@ -20,6 +20,8 @@ void debug_update(struct cpu *cpu);
 
 /* Is any byte of va's page watched? */
 int debug_watches_page(const struct cpu *cpu, uint64_t va);
+/* Start this instruction again as a block of its own, unless it is one. */
+void debug_run_alone(struct cpu *cpu, const struct uop *op);
 /* An access is about to be made. May start the instruction again. */
 void debug_access(struct cpu *cpu, const struct uop *op, uint64_t va,
 		  unsigned len, int write);

@@ -293,7 +293,9 @@ static uint64_t pushed_flags(const struct cpu *cpu, int fault)
 
 static int is_fault(const struct exc *x)
 {
-	return !x->soft && !x->trap && x->vec != EXC_NMI;
+	/* not a breakpoint in code: its handler sets RF itself */
+	return !x->soft && !x->trap && x->vec != EXC_NMI &&
+	       !(x->vec == EXC_DB && x->err & DR6_HITS);
 }
 
 void except_deliver(struct cpu *cpu)

@@ -158,6 +158,14 @@ static void note_access(struct cpu *cpu, const struct uop *op, uint64_t va,
 		debug_access(cpu, op, va, len, write);
 }
 
+/* A device is about to be read, which must not happen twice: an instruction
+ * that may hit a breakpoint afterwards starts again now. */
+static void before_device_read(struct cpu *cpu, const struct uop *op)
+{
+	if (__builtin_expect(cpu->armed & BREAK_DATA, 0) && op)
+		debug_run_alone(cpu, op);
+}
+
 static void tlb_fill(struct cpu *cpu, uint64_t va, const struct walk *w,
 		     uint8_t *page)
 {
@@ -279,10 +287,12 @@ uint64_t mmu_load_slow(struct cpu *cpu, const struct uop *op, uint64_t va,
 	}
 	p = translate(cpu, op, va, ACC_READ, &gpa);
 	note_access(cpu, op, va, size, 0);
-	if (p)
+	if (p) {
 		memcpy(&v, p, size);
-	else
+	} else {
+		before_device_read(cpu, op);
 		soft_mmio(cpu, gpa, &v, size, 0);
+	}
 	return v;
 }
 
@@ -403,10 +413,12 @@ void mmu_read(struct cpu *cpu, const struct uop *op, uint64_t va, void *buf,
 		unsigned n = in_page(va, len);
 		uint8_t *p = translate(cpu, op, va, ACC_READ, &gpa);
 
-		if (p)
+		if (p) {
 			memcpy(out, p, n);
-		else
+		} else {
+			before_device_read(cpu, op);
 			mmio_run(cpu, gpa, out, n, 0);
+		}
 		va = next_va(cpu, op, va + n);
 		out += n;
 		len -= n;

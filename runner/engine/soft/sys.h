@@ -40,6 +40,7 @@
 	static __attribute__((noinline)) UOP(name##_body)
 
 /* DR6 and DR7, SDM 3B 18.2. */
+#define DR6_HITS  0xfu
 #define DR6_BD	  0x2000u
 #define DR6_BS	  0x4000u
 #define DR6_FIXED 0xffff0ff0u
