@@ -95,6 +95,7 @@ struct cp {
 	char *argv[4]; /* of the guest's program */
 	struct strings env;
 	struct state *state;
+	int agent; /* the stream to it, or -errno */
 	struct session *session;
 	struct cp_host host;
 	struct words host_words, guest_words;
@@ -313,6 +314,7 @@ static int open_session(struct cp *cp, int words)
 		.ops = &session_ops,
 		.opaque = cp,
 		.loop = &cp->loop,
+		.agent_fd = cp->agent,
 		.fd = { c->out ? -1 : cp->host.stream,
 			c->out ? cp->host.stream : words, words },
 		.flags = WIRE_EXEC_AGENT | (c->out ? 0 : WIRE_EXEC_STDIN),
@@ -329,7 +331,7 @@ static int open_session(struct cp *cp, int words)
 		cp->argv[1] = (char *)c->name;
 		cp->argv[2] = (char *)c->guest;
 	}
-	p.agent_fd = state_connect_agent(cp->state, cp->err);
+	cp->agent = -1;
 	return p.agent_fd < 0 ? p.agent_fd
 			      : session_open(&cp->session, &p, cp->err);
 }
@@ -460,12 +462,19 @@ static int copy(struct cp *cp, struct tree_place *place)
 
 	if (r < 0)
 		return err_set(cp->err, r, "epoll");
-	cp->tick.fd = -1;
+	cp->tick.fd = cp->agent = -1;
 	session_forwarded_signals(&signals);
 	sigprocmask(SIG_BLOCK, &signals, &before);
 	r = start_host(cp, place);
-	if (r == 0)
+	if (r == 0) {
+		/* A VM that is stuck may be long in answering: a signal is
+		 * ours to die of, and the child will see that we did. */
+		sigprocmask(SIG_SETMASK, &before, NULL);
+		cp->agent = state_connect_agent(cp->state, cp->err);
+		sigprocmask(SIG_BLOCK, &signals, NULL);
 		r = copy_all(cp, &signals);
+	}
+	close_fd(&cp->agent);
 	cp_host_free(&cp->host);
 	ev_del(&cp->tick);
 	close_fd(&cp->tick.fd);

@@ -300,6 +300,29 @@ test_interrupted_copies_clean_up_on_both_sides() {
 	gone 'ls -A /root/in; ps | grep "tree[-]"'
 }
 
+copy_is_gone() {
+	! kill -0 "$pid" 2>/dev/null
+}
+
+test_copy_that_gets_no_answer_can_be_stopped() {
+	guest
+	mkdir into
+	for p in $(ours); do
+		case $(readlink "/proc/$p/exe") in
+		*/mayfly-vmm) kill -STOP "$p" ;;
+		esac
+	done
+	"$MAYFLY" cp g:/etc into </dev/null >"$out" 2>"$err" &
+	pid=$!
+	sleep 1
+	kill -TERM "$pid"
+	wait_for 5 copy_is_gone || fail 'it goes on'
+	rc=0
+	wait "$pid" || rc=$?
+	expect_rc 143
+	[ -z "$(ls -A into)" ] || fail "files are left: $(ls -A into)"
+}
+
 test_commands_of_a_lost_client_end_with_it() {
 	guest
 	"$MAYFLY" exec g -- sh -c 'echo up; setsid sleep 7777 & exec sleep 7777' \
