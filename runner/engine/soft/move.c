@@ -130,43 +130,75 @@ EXCHANGE(16)
 EXCHANGE(32)
 EXCHANGE(64)
 
-/* CMPXCHG8B and 16B: eDX:eAX against memory, eCX:eBX into it; ZF only. */
-static void __attribute__((noinline))
-cmpxchg_pair(struct cpu *cpu, const struct uop *op, unsigned half)
+/* The two halves of a pair, at @p, or (NULL) at @va piece by piece. */
+static void load_pair(struct cpu *cpu, const struct uop *op, const char *p,
+		      uint64_t va, unsigned half, uint64_t v[2])
 {
-	uint64_t va = uop_ea(cpu, op), lo = 0, hi = 0;
-	uint64_t va_hi = mmu_wrap(cpu, va + half);
+	v[0] = v[1] = 0;
+	for (unsigned i = 0; i < 2; i++)
+		if (p)
+			memcpy(&v[i], p + i * half, half);
+		else
+			mmu_read(cpu, op, mmu_wrap(cpu, va + i * half), &v[i],
+				 half);
+}
+
+static void store_pair(struct cpu *cpu, const struct uop *op, char *p,
+		       uint64_t va, unsigned half, const uint64_t v[2])
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (p)
+			memcpy(p + i * half, &v[i], half);
+		else
+			mmu_write(cpu, op, mmu_wrap(cpu, va + i * half), &v[i],
+				  half);
+}
+
+/* CMPXCHG8B and 16B: eDX:eAX against memory, eCX:eBX into it; ZF only. */
+static inline void cmpxchg_pair(struct cpu *cpu, const struct uop *op,
+				unsigned half)
+{
+	uint64_t va = uop_ea(cpu, op), seen[2];
+	const uint64_t new[2] = { cpu->r[X86_RBX], cpu->r[X86_RCX] };
 	uint64_t mask = half == 8 ? UINT64_MAX : UINT32_MAX;
-	int same;
+	char *p;
 
 	if (half == 8 && va & 15)
 		cpu_raise_err(cpu, op, EXC_GP, 0);
-	mmu_check_aligned(cpu, op, va, 2 * half);
-	mmu_probe_write(cpu, op, va, 2 * half);
-	mmu_read(cpu, op, va, &lo, half);
-	mmu_read(cpu, op, va_hi, &hi, half);
-	same = lo == (cpu->r[X86_RAX] & mask) &&
-	       hi == (cpu->r[X86_RDX] & mask);
-	if (same) {
-		mmu_write(cpu, op, va, &cpu->r[X86_RBX], half);
-		mmu_write(cpu, op, va_hi, &cpu->r[X86_RCX], half);
+	p = mmu_rmw(cpu, op, va, 2 * half);
+	load_pair(cpu, op, p, va, half, seen);
+	if (seen[0] == (cpu->r[X86_RAX] & mask) &&
+	    seen[1] == (cpu->r[X86_RDX] & mask)) {
+		store_pair(cpu, op, p, va, half, new);
 		cpu->fl |= FL_ZF;
 	} else {
-		cpu->r[X86_RAX] = lo;
-		cpu->r[X86_RDX] = hi;
+		cpu->r[X86_RAX] = seen[0];
+		cpu->r[X86_RDX] = seen[1];
 		cpu->fl &= ~FL_ZF;
 	}
 }
 
-HANDLER(cmpxchg8b)
+static void __attribute__((noinline))
+do_cmpxchg8b(struct cpu *cpu, const struct uop *op)
 {
 	cmpxchg_pair(cpu, op, 4);
+}
+
+static void __attribute__((noinline))
+do_cmpxchg16b(struct cpu *cpu, const struct uop *op)
+{
+	cmpxchg_pair(cpu, op, 8);
+}
+
+HANDLER(cmpxchg8b)
+{
+	do_cmpxchg8b(cpu, op);
 	NEXT(cpu, op);
 }
 
 HANDLER(cmpxchg16b)
 {
-	cmpxchg_pair(cpu, op, 8);
+	do_cmpxchg16b(cpu, op);
 	NEXT(cpu, op);
 }
 
