@@ -7,10 +7,10 @@
  * next x87 or MMX instruction finds them at no cost: nothing else of this
  * thread uses those registers. Only with all x87 exceptions masked, so that
  * none can come from there; fpu_sync() brings the state back.
- * Two things always hold of
- * it, so that the host can load it without a fault: MXCSR has no reserved bit
- * (MXCSR_VALID), and ES and B in FSW say whether an unmasked x87 exception is
- * pending. vCPU thread only.
+ *
+ * Two things always hold of the image, so that the host can load it without a
+ * fault: MXCSR has no reserved bit (MXCSR_VALID), and ES and B in FSW say
+ * whether an unmasked x87 exception is pending. vCPU thread only.
  */
 #ifndef MAYFLY_SOFT_FPU_H
 #define MAYFLY_SOFT_FPU_H

@@ -2,11 +2,12 @@
 /*
  * mmu: guest virtual memory, SDM 3A chapter 4.
  *
- * A direct-mapped TLB per mode (kernel, kernel with RFLAGS.AC, user) turns a
- * virtual address into a host pointer with one compare; everything else is
- * the slow path: page walk with accessed and dirty bits, faults, accesses
- * that cross a page, MMIO, and writes to pages that hold decoded code (their
- * write tag is never set, so that each store comes by here).
+ * A direct-mapped TLB per mode (kernel and user, each with RFLAGS.AC too)
+ * turns a virtual address into a host pointer with one compare; everything
+ * else is the slow path: page walk with accessed and dirty bits, faults,
+ * accesses that cross a page, MMIO, #AC, pages with a data breakpoint, and
+ * writes to pages that hold decoded code (their write tag is never set, so
+ * that each store comes by here).
  *
  * All functions may raise (longjmp) and are for the vCPU thread. An access
  * of MMIO reaches the local APIC, the IOAPIC or the VMM's bus.

@@ -10,9 +10,9 @@
  * register name once; a thunk is made once and found by hash.
  *
  * A thunk touches no memory but what it is given, ends with the x87 state
- * empty (but for a live one), and changes no register that the ABI preserves. It runs with the
- * MXCSR that it finds, or that is in the image, and does not look at
- * exceptions: simd.c and x87.c do.
+ * empty (but for a live one), and changes no register that the ABI preserves.
+ * It runs with the MXCSR that it finds, or that is in the image, and does not
+ * look at exceptions: simd.c and x87.c do.
  *
  * The code arena has a fixed size and is mapped twice, once to write and once
  * to run, by native_new(): nothing becomes executable later. When it fills,

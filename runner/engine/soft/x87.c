@@ -173,7 +173,9 @@ void __attribute__((noinline)) fpu_sync(struct cpu *cpu)
 
 	if (!cpu->fpu_live)
 		return;
-	__asm__ volatile("fxsave64 %0\n\tfninit" : "=m"(im));
+	/* a host need not write what is reserved: no stack for the guest */
+	memset(im.b, 0, FXI_XMM);
+	__asm__ volatile("fxsave64 %0\n\tfninit" : "+m"(im));
 	/* FIP, FDP and FOP in there are the host's, XMM nobody's */
 	memcpy(cpu->fx, im.b, FXI_FOP);
 	memcpy(cpu->fx + FXI_ST, im.b + FXI_ST, FXI_XMM - FXI_ST);
