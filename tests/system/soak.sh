@@ -151,7 +151,7 @@ runs() (
 )
 
 test_runs_of_all_kinds_in_a_row_leave_nothing() {
-	runs 1 1
+	runs 1 1 || exit 1
 	expect_nothing_left
 }
 
