@@ -144,9 +144,17 @@ static void times_of(const struct tree_hdr *h, struct timespec ts[2])
 /* What we made gets its name. What has that name goes, be it a link. */
 static int finish(struct unpack *u, int dir, const char *name)
 {
+	struct stat st;
+	int error;
+
 	if (!renameat(dir, u->unfinished, dir, name))
 		return 0;
-	return failed(u, "cannot be replaced", errno);
+	error = errno;
+	/* Landlock refuses first what no file system would do. */
+	if (error == EACCES && !fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) &&
+	    S_ISDIR(st.st_mode))
+		error = EISDIR;
+	return failed(u, "cannot be replaced", error);
 }
 
 /* By words: an interpreted CPU is to look at every one of them. */

@@ -151,6 +151,20 @@ Test(cp_host, damaged_stream_is_a_failure_with_a_word)
 	cr_assert_eq(count("in"), 0);
 }
 
+Test(cp_host, file_in_place_of_a_directory_is_refused_with_the_reason)
+{
+	const uint32_t zero = 0;
+
+	cr_assert_eq(mkdir("in/f\n", 0755), 0);
+	unpack();
+	put_some();
+	put(&zero, sizeof(zero));
+	cr_assert_eq(hang_up(), CP_FAILED);
+	cr_assert_str_eq(words(),
+			 "in/f?: cannot be replaced: Is a directory\n");
+	cr_assert_eq(count("in"), 1);
+}
+
 Test(cp_host, killed_child_has_failed)
 {
 	unpack();
