@@ -31,15 +31,26 @@ static int directory_of(const char *path, char dir[PATH_MAX])
 	return 0;
 }
 
+/* A device, a pipe or a link: another file must not take its place, or a
+ * root's --meta /dev/null would be the end of that. */
+static int must_stay(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
 int meta_check_file(const char *what, const char *path, struct err *err)
 {
 	char dir[PATH_MAX];
 	struct stat st;
-	int r = directory_of(path, dir);
+	int r = directory_of(path, dir), there = stat(path, &st) == 0;
 
-	if (r == 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+	if (r == 0 && there && S_ISDIR(st.st_mode))
 		r = -EISDIR;
-	if (r == 0 && access(*dir ? dir : ".", W_OK | X_OK) < 0)
+	if (r == 0 && (there && must_stay(path) ?
+			       access(path, W_OK) :
+			       access(*dir ? dir : ".", W_OK | X_OK)) < 0)
 		r = -errno;
 	return r < 0 ? err_set(err, r, "%s: write %s", what, path) : 0;
 }
@@ -154,8 +165,27 @@ char *meta_format(const struct meta *m)
 	return text;
 }
 
-int meta_write_file(const char *what, const char *path, const char *text,
-		    struct err *err)
+static int write_line(int fd, const char *text)
+{
+	int r = io_write_all(fd, text, strlen(text));
+
+	return r < 0 ? r : io_write_all(fd, "\n", 1);
+}
+
+/* As a shell's > does, but a pipe without a reader is an error, no wait. */
+static int write_through(const char *path, const char *text)
+{
+	_cleanup_fd_ int fd = open(path,
+				   O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK |
+					   O_NOCTTY | O_CLOEXEC, 0666);
+
+	if (fd < 0)
+		return -errno;
+	io_set_nonblock(fd, 0);
+	return write_line(fd, text);
+}
+
+static int write_beside(const char *path, const char *text)
 {
 	_cleanup_fd_ int fd = -1;
 	char tmp[PATH_MAX];
@@ -163,22 +193,28 @@ int meta_write_file(const char *what, const char *path, const char *text,
 	int r = directory_of(path, tmp);
 
 	if (r < 0)
-		return err_set(err, r, "%s: write %s", what, path);
+		return r;
 	strcat(tmp, ".mayfly-meta-XXXXXX");
 	fd = mkostemp(tmp, O_CLOEXEC);
 	if (fd < 0)
-		return err_set(err, -errno, "%s: write %s", what, path);
+		return -errno;
 	mask = umask(0);
 	umask(mask);
-	r = io_write_all(fd, text, strlen(text));
-	if (r == 0)
-		r = io_write_all(fd, "\n", 1);
+	r = write_line(fd, text);
 	if (r == 0 && (fchmod(fd, 0666 & ~mask) < 0 || rename(tmp, path) < 0))
 		r = -errno;
-	if (r == 0)
-		return 0;
-	unlink(tmp);
-	return err_set(err, r, "%s: write %s", what, path);
+	if (r < 0)
+		unlink(tmp);
+	return r;
+}
+
+int meta_write_file(const char *what, const char *path, const char *text,
+		    struct err *err)
+{
+	int r = must_stay(path) ? write_through(path, text) :
+				  write_beside(path, text);
+
+	return r < 0 ? err_set(err, r, "%s: write %s", what, path) : 0;
 }
 
 int meta_write(const struct meta *m, const char *path, struct err *err)

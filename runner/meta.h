@@ -5,7 +5,8 @@
  * Three objects keep apart who says what: the top level is the verdict,
  * "host" is measured here, "guest" is reported by the guest and no more than
  * its word. The file appears whole or not at all: written beside its final
- * name and renamed. One thread.
+ * name and renamed; but what is there and no plain file (/dev/stdout, a pipe)
+ * is written to. One thread.
  */
 #ifndef MAYFLY_META_H
 #define MAYFLY_META_H

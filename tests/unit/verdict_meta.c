@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,6 +223,33 @@ Test(meta, the_file_appears_whole_and_with_the_users_mode)
 	cr_assert_eq(st.st_mode & 0777, 0644);
 	unlink(path);
 	cr_assert_eq(rmdir(dir), 0, "something else is left in %s", dir);
+}
+
+/* /dev/null and /dev/stdout are to stay what they are, for root as well. */
+Test(meta, what_is_no_plain_file_is_written_to_and_not_replaced)
+{
+	char dir[] = "/tmp/mayfly-unit-meta-XXXXXX", text[16] = "";
+	struct stat st;
+	int fd;
+
+	cr_assert_not_null(mkdtemp(dir));
+	cr_assert_eq(chdir(dir), 0);
+	cr_assert_eq(mkfifo("fifo", 0600), 0);
+	cr_expect_eq(meta_write_file("meta", "fifo", "{}", NULL), -ENXIO);
+	fd = open("fifo", O_RDONLY | O_NONBLOCK);
+	cr_assert_eq(meta_check("fifo", NULL), 0);
+	cr_assert_eq(meta_write_file("meta", "fifo", "{}", NULL), 0);
+	cr_expect_eq(read(fd, text, sizeof(text)), 3);
+	cr_expect_str_eq(text, "{}\n");
+	cr_expect(lstat("fifo", &st) == 0 && S_ISFIFO(st.st_mode));
+	close(fd);
+	cr_assert_eq(symlink("file", "link"), 0);
+	for (int i = 0; i < 2; i++)
+		cr_assert_eq(meta_write_file("meta", "link", "{}", NULL), 0);
+	cr_expect(lstat("link", &st) == 0 && S_ISLNK(st.st_mode));
+	cr_expect(lstat("file", &st) == 0 && st.st_size == 3);
+	cr_assert_eq(unlink("fifo") | unlink("link") | unlink("file"), 0);
+	cr_assert_eq(rmdir(dir), 0);
 }
 
 Test(meta, a_place_that_cannot_be_written_is_seen_before_the_run)
