@@ -2,8 +2,8 @@
 /*
  * A guest that repeats one instruction must not pile up frames on the host's
  * stack: handlers end in jumps, or leave (cpu.h, NEXT). Each handler that the
- * emitter knows for 64-bit code runs some thousand times in a row, on a
- * thread whose stack is too small for a frame each.
+ * emitter knows for 64-bit and for 32-bit code runs some thousand times in a
+ * row, on a thread whose stack is too small for a frame each.
  */
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -24,6 +24,7 @@
 #define HANDLER 0x101000ull /* of every exception: ends the round */
 #define IDT	0x102000ull
 #define DATA	0x180000ull
+#define COUNT	0x190000u /* 32-bit code: the rounds left */
 #define STACK	0x1a0000ull
 #define TIMES	6000u
 #define HOST_STACK (64u << 10)
@@ -35,6 +36,7 @@ static struct {
 	struct engine *engine;
 	_Atomic int stop;
 	unsigned nseen, rounds;
+	enum decode_mode mode;
 	uop_fn seen[SEEN];
 } t;
 
@@ -93,14 +95,22 @@ static void make_idt(void)
 static void make_loop(const uint8_t *insn, unsigned len)
 {
 	uint8_t code[64], *p = code;
+	uint32_t count = COUNT, times = TIMES;
 	int32_t back;
 
 	p = mempcpy(p, insn, len);
-	p = mempcpy(p, "\x49\xff\xcf\x0f\x85", 5); /* dec %r15; jnz */
+	if (t.mode == DECODE_64) {
+		p = mempcpy(p, "\x49\xff\xcf", 3); /* dec %r15 */
+	} else {
+		p = mempcpy(p, "\xff\x0d", 2); /* decl COUNT */
+		p = mempcpy(p, &count, 4);
+	}
+	p = mempcpy(p, "\x0f\x85", 2); /* jnz */
 	back = -(int32_t)(p + 4 - code);
 	p = mempcpy(p, &back, 4);
 	p = mempcpy(p, "\xe6\x80\xf4", 3);
 	gmem_write(&t.gm, CODE, code, (uint64_t)(p - code));
+	gmem_write(&t.gm, COUNT, &times, sizeof(times));
 }
 
 static void run_loop(const uint8_t *insn, unsigned len)
@@ -121,6 +131,8 @@ static void run_loop(const uint8_t *insn, unsigned len)
 	s.cr4 |= CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE;
 	s.efer |= EFER_SCE;
 	s.lstar = CODE + len;
+	s.seg[X86_CS].l = t.mode == DECODE_64;
+	s.seg[X86_CS].db = t.mode != DECODE_64;
 	(void)engine_soft.set_state(t.engine, 0, &s, NULL);
 	engine_soft.run(t.engine, 0, &x);
 	if (x.reason != ENGINE_EXIT_INTR)
@@ -147,11 +159,12 @@ static int is_new(const uint8_t *bytes, unsigned *len)
 	struct insn in;
 	int news = 0;
 
-	if (decode(bytes, DECODE_MAX, DECODE_64, &in) || in.op == OP_UD)
+	if (decode(bytes, DECODE_MAX, t.mode, &in) || in.op == OP_UD)
 		return 0;
 	if (native_full(n))
 		native_reset(n);
-	cpu()->code64 = 1;
+	cpu()->code64 = t.mode == DECODE_64;
+	cpu()->code32 = t.mode == DECODE_32;
 	*len = e.len = in.len;
 	emit_insn(&e, &in);
 	for (unsigned i = 0; i < e.n; i++)
@@ -197,19 +210,31 @@ static void far_transfers(void)
 		run_loop(c[i].code, c[i].len);
 }
 
-static void *inside(void *arg)
+static void try_all(enum decode_mode mode)
 {
 	static const char *const maps[] = { "", "\x0f", "\x0f\x38",
 					    "\x0f\x3a" };
 	static const char *const prefixes[] = { "", "\x48", "\x66", "\xf3",
 						"\xf2", "\x67" };
 
-	(void)arg;
+	t.mode = mode;
 	for (unsigned m = 0; m < 4; m++)
 		for (unsigned i = 0; i < 6; i++)
 			for (unsigned opcode = 0; opcode < 256; opcode++)
 				try_opcode(prefixes[i], maps[m], opcode);
+}
+
+static void *inside(void *arg)
+{
+	unsigned wide;
+
+	(void)arg;
+	try_all(DECODE_64);
 	far_transfers();
+	wide = t.rounds;
+	try_all(DECODE_32);
+	cr_assert_gt(wide, 500, "%u rounds", wide);
+	cr_assert_gt(t.rounds - wide, 25, "%u rounds", t.rounds - wide);
 	t.stop = 1;
 	return NULL;
 }
@@ -244,7 +269,6 @@ Test(soft_stack, no_instruction_grows_it)
 	pthread_attr_destroy(&attr);
 	pthread_join(in, NULL);
 	pthread_join(out, NULL);
-	cr_assert_gt(t.rounds, 500, "%u rounds", t.rounds);
 	engine_soft.free(t.engine);
 	gmem_free(&t.gm);
 }
