@@ -446,7 +446,8 @@ ENGINES ?= soft kvm qemu
 # The payloads and the system tests on the kvm engine, inside a machine with
 # emulated SVM: tests/kvmhost. `make check` takes the smoke part.
 
-KVMHOST_NEEDS := $(PRODUCT) $(B)/tests/guest-run $(GUEST_BIN)
+KVMHOST_NEEDS := $(PRODUCT) $(B)/tests/guest-run $(GUEST_BIN) \
+	$(B)/tests/attack-run $(ATTACK_BIN)
 
 .PHONY: check-kvm check-kvm-smoke
 #: check-kvm      all system tests on real KVM, in an emulated-SVM machine

@@ -32,6 +32,7 @@ case $what in
 smoke)	tests="set -e; bin/guest-run -p kvm payload/*
 		$system $smoke" ;;
 all)	tests="set -e; bin/guest-run -p kvm payload/*
+		bin/attack-run -t 300 -m 64 bin/mayfly-vmm kvm attack/*
 		$system" ;;
 *)	tests=$what ;;
 esac
@@ -48,16 +49,19 @@ add_program() {
 
 # What is there goes in: payloads alone can be run without a guest kernel.
 stage() {
-	mkdir -p "$work/stage/bin/guest" "$work/stage/payload"
-	for f in mayfly mayfly-vmm tests/guest-run; do
+	mkdir -p "$work/stage/bin/guest" "$work/stage/payload" \
+		"$work/stage/attack"
+	for f in mayfly mayfly-vmm tests/guest-run tests/attack-run; do
 		[ ! -e "$build/$f" ] || cp "$build/$f" "$work/stage/bin/"
 	done
 	for f in vmlinux agent.cpio base.img scratch.img scratch.pack; do
 		[ ! -e "$build/guest/$f" ] || cp -L --sparse=always \
 			"$build/guest/$f" "$work/stage/bin/guest/"
 	done
-	find "$build/payload" -maxdepth 1 -type f -exec \
-		cp {} "$work/stage/payload/" \;
+	find "$build/payload" -maxdepth 1 -type f ! -name 'attack_*' \
+		-exec cp {} "$work/stage/payload/" \;
+	find "$build/payload" -maxdepth 1 -type f -name 'attack_*' \
+		-exec cp {} "$work/stage/attack/" \;
 	cp -r "$here/../system" "$work/stage/system"
 	[ -z "${KVMHOST_EXTRA:-}" ] || cp -R "$KVMHOST_EXTRA/." "$work/stage/"
 }
