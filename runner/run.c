@@ -159,7 +159,7 @@ static void on_started(struct session *s)
 		return;
 	r = run->p->started(run->p->opaque);
 	if (r < 0)
-		internal(run, r, "tell of the start");
+		internal(run, r, "record the start of the run");
 }
 
 static int on_soft(const struct run *run)
