@@ -81,6 +81,32 @@ Test(soft_engine, kick_does_not_hide_a_device_write_into_code)
 	cr_assert_eq(run_from_start(), 2);
 }
 
+/* Whatever thread runs next, and whatever it did with its own x87. */
+Test(soft_engine, x87_state_is_whole_between_runs)
+{
+	/* fld1; out %al, $0x80; jmp, where a kick is seen; fldpi; ... */
+	static const uint8_t code[] = { 0xd9, 0xe8, 0xe6, 0x80, 0xeb, 0,
+					0xd9, 0xeb, 0xe6, 0x80, 0xeb, 0 };
+	struct vcpu_state s;
+	struct engine_exit x;
+	uint16_t control;
+
+	cr_assert_eq(gmem_write(&t.gm, CODE, code, sizeof(code)), 0);
+	memcpy(t.boot.fxsave, "\x7f\x0f", 2); /* rounds towards zero */
+	run_from_start();
+	cr_assert_eq(engine_soft.get_state(t.engine, 0, &s, NULL), 0);
+	cr_expect_eq(s.fxsave[4], 0x80, "one register in use");
+	cr_expect_arr_eq(s.fxsave + 32 + 7, "\x80\xff\x3f", 3, "1.0");
+	__asm__ volatile("fnstcw %0; fninit; fldz" : "=m"(control));
+	cr_expect_eq(control, 0x37f, "the host's own");
+	__asm__ volatile("fninit");
+	engine_soft.run(t.engine, 0, &x);
+	cr_assert_eq(engine_soft.get_state(t.engine, 0, &s, NULL), 0);
+	cr_expect_eq(s.fxsave[4], 0xc0);
+	cr_expect_arr_eq(s.fxsave, "\x7f\x0f", 2);
+	cr_expect_arr_eq(s.fxsave + 32 + 16 + 7, "\x80\xff\x3f", 3, "1.0");
+}
+
 /* Everything that regs_boot() maps becomes a user's. */
 static void open_tables(uint64_t table, unsigned levels)
 {
