@@ -250,7 +250,7 @@ struct cpu {
 	uint8_t armed;		    /* BREAK_*: what DR7 enables */
 
 	struct x86_seg seg[X86_SREGS]; /* .base mirrors r[SLOT_SEG + n] */
-	struct room room[X86_SREGS];
+	struct room room[X86_SREGS]; /* not kept up in 64-bit mode */
 	struct x86_seg tr, ldtr;
 	struct x86_table gdtr, idtr;
 	uint64_t cr0, cr2, cr3, cr4;

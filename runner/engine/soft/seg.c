@@ -11,13 +11,38 @@
 
 /* --- mode -------------------------------------------------------------- */
 
-/* In 64-bit mode only FS and GS have a base (SDM 3A 3.2.4); what the others
- * hold comes back with compatibility mode. */
-static void update_base(struct cpu *cpu, unsigned n)
+/* SDM 3A 5.3; expand-down segments begin behind their limit. */
+static struct room room_of(const struct x86_seg *s)
+{
+	struct room r = { .last = s->limit };
+
+	if (s->unusable)
+		return r;
+	r.rights = s->type & SEG_CODE && !(s->type & SEG_READABLE) ?
+		   0 : ROOM_READ;
+	if ((s->type & (SEG_CODE | SEG_WRITABLE)) == SEG_WRITABLE)
+		r.rights |= ROOM_WRITE;
+	if ((s->type & (SEG_CODE | SEG_DOWN)) == SEG_DOWN) {
+		r.last = s->db ? 0xffffffff : 0xffff;
+		r.first = s->limit + 1;
+		if (!r.first)
+			r.rights = 0;
+	}
+	/* of a segment that has a base, what wraps is beyond the limit */
+	if (!r.first && r.last == 0xffffffff && !s->base)
+		r.open = r.rights;
+	return r;
+}
+
+/* In 64-bit mode only FS and GS have a base (SDM 3A 3.2.4), and none a limit;
+ * what the others hold comes back with compatibility mode. */
+static void update_derived(struct cpu *cpu, unsigned n)
 {
 	int flat = cpu->code64 && n != X86_FS && n != X86_GS;
 
 	cpu->r[SLOT_SEG + n] = flat ? 0 : cpu->seg[n].base;
+	if (!cpu->code64)
+		cpu->room[n] = room_of(&cpu->seg[n]);
 }
 
 void cpu_update_mode(struct cpu *cpu)
@@ -43,37 +68,13 @@ void cpu_update_mode(struct cpu *cpu)
 	}
 	if (was64 != cpu->code64)
 		for (unsigned n = 0; n < X86_SREGS; n++)
-			update_base(cpu, n);
-}
-
-/* SDM 3A 5.3; expand-down segments begin behind their limit. */
-static struct room room_of(const struct x86_seg *s)
-{
-	struct room r = { .last = s->limit };
-
-	if (s->unusable)
-		return r;
-	r.rights = s->type & SEG_CODE && !(s->type & SEG_READABLE) ?
-		   0 : ROOM_READ;
-	if ((s->type & (SEG_CODE | SEG_WRITABLE)) == SEG_WRITABLE)
-		r.rights |= ROOM_WRITE;
-	if ((s->type & (SEG_CODE | SEG_DOWN)) == SEG_DOWN) {
-		r.last = s->db ? 0xffffffff : 0xffff;
-		r.first = s->limit + 1;
-		if (!r.first)
-			r.rights = 0;
-	}
-	/* of a segment that has a base, what wraps is beyond the limit */
-	if (!r.first && r.last == 0xffffffff && !s->base)
-		r.open = r.rights;
-	return r;
+			update_derived(cpu, n);
 }
 
 void seg_set(struct cpu *cpu, unsigned n, const struct x86_seg *s)
 {
 	cpu->seg[n] = *s;
-	cpu->room[n] = room_of(s);
-	update_base(cpu, n);
+	update_derived(cpu, n);
 }
 
 void seg_refuse(struct cpu *cpu, const struct uop *op, unsigned n,
