@@ -293,7 +293,6 @@ static unsigned fill_block(struct cpu *cpu, struct block *b, const uint8_t *p,
 
 	if (room < avail)
 		avail = (unsigned)room;
-
 	while (b->ninsns < max && !e.ends) {
 		struct insn in;
 		enum decode_result r = decode(p + e.off, avail - e.off,

@@ -310,7 +310,8 @@ run(struct cpu *cpu, const struct uop *op)
 {
 	unsigned how = op->ext[0];
 	uint64_t va = uop_ea(cpu, op);
-	uint8_t mem[OPND_MAX] = { 0 };
+	/* CVTPD2PI on the host wants its 16 bytes aligned */
+	uint8_t mem[OPND_MAX] __attribute__((aligned(16))) = { 0 };
 	struct image im;
 	uint32_t flags;
 
