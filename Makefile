@@ -447,7 +447,7 @@ ENGINES ?= soft kvm qemu
 # emulated SVM: tests/kvmhost. `make check` takes the smoke part.
 
 KVMHOST_NEEDS := $(PRODUCT) $(B)/tests/guest-run $(GUEST_BIN) \
-	$(B)/tests/attack-run $(ATTACK_BIN)
+	$(B)/tests/attack-run $(ATTACK_BIN) $(B)/tests/pty $(B)/tests/knock
 
 .PHONY: check-kvm check-kvm-smoke
 #: check-kvm      all system tests on real KVM, in an emulated-SVM machine

@@ -27,13 +27,20 @@ system='RUNS=3 MEGABYTES=50 LIMIT=120 sh system/core.sh bin/mayfly kvm'
 smoke='streams_are_separate_and_the_exit_code_is_the_commands'
 smoke="$smoke uname_is_the_guests memory_follows_m"
 smoke="$smoke killed_command_is_128_and_the_signal"
+detached='run_exec_logs_stop_as_one_would_expect killed_vmm_is_a_crash_on_record'
+detached="$detached killed_supervisor_leaves_nothing_after_prune"
+cp='names_are_docker_s megabytes_and_holes_pass'
+cp="$cp programs_of_the_guest_cannot_reach_the_agent"
 
 case $what in
 smoke)	tests="set -e; bin/guest-run -p kvm payload/*
 		$system $smoke" ;;
 all)	tests="set -e; bin/guest-run -p kvm payload/*
 		bin/attack-run -t 300 -m 64 bin/mayfly-vmm kvm attack/*
-		$system" ;;
+		$system
+		KILLS=3 LIMIT=120 sh system/detached.sh bin/mayfly kvm $detached
+		LIMIT=120 sh system/sessions.sh bin/mayfly kvm
+		MEGABYTES=5 LIMIT=120 sh system/cp.sh bin/mayfly kvm $cp" ;;
 *)	tests=$what ;;
 esac
 
@@ -49,10 +56,14 @@ add_program() {
 
 # What is there goes in: payloads alone can be run without a guest kernel.
 stage() {
-	mkdir -p "$work/stage/bin/guest" "$work/stage/payload" \
-		"$work/stage/attack"
+	mkdir -p "$work/stage/bin/guest" "$work/stage/bin/tests" \
+		"$work/stage/payload" "$work/stage/attack"
 	for f in mayfly mayfly-vmm tests/guest-run tests/attack-run; do
 		[ ! -e "$build/$f" ] || cp "$build/$f" "$work/stage/bin/"
+	done
+	for f in pty knock; do
+		[ ! -e "$build/tests/$f" ] ||
+			cp "$build/tests/$f" "$work/stage/bin/tests/"
 	done
 	for f in vmlinux agent.cpio base.img scratch.img scratch.pack; do
 		[ ! -e "$build/guest/$f" ] || cp -L --sparse=always \
