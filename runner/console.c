@@ -5,7 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runner/base/err.h"
@@ -37,12 +40,38 @@ static void remember(struct console *c, const char *p, size_t n)
 	}
 }
 
+/* What a pipe or a terminal does not take at once is lost: the guest must not
+ * make us wait for its reader, nor fill a disk. */
+static void keep(struct console *c, const char *p, size_t n)
+{
+	while (c->file >= 0 && n) {
+		ssize_t k = write(c->file, p, MIN(n, c->file_room));
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0 && errno == EAGAIN)
+			return;
+		if (k < 0) {
+			log_info("console file: %s", strerror(errno));
+			close_fd(&c->file);
+			return;
+		}
+		p += k;
+		n -= (size_t)k;
+		c->file_room -= (size_t)k;
+		if (!c->file_room) {
+			dprintf(c->file, "\n[mayfly keeps no more than %u MiB]\n",
+				CONSOLE_FILE_MAX >> 20);
+			close_fd(&c->file);
+		}
+	}
+}
+
 /* 1 while there may be more. */
 static int take(struct console *c)
 {
 	char buf[CONSOLE_CHUNK];
 	ssize_t n;
-	int r;
 
 	if (c->fd < 0)
 		return 0;
@@ -59,11 +88,7 @@ static int take(struct console *c)
 	remember(c, buf, (size_t)n);
 	if (c->saw)
 		c->saw(c->opaque, buf, (size_t)n);
-	r = c->file >= 0 ? io_write_all(c->file, buf, (size_t)n) : 0;
-	if (r < 0) {
-		log_info("console file: %s", strerror(-r));
-		close_fd(&c->file);
-	}
+	keep(c, buf, (size_t)n);
 	return 1;
 }
 
@@ -76,6 +101,7 @@ static void on_readable(struct ev *ev, uint32_t events)
 int console_init(struct console *c, struct ev_loop *loop, const char *path,
 		 int *writer, struct err *err)
 {
+	struct stat st;
 	int p[2], r;
 
 	*c = (struct console){ .fd = -1, .file = -1 };
@@ -87,7 +113,9 @@ int console_init(struct console *c, struct ev_loop *loop, const char *path,
 			       0666);
 		if (c->file < 0)
 			return err_set(err, -errno, "console: open %s", path);
-		io_set_nonblock(c->file, 0);
+		c->file_room = fstat(c->file, &st) == 0 && S_ISREG(st.st_mode) ?
+				       CONSOLE_FILE_MAX :
+				       SIZE_MAX;
 	}
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return err_set(err, -errno, "console pipe");

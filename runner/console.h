@@ -3,10 +3,10 @@
  * console: what the guest writes to its serial port.
  *
  * The VMM holds the writing end of a pipe; this is the reading end. The last
- * bytes stay in a ring, for a report when the guest dies, and every byte goes
- * to a file where the user asked for one. The bytes are the guest's: nothing
- * of them reaches a terminal but through console_line(), which leaves
- * printable ASCII only.
+ * bytes stay in a ring, for a report when the guest dies, and where the user
+ * asked for a file, the first CONSOLE_FILE_MAX bytes go there. The bytes are
+ * the guest's: nothing of them reaches a terminal but through console_line(),
+ * which leaves printable ASCII only.
  */
 #ifndef MAYFLY_CONSOLE_H
 #define MAYFLY_CONSOLE_H
@@ -19,6 +19,7 @@ struct err;
 
 #define CONSOLE_RING	 (16u << 10)
 #define CONSOLE_CHUNK	 4096
+#define CONSOLE_FILE_MAX (64u << 20)
 #define CONSOLE_LINE_MAX 200
 #define CONSOLE_LINES	 10 /* shown where nothing says what matters */
 #define CONSOLE_PANIC	 24 /* shown from a panic's first line on */
@@ -27,6 +28,7 @@ struct console {
 	struct ev ev;
 	int fd;	    /* owned, -1 once the writer is gone */
 	int file;   /* owned, or -1 */
+	size_t file_room; /* bytes that may still go there */
 	size_t end; /* bytes seen: the ring ends there */
 	char ring[CONSOLE_RING];
 	/* Told of new bytes, CONSOLE_CHUNK at the most, and of the end by

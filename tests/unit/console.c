@@ -3,8 +3,12 @@
 #include "runner/console.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runner/base/err.h"
@@ -152,4 +156,65 @@ Test(console, a_file_that_cannot_be_written_is_named)
 	cr_assert_lt(console_init(&d, &loop, "/nowhere/x", &w, &err), 0);
 	cr_assert(strstr(err.msg, "/nowhere/x"));
 	console_free(&d);
+}
+
+/* The console with a file at @path in place of the suite's. */
+static void open_file(const char *path)
+{
+	close_console();
+	cr_assert_eq(ev_loop_init(&loop), 0);
+	cr_assert_eq(console_init(&c, &loop, path, &writer, NULL), 0);
+}
+
+Test(console, file_is_cut_before_it_fills_a_disk)
+{
+	static char block[32768];
+	char path[] = "/tmp/mayfly-console.XXXXXX";
+	int fd = mkstemp(path);
+	struct stat st;
+
+	cr_assert_geq(fd, 0);
+	open_file(path);
+	memset(block, 'x', sizeof(block));
+	for (size_t n = 0; n < CONSOLE_FILE_MAX + (1u << 20); n += sizeof(block)) {
+		cr_assert_eq(write(writer, block, sizeof(block)),
+			     (ssize_t)sizeof(block));
+		console_drain(&c);
+	}
+	cr_assert_eq(fstat(fd, &st), 0);
+	cr_assert_gt(st.st_size, (off_t)CONSOLE_FILE_MAX);
+	cr_assert_lt(st.st_size, (off_t)CONSOLE_FILE_MAX + 100);
+	cr_assert_eq(c.file, -1);
+	unlink(path);
+	close(fd);
+}
+
+Test(console, pipe_that_nobody_reads_holds_nothing_up, .timeout = 60)
+{
+	static char block[32768];
+	char dir[] = "/tmp/mayfly-console.XXXXXX", path[64];
+	ssize_t n, got = 0;
+	int fd;
+
+	cr_assert_not_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	cr_assert_eq(mkfifo(path, 0600), 0);
+	fd = open(path, O_RDONLY | O_NONBLOCK);
+	cr_assert_geq(fd, 0);
+	open_file(path);
+	for (int i = 0; i < 20; i++) {
+		cr_assert_eq(write(writer, block, sizeof(block)),
+			     (ssize_t)sizeof(block));
+		console_drain(&c);
+	}
+	while ((n = read(fd, block, sizeof(block))) > 0)
+		got += n;
+	cr_assert_eq(errno, EAGAIN);
+	cr_assert_gt(got, 0);
+	/* It goes on with what comes once there is room. */
+	say("again");
+	cr_assert_eq(read(fd, block, sizeof(block)), 5);
+	close(fd);
+	unlink(path);
+	rmdir(dir);
 }
