@@ -522,6 +522,21 @@ static void tear_down(struct run *run)
 	close_fd(&run->grace_fd);
 }
 
+/* What the session knows of the command, for reports and the last words. */
+static void look_back(const struct run *run, int went_well)
+{
+	const struct session *s = run->session;
+	struct trace *trace = run->p->trace;
+
+	run->result->output_ns = s->output_ns;
+	if (trace) {
+		trace->command_ns = s->started_ns;
+		trace->guest_command_ns = s->started.boot_ns;
+	}
+	if (went_well && on_soft(run))
+		verdict_explain(run->result, s->tail, s->tail_len, run->err);
+}
+
 int run_command(const struct run_params *p, struct run_result *result,
 		struct err *err)
 {
@@ -542,14 +557,7 @@ int run_command(const struct run_params *p, struct run_result *result,
 	if (r < 0)
 		verdict_set(result, VERDICT_INTERNAL, EXIT_INTERNAL);
 	if (run.session)
-		result->output_ns = run.session->output_ns;
-	if (run.session && p->trace) {
-		p->trace->command_ns = run.session->started_ns;
-		p->trace->guest_command_ns = run.session->started.boot_ns;
-	}
-	if (r == 0 && on_soft(&run))
-		verdict_explain(result, run.session->tail,
-				run.session->tail_len, err);
+		look_back(&run, r == 0);
 	tear_down(&run);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r;

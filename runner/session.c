@@ -44,7 +44,7 @@ static void got_ready(struct session *s, const struct wire_frame *f)
 	if (s->ready.version != WIRE_VERSION) {
 		snprintf(why, sizeof(why),
 			 "its agent speaks version %u of the protocol, "
-			 "this mayfly %u",
+			 "this mayfly %d",
 			 s->ready.version, WIRE_VERSION);
 		lose(s, why);
 		return;
