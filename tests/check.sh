@@ -205,6 +205,10 @@ diff_long() {
 
 software() {
 	suite software 3600 "$here/system/software.sh" "$build/mayfly" soft
+	root=$("$here/system/debian-root.sh" debian 2>/dev/null) || return 0
+	suite software/terminal 300 env BASH_IMAGE="$root/root.img" \
+		"$here/system/sessions.sh" "$build/mayfly" soft \
+		bash_edits_lines_and_controls_jobs
 }
 
 soak() {

@@ -24,10 +24,9 @@ export TMPDIR="$tmp"
 # Leaks count; a guest's allocation of gigabytes would be one of ours.
 export ASAN_OPTIONS=allocator_may_return_null=0:detect_leaks=1
 
-n=0 bad=0
-: >"$dir/figures"
-for name in "$@"; do
-	n=$((n + 1))
+# One target, its log in $tmp and its line of figures in $tmp/NAME.figures.
+fuzz() {
+	name=$1
 	log=$tmp/$name.log
 	set -- -timeout=10 -rss_limit_mb=1024 -max_len=4096 -verbosity=1 \
 		-print_final_stats=1 -artifact_prefix="$dir/$name-"
@@ -40,13 +39,8 @@ for name in "$@"; do
 		set -- "$dir/corpus/$name" "$@" -max_total_time="$seconds" \
 			"$here/corpus/$name"
 	fi
-	if "$dir/tests/fuzz/$name" "$@" >"$log" 2>&1; then
-		echo "ok $n - $name"
-	else
-		bad=1
-		echo "not ok $n - $name"
-		sed 's/^/# /' "$log" | tail -n 60
-	fi
+	r=0
+	"$dir/tests/fuzz/$name" "$@" >"$log" 2>&1 || r=1
 	awk '
 	/cov: / { for (i = 1; i < NF; i++) if ($i == "cov:") cov = $(i + 1) }
 	/stat::number_of_executed_units/ { runs = $2 }
@@ -54,7 +48,31 @@ for name in "$@"; do
 	END {
 		printf "# '"$name"': %d runs, %d a second, %d edges\n",
 			runs, speed, cov
-	}' "$log" | tee -a "$dir/figures"
+	}' "$log" >"$tmp/$name.figures"
+	return $r
+}
+
+# Wait for the target $1 in process $2, and tell.
+tell() {
+	n=$((n + 1))
+	if wait "$2"; then
+		echo "ok $n - $1"
+	else
+		bad=1
+		echo "not ok $n - $1"
+		sed 's/^/# /' "$tmp/$1.log" | tail -n 60
+	fi
+	tee -a "$dir/figures" <"$tmp/$1.figures"
+}
+
+# Two at a time: a third takes the place of the first.
+n=0 bad=0 first=
+: >"$dir/figures"
+for name in "$@"; do
+	fuzz "$name" &
+	[ -z "$first" ] || tell "$first" "$pid"
+	first=$name pid=$!
 done
+[ -z "$first" ] || tell "$first" "$pid"
 echo "1..$n"
 exit $bad
