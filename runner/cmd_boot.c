@@ -197,11 +197,11 @@ static void on_control(struct ev *ev, uint32_t events)
 static void on_signal(struct ev *ev, uint32_t events)
 {
 	struct boot *b = container_of(ev, struct boot, signals);
-	struct signalfd_siginfo info;
+	int signo = ev_signal(ev->fd);
 
 	(void)events;
-	if (read(ev->fd, &info, sizeof(info)) == sizeof(info))
-		quit(b, 128 + (int)info.ssi_signo);
+	if (signo)
+		quit(b, 128 + signo);
 }
 
 /* Kernel, initrd, disk, console both ways; *@to_guest is ours. */

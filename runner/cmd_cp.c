@@ -281,15 +281,15 @@ static const struct session_ops session_ops = {
 static void on_signal(struct ev *ev, uint32_t events)
 {
 	struct cp *cp = container_of(ev, struct cp, signals);
-	struct signalfd_siginfo info;
+	int signo = ev_signal(ev->fd);
 
 	(void)events;
-	if (read(ev->fd, &info, sizeof(info)) != sizeof(info))
+	if (!signo)
 		return;
 	/* Who insists does not wait for the child to clean up. */
 	if (cp->signo)
 		cp_host_kill(&cp->host);
-	cp->signo = (int)info.ssi_signo;
+	cp->signo = signo;
 	ev_stop(&cp->loop);
 }
 

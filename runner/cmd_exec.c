@@ -154,13 +154,11 @@ static const struct session_ops session_ops = {
 static void on_signal(struct ev *ev, uint32_t events)
 {
 	struct exec *x = container_of(ev, struct exec, signals);
-	struct signalfd_siginfo info;
-	int signo;
+	int signo = ev_signal(ev->fd);
 
 	(void)events;
-	if (read(ev->fd, &info, sizeof(info)) != sizeof(info))
+	if (!signo)
 		return;
-	signo = (int)info.ssi_signo;
 	if (x->session->ready_ns && !x->signalled && !x->ended) {
 		x->signalled = 1;
 		session_signal(x->session, signo);

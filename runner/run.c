@@ -363,13 +363,11 @@ static void stop_now(struct run *run, int signo)
 static void on_signal(struct ev *ev, uint32_t events)
 {
 	struct run *run = container_of(ev, struct run, signals);
-	struct signalfd_siginfo info;
-	int signo;
+	int signo = ev_signal(ev->fd);
 
 	(void)events;
-	if (read(ev->fd, &info, sizeof(info)) != sizeof(info))
+	if (!signo)
 		return;
-	signo = (int)info.ssi_signo;
 	if (run->state == STATE_COMMAND && !run->stop_signal)
 		stop(run, signo, run->p->config->stop_timeout_ns);
 	else

@@ -172,18 +172,16 @@ static void send_size(struct session *s)
 static void on_tty_signal(struct ev *ev, uint32_t events)
 {
 	struct session *s = container_of(ev, struct session, tty_signals);
-	struct signalfd_siginfo info;
+	int signo = ev_signal(ev->fd);
 
 	(void)events;
-	if (read(ev->fd, &info, sizeof(info)) != sizeof(info))
-		return;
-	switch (info.ssi_signo) {
+	switch (signo) {
 	case SIGQUIT: /* what would end us, terminal or not */
 	case SIGUSR1:
 	case SIGUSR2:
 		terminal_restore(&s->terminal);
 		sigprocmask(SIG_SETMASK, &s->mask_before, NULL);
-		raise((int)info.ssi_signo);
+		raise(signo);
 		break;
 	case SIGTSTP: /* sent by someone: a raw terminal's Ctrl-Z is a byte */
 		terminal_pause(&s->terminal);

@@ -3,6 +3,7 @@
 #include "runner/base/ev.h"
 
 #include <errno.h>
+#include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -107,4 +108,13 @@ uint64_t ev_drain(int fd)
 	if (read(fd, &v, sizeof(v)) != sizeof(v))
 		return 0;
 	return v;
+}
+
+int ev_signal(int fd)
+{
+	struct signalfd_siginfo info;
+
+	return read(fd, &info, sizeof(info)) == sizeof(info) ?
+		       (int)info.ssi_signo :
+		       0;
 }

@@ -49,5 +49,7 @@ int ev_timer_fd(void);
 int ev_timer_arm(int fd, uint64_t ns);
 /* Acknowledge an expired timerfd or an eventfd. */
 uint64_t ev_drain(int fd);
+/* The next signal of a non-blocking signalfd; 0: there is none. */
+int ev_signal(int fd);
 
 #endif
