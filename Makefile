@@ -130,7 +130,7 @@ SOFT_SRC := $(addprefix runner/engine/soft/,soft.c loop.c mmu.c block.c emit.c \
 	lapic.c ioapic.c \
 	simd.c x87.c fxsave.c native.c)
 
-JAIL_SRC := jail/jail.c
+JAIL_SRC := $(addprefix jail/,jail.c layers.c)
 
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c run.c session.c \
