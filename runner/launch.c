@@ -10,6 +10,7 @@
 #include "rootfs/wire.h"
 #include "runner/artifact.h"
 #include "runner/base/err.h"
+#include "runner/base/fault.h"
 #include "runner/base/mem.h"
 #include "runner/scratch.h"
 #include "runner/state.h"
@@ -67,6 +68,7 @@ static int give_files(struct machine *m, const struct launch *l,
 		*l->scratch = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	machine_disk(m, fd, 0);
 	trace_mark(l->trace, TRACE_SCRATCH);
+	fault_point("launcher", "files");
 	return 0;
 }
 

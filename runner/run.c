@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "runner/base/err.h"
+#include "runner/base/fault.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
 #include "runner/control.h"
@@ -91,6 +92,7 @@ static void drain(struct run *run)
 	ev_del(&run->control);
 	session_end_input(run->session);
 	machine_kill(run->p->machine);
+	fault_point("launcher", "drain");
 	console_drain(run->p->console);
 	ev_timer_arm(run->limit_fd, 0);
 	ev_timer_arm(run->grace_fd, hurry ? run->p->limits->flush : 0);
@@ -146,6 +148,7 @@ static void on_ready(struct session *s)
 	run->result->ready = s->ready;
 	run->result->ready_ns = s->ready_ns;
 	run->state = STATE_COMMAND;
+	fault_point("launcher", "ready");
 	ev_timer_arm(run->limit_fd, run->p->config->timeout_ns);
 }
 
@@ -158,6 +161,7 @@ static void on_started(struct session *s)
 	if (run->state != STATE_COMMAND || !run->p->started)
 		return;
 	r = run->p->started(run->p->opaque);
+	fault_point("launcher", "running");
 	if (r < 0)
 		internal(run, r, "record the start of the run");
 }
@@ -187,6 +191,7 @@ static void on_ended(struct session *s)
 
 	r->exit = s->exit;
 	r->have_exit = 1;
+	fault_point("launcher", "exit");
 	if (run->stop_signal)
 		verdict_stopped(r, run->stop_signal);
 	if (r->verdict == VERDICT_NONE)
@@ -308,6 +313,7 @@ static void on_control(struct ev *ev, uint32_t events)
 	switch (e.type) {
 	case CTL_STARTED:
 		run->result->started_ns = io_now_ns();
+		fault_point("launcher", "started");
 		run->result->ncpus = e.ncpus;
 		if (run->p->trace)
 			memcpy(run->p->trace->vmm_ns, e.stage_ns,

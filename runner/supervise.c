@@ -10,6 +10,7 @@
 
 #include "runner/base/err.h"
 #include "runner/base/ev.h"
+#include "runner/base/fault.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
 #include "runner/control.h"
@@ -167,6 +168,7 @@ static int attempt(struct supervisor *sv)
 		return err_set(sv->err, r, "epoll");
 	r = open_record(sv);
 	trace_mark(&sv->trace, TRACE_RECORD);
+	fault_point("launcher", "record");
 	if (r == 0)
 		r = run_on(sv, &console);
 	if (result->verdict == VERDICT_VM_CRASH && !result->engine_failed)
@@ -299,7 +301,9 @@ static int run(struct supervisor *sv)
 	if (result->ncpus)
 		meta.engine = machine_engine_name(&sv->machine);
 	r = write_reports(sv, &meta, r);
+	fault_point("launcher", "reports");
 	close_record(sv, &meta);
+	fault_point("launcher", "end");
 	ev_loop_free(&sv->loop);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r < 0 ? r : result->exit_code;
@@ -319,6 +323,7 @@ int supervise(const struct config *c, uint64_t begin, struct err *err)
 	int r;
 
 	trace_mark(&sv.trace, TRACE_OPTIONS);
+	fault_point("launcher", "options");
 
 	if (!c->detach)
 		return run(&sv);

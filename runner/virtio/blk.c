@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "runner/base/err.h"
+#include "runner/base/fault.h"
 #include "runner/base/mem.h"
 
 /* 5.2.3 */
@@ -208,6 +209,7 @@ static uint8_t begin(struct blk *b)
 		return begin_transfer(b, h.sector, out, true);
 	case BLK_T_FLUSH:
 		r->cost = COST_ALL;
+		fault_point("vmm", "flush");
 		return status_of(raw_flush(&b->raw));
 	case BLK_T_GET_ID:
 		return get_id(b);

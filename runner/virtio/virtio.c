@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "runner/base/err.h"
+#include "runner/base/fault.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
 #include "runner/virtio/mmio.h"
@@ -21,6 +22,7 @@ static void on_kick(struct ev *ev, uint32_t events)
 	ev_drain(ev->fd);
 	if (!virtio_enter(dev))
 		return;
+	fault_point("vmm", "kick");
 	dev->ops->notify(dev, k->queue);
 	virtio_leave(dev);
 }
