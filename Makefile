@@ -2,12 +2,10 @@
 # mayfly: one Makefile, explicit source lists, everything below $(B). `make
 # help` lists the targets. V=1 shows commands, WERROR=1 makes warnings errors,
 # SAN=address,undefined (or thread) builds with sanitizers: give it a B of its
-# own. FAULTS=1 builds programs that misbehave when told to, for tests
-# (runner/base/fault.h), in build/faults. Nothing is asked of the host while
-# this is read, so that `make deps` can bring what is missing.
+# own. Nothing is asked of the host while this is read, so that `make deps`
+# can bring what is missing.
 
-FAULTS  ?=
-B       ?= build$(if $(FAULTS),/faults)
+B       ?= build
 ifeq ($(filter environment command,$(firstword $(origin CC))),)
 CC      := gcc
 endif
@@ -32,7 +30,7 @@ LOOP := $(if $(filter -O2 -O3,$(lastword $(filter -O%,$(OPT) $(CFLAGS)))),,\
 	-DSOFT_LOOP)
 CFLAGS_ALL := $(STD) $(OPT) $(WARN) $(HARD) $(LOOP) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
-	-fno-sanitize-recover=all) $(if $(FAULTS),-DMAYFLY_FAULTS) $(CFLAGS)
+	-fno-sanitize-recover=all) $(CFLAGS)
 LDFLAGS_ALL := -Wl,-z,relro,-z,now,-z,noexecstack \
 	$(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
@@ -96,7 +94,6 @@ check-build:
 	$(Q)$(MAKE) $(SUB) $(SMALL) check-programs san-programs fuzz-build
 	$(Q)$(MAKE) $(SUB) $(PRODUCT)
 	$(Q)$(MAKE) $(SUB) B=$(B)/san SAN=address,undefined all
-	$(Q)$(MAKE) $(SUB) B=$(B)/faults FAULTS=1 all
 long-build: check-build
 	$(Q)$(MAKE) $(SUB) B=$(B)/tsan SAN=thread all $(B)/tsan/tests/guest-run \
 		$(B)/tsan/tests/attack-run payloads
@@ -111,8 +108,7 @@ clean:
 # base: nothing below it. vmm, x86, dev, virtio, disk, engine: what
 # mayfly-vmm is made of. run: the launcher. One list each.
 
-BASE_SRC := $(addprefix runner/base/,err.c log.c io.c ev.c \
-	$(if $(FAULTS),fault.c))
+BASE_SRC := $(addprefix runner/base/,err.c log.c io.c ev.c)
 
 VMM_SRC := $(addprefix runner/vmm/,gmem.c bus.c ctl.c vcpu.c vm.c \
 	vm_devices.c) \
@@ -136,6 +132,9 @@ SOFT_SRC := $(addprefix runner/engine/soft/,soft.c loop.c mmu.c block.c emit.c \
 
 JAIL_SRC := $(addprefix jail/,jail.c layers.c)
 
+# What mayfly-vmm has of the jail: it does this to itself.
+LOCK_SRC := jail/lock.c
+
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c run.c session.c \
 	session_io.c config_env.c launch.c supervise.c cmd_exec.c cmd_cp.c \
@@ -154,7 +153,7 @@ WIRE_SRC := $(addprefix rootfs/,wire.c tree_pack.c tree_unpack.c)
 AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c more.c \
 	say.c session.c spawn.c stream.c tool.c user.c)
 
-LIBS := diff base vmm virtio engine soft jail run wire agent
+LIBS := diff base vmm virtio engine soft jail lock run wire agent
 # the host CPU as the oracle of tests/unit/diff_*.c, and soft beside it
 diff_SRC := $(addprefix tests/diff/,host.c enter.S guest.c forms.c gen.c insn.c \
 	check.c print.c block.c)
@@ -164,6 +163,7 @@ virtio_SRC := $(VIRTIO_SRC)
 engine_SRC := $(ENGINE_SRC)
 soft_SRC := $(SOFT_SRC)
 jail_SRC := $(JAIL_SRC)
+lock_SRC := $(LOCK_SRC)
 run_SRC := $(RUN_SRC)
 wire_SRC := $(WIRE_SRC)
 agent_SRC := $(AGENT_SRC)
@@ -193,7 +193,7 @@ $(B)/obj/runner/completion.o: $(addprefix runner/completion/mayfly.,\
 # libc only, and static: the process that faces the guest loads nothing.
 
 $(B)/mayfly-vmm: $(B)/obj/runner/vmm/main.o $(SAN_OBJ) \
-		$(foreach l,vmm virtio engine soft base,$(B)/lib$(l).a)
+		$(foreach l,vmm virtio engine soft lock base,$(B)/lib$(l).a)
 	$(say) LD $@
 	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -Wl,--gc-sections -o $@ \
 		$(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
@@ -228,9 +228,6 @@ MAN     := $(notdir $(wildcard man/*.1))
 .PHONY: install uninstall
 #: install        to PREFIX (/usr/local), below DESTDIR
 install: $(PRODUCT)
-	$(Q)! grep -q MAYFLY_FAULT $(B)/mayfly $(B)/mayfly-vmm || \
-		{ echo 'install: $(B) was built with FAULTS=1, for tests' >&2; \
-		exit 1; }
 	$(say) INSTALL $(DESTDIR)$(PREFIX)
 	$(Q)install -d $(addprefix $(DESTDIR),$(PREFIX)/bin \
 		$(PREFIX)/$(LIBDIR)/guest $(BASHDIR) $(ZSHDIR) $(FISHDIR) \

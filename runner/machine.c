@@ -243,6 +243,16 @@ int machine_start(struct machine *m, int program_fd, struct err *err)
 	/* A child that failed has left its reason in the socket. */
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
 		return err_set(err, r, "send the boot message");
+	return machine_go(m, err);
+}
+
+int machine_go(struct machine *m, struct err *err)
+{
+	int r = ctl_send_go(m->control);
+
+	/* A child that failed has left its reason in the socket. */
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+		return err_set(err, r, "let the guest go");
 	return 0;
 }
 

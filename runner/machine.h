@@ -58,6 +58,8 @@ int machine_open_file(const char *what, const char *path, struct err *err);
 int machine_open_disk(const char *what, const char *path, struct err *err);
 
 int machine_start(struct machine *m, int program_fd, struct err *err);
+/* The guest may run: once, after machine_start()'s boot message. */
+int machine_go(struct machine *m, struct err *err);
 
 /* 1 and an event, 0 when mayfly-vmm is gone, or -errno. */
 int machine_event(struct machine *m, struct ctl_event *e);

@@ -161,17 +161,29 @@ int ctl_recv_event(int sock, struct ctl_event *e)
 	}
 }
 
-int ctl_send_query(int sock)
+static int send_word(int sock, enum ctl_type type)
 {
-	struct ctl_query q = { .type = CTL_QUERY };
+	struct ctl_word w = { .type = type };
 
-	return io_send_fds(sock, &q, sizeof(q), NULL, 0);
+	return io_send_fds(sock, &w, sizeof(w), NULL, 0);
 }
 
-int ctl_recv_query(int sock)
+int ctl_send_go(int sock)
 {
-	struct ctl_query q;
-	int r = recv_exact(sock, &q, sizeof(q));
+	return send_word(sock, CTL_GO);
+}
 
-	return r == 1 && q.type != CTL_QUERY ? -EPROTO : r;
+int ctl_send_query(int sock)
+{
+	return send_word(sock, CTL_QUERY);
+}
+
+int ctl_recv_word(int sock)
+{
+	struct ctl_word w;
+	int r = recv_exact(sock, &w, sizeof(w));
+
+	if (r <= 0)
+		return r;
+	return w.type == CTL_GO || w.type == CTL_QUERY ? (int)w.type : -EPROTO;
 }

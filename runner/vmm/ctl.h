@@ -6,13 +6,18 @@
  * mayfly-vmm finds its end at descriptor CTL_FD. In order:
  *
  *	launcher -> vmm	 CTL_BOOT     once, with every descriptor
- *	vmm -> launcher	 CTL_STARTED  the next thing is the first instruction
- *			 CTL_FAILED   instead of STARTED: what went wrong
+ *			 CTL_GO	      once: the guest may run
+ *	vmm -> launcher	 CTL_STARTED  locked down; waits for CTL_GO, then runs
+ *			 CTL_FAILED   instead of STARTED, or of a guest that
+ *				      runs: what went wrong
  *			 CTL_STOPPED  the guest ended itself, or broke
- *	launcher -> vmm	 CTL_QUERY    any time after STARTED
+ *	launcher -> vmm	 CTL_QUERY    any time after CTL_GO
  *	vmm -> launcher	 CTL_STATS    the answer
  *
- * Either end closing ends the other: the VMM exits on HUP.
+ * CTL_GO may be sent before CTL_STARTED is there: between CTL_BOOT and CTL_GO
+ * the launcher does what must be done before the first instruction, while the
+ * VMM prepares. A launcher that says anything else is treated as one that is
+ * gone. Either end closing ends the other: the VMM exits on HUP.
  */
 #ifndef MAYFLY_VMM_CTL_H
 #define MAYFLY_VMM_CTL_H
@@ -23,7 +28,7 @@
 #include "runner/base/err.h"
 
 #define CTL_FD	     3
-#define CTL_VERSION  3
+#define CTL_VERSION  4
 #define CTL_DISKS    4
 #define CTL_STREAMS  4
 #define CTL_CMDLINE  2048 /* with its NUL */
@@ -36,6 +41,7 @@ enum ctl_type {
 	CTL_STOPPED,
 	CTL_QUERY,
 	CTL_STATS,
+	CTL_GO,
 };
 
 enum ctl_engine { CTL_ENGINE_KVM = 1, CTL_ENGINE_SOFT };
@@ -93,17 +99,20 @@ struct ctl_event {
 	int32_t code;  /* FAILED: -errno */
 	uint32_t ncpus; /* STARTED: what the engine really has */
 	uint64_t vcpu_ns;	 /* CPU time of all vCPU threads */
-	uint64_t start_ns;	 /* CLOCK_MONOTONIC when the vCPUs started */
+	uint64_t start_ns;	 /* CLOCK_MONOTONIC: STARTED, the vCPUs are
+				  * ready; after that, when they were let go */
 	uint64_t instructions; /* STATS, soft only, else 0 */
 	/* STATS, STOPPED: ENGINE_ISA_* of engine.h. A program that died of
 	 * SIGILL with ENGINE_ISA_V3 here was made for x86-64-v3 or later. */
-	uint32_t isa_missing, pad;
+	uint32_t isa_missing;
+	uint32_t layers; /* STARTED: what locks the VMM; a bit an enum jail_layer */
 	uint64_t stage_ns[CTL_STAGES]; /* STARTED: CLOCK_MONOTONIC at the end */
 	char msg[ERR_MSG_MAX];
 	char hint[ERR_HINT_MAX];
 };
 
-struct ctl_query {
+/* CTL_GO, CTL_QUERY */
+struct ctl_word {
 	uint32_t type, pad;
 };
 
@@ -120,8 +129,9 @@ int ctl_recv_boot(int sock, struct ctl_boot *b, int *fds, unsigned *nfds,
 int ctl_send_event(int sock, const struct ctl_event *e);
 /* 1 an event, 0 end of file, or -errno. Strings come NUL-terminated. */
 int ctl_recv_event(int sock, struct ctl_event *e);
+int ctl_send_go(int sock);
 int ctl_send_query(int sock);
-/* 1 a query, 0 end of file, or -errno. */
-int ctl_recv_query(int sock);
+/* CTL_GO or CTL_QUERY, 0 end of file, or -errno. */
+int ctl_recv_word(int sock);
 
 #endif

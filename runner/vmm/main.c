@@ -11,7 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
+#include "jail/layers.h"
+#include "jail/lock.h"
 #include "runner/base/err.h"
 #include "runner/base/io.h"
 #include "runner/base/log.h"
@@ -27,6 +30,7 @@ struct vmm {
 	struct vm_params params;
 	struct ev ctl_ev;
 	uint64_t exec_ns, boot_ns; /* main() began, the boot message came */
+	uint32_t layers;	   /* 1 << enum jail_layer */
 	int launcher_gone;
 };
 
@@ -39,6 +43,18 @@ static void prepare_process(void)
 	signal(SIGPIPE, SIG_IGN);
 	/* The terminal's interrupt is the launcher's to judge. */
 	signal(SIGINT, SIG_IGN);
+}
+
+/* Before there is a second thread: jail/lock.c. */
+static int lock_paths(struct vmm *m, struct err *err)
+{
+	int r = lock_landlock();
+
+	if (r < 0)
+		return err_set(err, r, "Landlock");
+	if (r > 0)
+		m->layers |= 1u << JAIL_LANDLOCK;
+	return 0;
 }
 
 static int pick(const int *fds, int32_t index)
@@ -100,6 +116,7 @@ static void tell(const struct vmm *m, struct ctl_event *e)
 	e->start_ns = m->vm.start_ns;
 	e->instructions = vm_instructions(&m->vm);
 	e->isa_missing = vm_isa_missing(&m->vm);
+	e->layers = m->layers;
 	memcpy(e->stage_ns, m->vm.stage_ns, sizeof(e->stage_ns));
 	e->stage_ns[CTL_STAGE_EXEC] = m->exec_ns;
 	e->stage_ns[CTL_STAGE_BOOT] = m->boot_ns;
@@ -121,12 +138,23 @@ static void on_ctl(struct ev *ev, uint32_t events)
 	struct vmm *m = container_of(ev, struct vmm, ctl_ev);
 	struct ctl_event e = { .type = CTL_STATS };
 
-	if (events & EPOLLIN && ctl_recv_query(CTL_FD) == 1) {
+	if (events & EPOLLIN && ctl_recv_word(CTL_FD) == CTL_QUERY) {
 		tell(m, &e);
 		return;
 	}
 	m->launcher_gone = 1;
 	ev_stop(ev->loop);
+}
+
+/* The launcher may still have something to do to this process. */
+static int await_go(struct vmm *m, struct err *err)
+{
+	int r = ctl_recv_word(CTL_FD);
+
+	if (r == CTL_GO)
+		return 0;
+	m->launcher_gone = r == 0;
+	return err_say(err, -EPROTO, "control socket: no word to go");
 }
 
 static int start(struct vmm *m, struct err *err)
@@ -145,8 +173,10 @@ static int start(struct vmm *m, struct err *err)
 	if (r)
 		return r;
 	tell(m, &e);
-	vm_go(&m->vm);
-	return 0;
+	r = await_go(m, err);
+	if (!r)
+		vm_go(&m->vm);
+	return r;
 }
 
 /*
@@ -171,23 +201,29 @@ static int finish(struct vmm *m)
 	return m->launcher_gone ? EXIT_LAUNCHER_GONE : EXIT_GUEST_ENDED;
 }
 
-int main(void)
+static int run(struct vmm *m)
 {
-	struct vmm m = { .exec_ns = io_now_ns() };
 	struct err err = { 0 };
 	int r;
 
 	prepare_process();
-	if (receive_boot(&m, &err))
+	if (lock_paths(m, &err) || receive_boot(m, &err))
 		return fail(&err);
-	r = start(&m, &err);
-	vm_params_close(&m.params);
-	if (r) {
-		vm_free(&m.vm);
-		return fail(&err);
-	}
-	r = ev_run(&m.vm.loop);
+	r = start(m, &err);
+	vm_params_close(&m->params);
+	/* The process ends with all that it has. */
 	if (r)
-		vm_request_stop(&m.vm, CTL_STOP_ERROR, "event loop failed");
-	return finish(&m);
+		return m->launcher_gone ? EXIT_LAUNCHER_GONE : fail(&err);
+	r = ev_run(&m->vm.loop);
+	if (r)
+		vm_request_stop(&m->vm, CTL_STOP_ERROR, "event loop failed");
+	return finish(m);
+}
+
+int main(void)
+{
+	struct vmm m = { .exec_ns = io_now_ns() };
+
+	/* Not exit(): no handler of anybody's has work to do here. */
+	_exit(run(&m));
 }

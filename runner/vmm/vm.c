@@ -260,6 +260,7 @@ int vm_start(struct vm *vm, struct err *err)
 
 void vm_go(struct vm *vm)
 {
+	vm->start_ns = io_now_ns();
 	pthread_mutex_unlock(&vm->gate);
 }
 

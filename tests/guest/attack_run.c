@@ -198,6 +198,8 @@ static int boot(struct host *h, const struct options *o, const char *kernel)
 	h->control = pair[0];
 	h->words = words[0];
 	r = h->pid < 0 ? -1 : ctl_send_boot(h->control, &b, fds, (unsigned)n);
+	if (!r)
+		r = ctl_send_go(h->control);
 	while (n)
 		close(fds[--n]);
 	for (unsigned i = 0; i < STREAMS; i++)

@@ -159,14 +159,29 @@ Test(ctl, words_of_an_event_drive_no_terminal, .init = setup)
 
 Test(ctl, query_with_descriptors_is_refused, .init = setup)
 {
-	struct ctl_query q = { .type = CTL_QUERY };
+	struct ctl_word q = { .type = CTL_QUERY };
 	unsigned before = open_fds();
 
 	cr_assert_eq(ctl_send_query(pair[0]), 0);
-	cr_expect_eq(ctl_recv_query(pair[1]), 1);
+	cr_expect_eq(ctl_recv_word(pair[1]), CTL_QUERY);
 	cr_assert_eq(io_send_fds(pair[0], &q, sizeof(q), sent, NFDS), 0);
-	cr_expect_eq(ctl_recv_query(pair[1]), -EMSGSIZE);
+	cr_expect_eq(ctl_recv_word(pair[1]), -EMSGSIZE);
 	cr_expect_eq(open_fds(), before);
+}
+
+Test(ctl, launcher_says_go_or_query_and_nothing_else, .init = setup)
+{
+	struct ctl_word w = { .type = CTL_BOOT };
+
+	cr_assert_eq(ctl_send_go(pair[0]), 0);
+	cr_expect_eq(ctl_recv_word(pair[1]), CTL_GO);
+	cr_assert_eq(io_send_fds(pair[0], &w, sizeof(w), NULL, 0), 0);
+	cr_expect_eq(ctl_recv_word(pair[1]), -EPROTO);
+	w.type = CTL_GO;
+	cr_assert_eq(io_send_fds(pair[0], &w, sizeof(w) - 1, NULL, 0), 0);
+	cr_expect_eq(ctl_recv_word(pair[1]), -EPROTO);
+	close(pair[0]);
+	cr_expect_eq(ctl_recv_word(pair[1]), 0);
 }
 
 /* The launcher's question and the guest's end cross each other. */
