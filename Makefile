@@ -2,10 +2,12 @@
 # mayfly: one Makefile, explicit source lists, everything below $(B). `make
 # help` lists the targets. V=1 shows commands, WERROR=1 makes warnings errors,
 # SAN=address,undefined (or thread) builds with sanitizers: give it a B of its
-# own. Nothing is asked of the host while this is read, so that `make deps`
-# can bring what is missing.
+# own. FAULTS=1 builds programs that misbehave when told to, for tests
+# (runner/base/fault.h), in build/faults. Nothing is asked of the host while
+# this is read, so that `make deps` can bring what is missing.
 
-B       ?= build
+FAULTS  ?=
+B       ?= build$(if $(FAULTS),/faults)
 ifeq ($(filter environment command,$(firstword $(origin CC))),)
 CC      := gcc
 endif
@@ -30,7 +32,7 @@ LOOP := $(if $(filter -O2 -O3,$(lastword $(filter -O%,$(OPT) $(CFLAGS)))),,\
 	-DSOFT_LOOP)
 CFLAGS_ALL := $(STD) $(OPT) $(WARN) $(HARD) $(LOOP) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
-	-fno-sanitize-recover=all) $(CFLAGS)
+	-fno-sanitize-recover=all) $(if $(FAULTS),-DMAYFLY_FAULTS) $(CFLAGS)
 LDFLAGS_ALL := -Wl,-z,relro,-z,now,-z,noexecstack \
 	$(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
@@ -94,6 +96,7 @@ check-build:
 	$(Q)$(MAKE) $(SUB) $(SMALL) check-programs san-programs fuzz-build
 	$(Q)$(MAKE) $(SUB) $(PRODUCT)
 	$(Q)$(MAKE) $(SUB) B=$(B)/san SAN=address,undefined all
+	$(Q)$(MAKE) $(SUB) B=$(B)/faults FAULTS=1 all
 long-build: check-build
 	$(Q)$(MAKE) $(SUB) B=$(B)/tsan SAN=thread all $(B)/tsan/tests/guest-run \
 		$(B)/tsan/tests/attack-run payloads
@@ -108,7 +111,8 @@ clean:
 # base: nothing below it. vmm, x86, dev, virtio, disk, engine: what
 # mayfly-vmm is made of. run: the launcher. One list each.
 
-BASE_SRC := $(addprefix runner/base/,err.c log.c io.c ev.c)
+BASE_SRC := $(addprefix runner/base/,err.c log.c io.c ev.c \
+	$(if $(FAULTS),fault.c))
 
 VMM_SRC := $(addprefix runner/vmm/,gmem.c bus.c ctl.c vcpu.c vm.c \
 	vm_devices.c) \
@@ -228,6 +232,9 @@ MAN     := $(notdir $(wildcard man/*.1))
 .PHONY: install uninstall
 #: install        to PREFIX (/usr/local), below DESTDIR
 install: $(PRODUCT)
+	$(Q)! grep -q MAYFLY_FAULT $(B)/mayfly $(B)/mayfly-vmm || \
+		{ echo 'install: $(B) was built with FAULTS=1, for tests' >&2; \
+		exit 1; }
 	$(say) INSTALL $(DESTDIR)$(PREFIX)
 	$(Q)install -d $(addprefix $(DESTDIR),$(PREFIX)/bin \
 		$(PREFIX)/$(LIBDIR)/guest $(BASHDIR) $(ZSHDIR) $(FISHDIR) \
