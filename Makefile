@@ -134,7 +134,7 @@ SOFT_SRC := $(addprefix runner/engine/soft/,soft.c loop.c mmu.c block.c emit.c \
 	lapic.c ioapic.c \
 	simd.c x87.c fxsave.c native.c)
 
-JAIL_SRC := $(addprefix jail/,jail.c layers.c)
+JAIL_SRC := $(addprefix jail/,jail.c layers.c spawn.c ids.c room.c caps.c)
 
 # What mayfly-vmm has of the jail: it does this to itself.
 LOCK_SRC := jail/lock.c

@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The first jail: a child of the launcher gives up all that it can. */
+/* From a launcher that may do much to a program that can do nothing. */
 #include "jail/jail.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/securebits.h>
 #include <signal.h>
 #include <stddef.h>
-#include <sys/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "jail/steps.h"
 #include "runner/base/err.h"
+#include "runner/base/io.h"
 #include "runner/base/mem.h"
 
 /*
@@ -22,50 +27,66 @@
  *
  * mayfly-vmm runs next to a guest that may take it over. What the process
  * cannot reach, the guest cannot reach, so the launcher opens everything
- * beforehand, and the child walks down these steps before the program starts.
- * Each step either succeeds or ends the child; none is "best effort", but
- * where one names what it does without.
+ * beforehand, and its child walks down these steps before the program starts.
+ * Each step either succeeds or ends the child.
+ *
+ * The child is born into namespaces: mount, pid (it is number 1), net, ipc,
+ * uts and cgroup, and without root a user namespace, which gives it the
+ * privileges that the steps need and nothing of the host.
  *
  *   session      A session of its own: a terminal's ^C goes to the launcher,
  *		  which decides. Should: not be reachable by job control.
- *   parent	  SIGKILL when the launcher's thread ends. The parent may have
- *		  died before the call: looked at afterwards, so no gap.
  *   signals	  Dispositions and mask as a new process has them; the
  *		  launcher's own must not leak through execve().
- *   room	  Working directory /, umask 077. (The empty root directory and
- *		  the namespaces are later steps of this list.)
- *   limits	  No core file: it would hold the guest's memory.
- *   privileges	  no_new_privs, then the ambient and bounding sets, then every
- *		  capability. Mustn't: regain one by execve() as user 0, hence
- *		  the bounding set and the locked securebits, both of which need
- *		  CAP_SETPCAP and so come before the last drop. A caller
- *		  without capabilities has none to lose there.
  *   descriptors  0, 1 (and 2) are /dev/null, 3 is the control socket, 4 the
- *		  program, closed by execve(); everything above is gone. Last,
- *		  since the steps above may need what the launcher had open.
+ *		  program and 5 the launcher's word, both closed by execve();
+ *		  everything above is gone.
+ *   word	  The launcher says who we shall be. It had to know our number.
+ *   room	  The mount tree is made private, then replaced by an empty
+ *		  read-only root; the old one is detached. No /proc, no /dev: no
+ *		  path leads anywhere from here on, and so the launcher's
+ *		  directories, sockets and devices are out of reach by name.
+ *		  Mustn't: fail later, for the launcher then thinks that it was
+ *		  possible. It waits to hear of this step.
+ *   bounds	  The bounding set and the securebits: no capability comes back
+ *		  by execve(), as user 0 or any other.
+ *   user	  No groups; the group and the user of this VM alone. The
+ *		  capabilities stay for one more step, by the securebits.
+ *   privileges	  All five sets are emptied, then no_new_privs. Mustn't come
+ *		  before "user", which needs CAP_SETUID.
+ *   limits	  Descriptors, file size (its signal ignored: the write fails),
+ *		  no core, for it would hold the guest's memory, no locked
+ *		  memory, no message queues, and as many tasks as the program
+ *		  has threads. After "user": tasks are counted per user.
  *   program	  execveat() of the open binary with an empty environment: no
  *		  path is looked up, no variable reaches the program.
  *
- * The program's own steps (dumpable, Landlock, seccomp) follow in
- * runner/vmm/main.c: execve() resets the first, and the last two would forbid
- * the execve().
+ * The program's own steps (parent death signal, dumpable, Landlock, seccomp)
+ * follow in runner/vmm/main.c: execve() and the change of user reset the first
+ * two, and the last two would forbid the execve().
+ *
+ * The launcher may die at any moment. Before "word" the child reads the end of
+ * the socket and leaves; after it, the program finds its control socket closed.
  */
 
 #define PROGRAM_FD (JAIL_CONTROL_FD + 1)
+#define WORD_FD	   (PROGRAM_FD + 1)
+
+struct jail {
+	const struct jail_params *p;
+	uid_t uid; /* the launcher's, as its user namespace has them */
+	gid_t gid;
+	int control_fd; /* follows the socket as it moves */
+	int word_fd;
+	struct jail_word word;
+};
+
+/* --- in the child ----------------------------------------------------- */
 
 static int step_session(struct jail *j, struct err *err)
 {
 	(void)j;
 	return setsid() < 0 ? err_set(err, -errno, "setsid") : 0;
-}
-
-static int step_parent(struct jail *j, struct err *err)
-{
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-		return err_set(err, -errno, "PR_SET_PDEATHSIG");
-	if (getppid() != j->parent)
-		return err_say(err, -ESRCH, "the launcher is gone");
-	return 0;
 }
 
 static int step_signals(struct jail *j, struct err *err)
@@ -82,71 +103,10 @@ static int step_signals(struct jail *j, struct err *err)
 	 */
 	for (int n = 1; n < NSIG; n++)
 		(void)syscall(SYS_rt_sigaction, n, none_of_it, NULL, NSIG / 8);
+	signal(SIGXFSZ, SIG_IGN);
 	sigemptyset(&none);
 	if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
 		return err_set(err, -errno, "sigprocmask");
-	return 0;
-}
-
-static int step_room(struct jail *j, struct err *err)
-{
-	(void)j;
-	umask(077);
-	return chdir("/") < 0 ? err_set(err, -errno, "chdir /") : 0;
-}
-
-static int step_limits(struct jail *j, struct err *err)
-{
-	const struct rlimit none = { 0, 0 };
-
-	(void)j;
-	if (setrlimit(RLIMIT_CORE, &none) < 0)
-		return err_set(err, -errno, "RLIMIT_CORE");
-	return 0;
-}
-
-/* The two things that only CAP_SETPCAP may do. */
-static int forbid_regaining(struct err *err)
-{
-	for (cap_value_t c = 0; CAP_IS_SUPPORTED(c); c++)
-		if (cap_drop_bound(c) < 0)
-			return err_set(err, -errno, "drop bounding set");
-	/* No capability for being user 0, none kept over a change of user. */
-	if (cap_set_secbits(
-		    SECBIT_NOROOT | SECBIT_NOROOT_LOCKED |
-		    SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
-		    SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
-		    SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED) < 0)
-		return err_set(err, -errno, "securebits");
-	return 0;
-}
-
-static void cleanup_cap(cap_t *c)
-{
-	if (*c)
-		cap_free(*c);
-}
-
-static int step_privileges(struct jail *j, struct err *err)
-{
-	_cleanup_(cleanup_cap) cap_t none = cap_init();
-	_cleanup_(cleanup_cap) cap_t now = cap_get_proc();
-	cap_flag_value_t setpcap = CAP_CLEAR;
-	int r;
-
-	(void)j;
-	if (!none || !now)
-		return err_set(err, -errno, "capabilities");
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return err_set(err, -errno, "PR_SET_NO_NEW_PRIVS");
-	if (cap_reset_ambient() < 0)
-		return err_set(err, -errno, "clear ambient set");
-	cap_get_flag(now, CAP_SETPCAP, CAP_EFFECTIVE, &setpcap);
-	r = setpcap == CAP_SET ? forbid_regaining(err) : 0;
-	if (r < 0)
-		return r;
-	if (cap_set_proc(none) < 0)
-		return err_set(err, -errno, "drop capabilities");
 	return 0;
 }
 
@@ -159,24 +119,26 @@ static int place(int from, int to, int flags, struct err *err)
 
 static int step_descriptors(struct jail *j, struct err *err)
 {
-	int null, control, program, r;
+	const struct jail_params *p = j->p;
+	int null, control, program, word, r;
 
 	/*
-	 * Move all three above the range that is filled, so that no dup3()
-	 * covers a descriptor that is still needed.
+	 * Move all above the range that is filled, so that no dup3() covers a
+	 * descriptor that is still needed.
 	 */
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0)
 		return err_set(err, -errno, "open /dev/null");
-	null = fcntl(null, F_DUPFD_CLOEXEC, PROGRAM_FD + 1);
-	control = fcntl(j->control_fd, F_DUPFD_CLOEXEC, PROGRAM_FD + 1);
-	program = fcntl(j->program_fd, F_DUPFD_CLOEXEC, PROGRAM_FD + 1);
-	if (null < 0 || control < 0 || program < 0)
+	null = fcntl(null, F_DUPFD_CLOEXEC, WORD_FD + 1);
+	control = fcntl(j->control_fd, F_DUPFD_CLOEXEC, WORD_FD + 1);
+	program = fcntl(p->program_fd, F_DUPFD_CLOEXEC, WORD_FD + 1);
+	word = fcntl(j->word_fd, F_DUPFD_CLOEXEC, WORD_FD + 1);
+	if (null < 0 || control < 0 || program < 0 || word < 0)
 		return err_set(err, -errno, "move descriptors");
 	r = place(null, STDIN_FILENO, 0, err);
 	if (r == 0)
 		r = place(null, STDOUT_FILENO, 0, err);
-	if (r == 0 && !j->keep_stderr)
+	if (r == 0 && !p->keep_stderr)
 		r = place(null, STDERR_FILENO, 0, err);
 	if (r == 0)
 		r = place(control, JAIL_CONTROL_FD, 0, err);
@@ -184,43 +146,249 @@ static int step_descriptors(struct jail *j, struct err *err)
 		return r;
 	j->control_fd = JAIL_CONTROL_FD;
 	r = place(program, PROGRAM_FD, O_CLOEXEC, err);
-	if (r == 0 && close_range(PROGRAM_FD + 1, ~0u, 0) < 0)
-		r = err_set(err, -errno, "close_range");
+	if (r == 0)
+		r = place(word, WORD_FD, O_CLOEXEC, err);
+	if (r < 0)
+		return r;
+	j->word_fd = WORD_FD;
+	if (close_range(WORD_FD + 1, ~0u, 0) < 0)
+		return err_set(err, -errno, "close_range");
+	return 0;
+}
+
+static int step_word(struct jail *j, struct err *err)
+{
+	ssize_t n = recv(j->word_fd, &j->word, sizeof(j->word), 0);
+
+	if (n != sizeof(j->word))
+		return err_say(err, -ESRCH, "the launcher is gone");
+	return 0;
+}
+
+static int make_room(struct jail *j, struct err *err)
+{
+	int r = 0;
+
+	if (j->word.mode == JAIL_BARE)
+		return chdir("/") < 0 ? err_set(err, -errno, "chdir /") : 0;
+	if (j->word.mode == JAIL_ROOTLESS && !j->word.mapped)
+		r = ids_map_self(j->uid, j->gid, err);
+	return r < 0 ? r : room_enter(err);
+}
+
+static int step_room(struct jail *j, struct err *err)
+{
+	int32_t answer;
+	int r;
+
+	umask(077);
+	answer = r = make_room(j, err);
+	/* Should nobody listen any more, the program will find that out. */
+	(void)!write(j->word_fd, &answer, sizeof(answer));
+	return r;
+}
+
+static int step_bounds(struct jail *j, struct err *err)
+{
+	(void)j;
+	return caps_forbid_regaining(err);
+}
+
+static int step_user(struct jail *j, struct err *err)
+{
+	return ids_become(&j->word, err);
+}
+
+static int step_privileges(struct jail *j, struct err *err)
+{
+	int r = caps_drop(err);
+
+	(void)j;
+	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = err_set(err, -errno, "PR_SET_NO_NEW_PRIVS");
+	return r;
+}
+
+/* Not above what the launcher has itself: only less may be asked for. */
+static int limit(int which, const char *name, uint64_t most, struct err *err)
+{
+	struct rlimit l;
+
+	if (getrlimit(which, &l) < 0)
+		return err_set(err, -errno, "%s", name);
+	l.rlim_cur = l.rlim_max = MIN(l.rlim_max, (rlim_t)most);
+	return setrlimit(which, &l) < 0 ? err_set(err, -errno, "%s", name) : 0;
+}
+
+static int step_limits(struct jail *j, struct err *err)
+{
+	const struct jail_params *p = j->p;
+	int own = j->word.mode == JAIL_ROOTLESS || j->word.id != UINT32_MAX;
+	int r = limit(RLIMIT_CORE, "RLIMIT_CORE", 0, err);
+
+	if (r == 0)
+		r = limit(RLIMIT_NOFILE, "RLIMIT_NOFILE", p->nofile, err);
+	if (r == 0)
+		r = limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", p->file_size, err);
+	if (r == 0)
+		r = limit(RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK", 0, err);
+	if (r == 0)
+		r = limit(RLIMIT_MSGQUEUE, "RLIMIT_MSGQUEUE", 0, err);
+	/* All that this user runs counts, here and elsewhere. */
+	if (r == 0 && own)
+		r = limit(RLIMIT_NPROC, "RLIMIT_NPROC", p->tasks, err);
 	return r;
 }
 
 static int step_program(struct jail *j, struct err *err)
 {
 	char *const no_environment[] = { NULL };
+	int r;
 
-	(void)syscall(SYS_execveat, PROGRAM_FD, "", j->argv, no_environment,
+	(void)syscall(SYS_execveat, PROGRAM_FD, "", j->p->argv, no_environment,
 		      AT_EMPTY_PATH);
-	return err_set(err, -errno, "execute");
+	r = err_set(err, -errno, "execute");
+	if (r == -EACCES)
+		err_hint(err, "everybody must be allowed to execute it: chmod "
+			      "a+rx");
+	return r;
 }
 
-int jail_enter(struct jail *j, struct err *err)
+static _Noreturn void child(struct jail *j)
 {
 	static const struct {
 		const char *name;
 		int (*fn)(struct jail *j, struct err *err);
 	} step[] = {
 		{ "session", step_session },
-		{ "parent", step_parent },
 		{ "signals", step_signals },
-		{ "room", step_room },
-		{ "limits", step_limits },
-		{ "privileges", step_privileges },
 		{ "descriptors", step_descriptors },
+		{ "word", step_word },
+		{ "room", step_room },
+		{ "bounds", step_bounds },
+		{ "user", step_user },
+		{ "privileges", step_privileges },
+		{ "limits", step_limits },
 		{ "program", step_program },
 	};
+	struct err err = { 0 };
+	size_t i = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(step); i++) {
-		int r = step[i].fn(j, err);
+	while (step[i].fn(j, &err) == 0)
+		i++; /* the last one only comes back to fail */
+	err_wrap(&err, "jail: %s", step[i].name);
+	if (step[i].fn != step_room)
+		j->p->failed(j->control_fd, &err);
+	_exit(125);
+}
 
-		if (r < 0) {
-			err_wrap(err, "jail: %s", step[i].name);
-			return r;
-		}
+/* --- in the launcher -------------------------------------------------- */
+
+static void end_child(struct jail_process *c)
+{
+	kill(c->pid, SIGKILL); /* not reaped yet: the number is its own */
+	while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	close_fd(&c->pidfd);
+	c->pid = -1;
+}
+
+/* Say who it shall be, and hear whether it stands in its room. */
+static int give_word(const struct jail_params *p, enum jail_mode mode,
+		     int fd, struct jail_process *c, struct jail_report *r)
+{
+	struct jail_word word = { .mode = mode };
+	int32_t answer;
+	ssize_t n;
+
+	ids_choose(p, c->pid, &word, r);
+	if (send(fd, &word, sizeof(word), MSG_NOSIGNAL) < 0)
+		return 0; /* it failed before, and has told why */
+	do
+		n = recv(fd, &answer, sizeof(answer), 0);
+	while (n < 0 && errno == EINTR);
+	return n == sizeof(answer) ? answer : 0;
+}
+
+/*
+ * Where it is the host that says no, as a matter of policy. Being short of
+ * something is none: nobody shall get a weaker jail by using it up.
+ */
+static int is_refusal(enum jail_mode mode, int code)
+{
+	switch (code) {
+	case -EPERM:
+	case -EACCES:
+	case -ENOSYS:
+	case -EINVAL: /* a kernel without one of them; initramfs for a root */
+		return 1;
+	case -ENOSPC: /* user.max_user_namespaces */
+	case -EUSERS:
+		return mode == JAIL_ROOTLESS;
+	default:
+		return 0;
 	}
-	return 0; /* not reached: the last step only comes back to fail */
+}
+
+/* One try, in this mode: 0, or -errno where the host does not allow it. */
+static int try_start(const struct jail_params *p, enum jail_mode mode,
+		     struct jail_report *r, struct jail_process *out)
+{
+	struct jail j = {
+		.p = p,
+		.uid = geteuid(),
+		.gid = getegid(),
+		.control_fd = p->control_fd,
+	};
+	int pair[2], ret;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	j.word_fd = pair[1];
+	ret = spawn_child(mode, p->cgroup_fd, out);
+	out->in_cgroup = ret > 0 && p->cgroup_fd >= 0;
+	if (ret < 0 && p->cgroup_fd >= 0)
+		ret = spawn_child(mode, -1, out);
+	if (ret == 0)
+		child(&j);
+	close(pair[1]);
+	if (ret > 0) {
+		ret = give_word(p, mode, pair[0], out, r);
+		if (ret < 0)
+			end_child(out);
+	}
+	close(pair[0]);
+	return ret;
+}
+
+int jail_start(const struct jail_params *p, struct jail_report *report,
+	       struct jail_process *out, struct err *err)
+{
+	enum jail_mode mode = spawn_is_privileged() ? JAIL_PRIVILEGED :
+						      JAIL_ROOTLESS;
+	struct jail_report r = *report;
+	int ret;
+
+	*out = (struct jail_process){ .pid = -1, .pidfd = -1 };
+	ret = try_start(p, mode, &r, out);
+	if (is_refusal(mode, ret)) {
+		r = *report;
+		spawn_explain(mode, ret, &r);
+		mode = JAIL_BARE;
+		ret = try_start(p, mode, &r, out);
+	}
+	if (ret < 0)
+		return err_set(err, ret, "start a process");
+	if (mode != JAIL_BARE) {
+		jail_report_on(&r, JAIL_NAMESPACES);
+		jail_report_on(&r, JAIL_ROOT);
+	}
+	if (!ROOM_IS_EMPTY)
+		jail_report_missing(&r, JAIL_ROOT, "build without SAN",
+				    "this is a sanitizer's build");
+	jail_report_on(&r, JAIL_RLIMITS);
+	jail_report_on(&r, JAIL_CAPS);
+	jail_report_on(&r, JAIL_NNP);
+	*report = r;
+	return 0;
 }

@@ -22,6 +22,10 @@
 
 #define SECTOR 512
 
+/* Descriptors that mayfly-vmm may have: a connection of vsock is one, and it
+ * has 128 of those at most. */
+#define VMM_FDS 512
+
 static_assert(JAIL_CONTROL_FD == CTL_FD, "jail and VMM mean the same");
 
 void machine_init(struct machine *m, const struct config *c)
@@ -39,6 +43,7 @@ void machine_init(struct machine *m, const struct config *c)
 			  .console_out_fd = CTL_NO_FD,
 			  .console_in_fd = CTL_NO_FD,
 			  .vsock_listen_fd = CTL_NO_FD },
+		.ids = { .first = 1900000000, .count = 1u << 22 },
 		.pid = -1,
 		.pidfd = -1,
 		.control = -1,
@@ -197,47 +202,70 @@ int machine_open_disk(const char *what, const char *path, struct err *err)
 	return steal_fd(&fd);
 }
 
-/* Between fork and execve; what goes wrong is told as the VMM would. */
-static _Noreturn void child(int program_fd, int control_fd, pid_t parent)
+/* In the child, on its way into the jail: what goes wrong is told as the VMM
+ * would. */
+static void tell_failure(int control_fd, const struct err *err)
+{
+	struct ctl_event e = { .type = CTL_FAILED, .code = err->code };
+
+	memcpy(e.msg, err->msg, sizeof(e.msg));
+	memcpy(e.hint, err->hint, sizeof(e.hint));
+	ctl_send_event(control_fd, &e);
+}
+
+/* The largest file that mayfly-vmm has to write. */
+static uint64_t largest_disk(const struct machine *m)
+{
+	uint64_t most = 0;
+
+	for (unsigned i = 0; i < m->boot.ndisks; i++) {
+		const struct ctl_disk *d = &m->boot.disk[i];
+		off_t size = lseek(m->fd[d->fd], 0, SEEK_END);
+
+		if (!d->readonly && size > 0)
+			most = MAX(most, (uint64_t)size);
+	}
+	return most;
+}
+
+static int start_process(struct machine *m, int program_fd, int control_fd,
+			 struct err *err)
 {
 	char name[] = "mayfly-vmm";
 	char *argv[] = { name, NULL };
-	struct jail j = {
+	const struct jail_params p = {
 		.program_fd = program_fd,
 		.control_fd = control_fd,
+		.cgroup_fd = -1,
 		.keep_stderr = log_get_level() > LOG_QUIET,
-		.parent = parent,
 		.argv = argv,
+		.ids = m->ids,
+		/* Its main thread, its vCPUs, and the worker that the kernel
+		 * adds to who runs a VM with KVM. */
+		.tasks = m->boot.ncpus + 2,
+		.nofile = VMM_FDS,
+		.file_size = largest_disk(m),
+		.failed = tell_failure,
 	};
-	struct ctl_event e = { .type = CTL_FAILED };
-	struct err err = { 0 };
+	struct jail_process process;
+	int r = jail_start(&p, &m->jail, &process, err);
 
-	e.code = jail_enter(&j, &err);
-	memcpy(e.msg, err.msg, sizeof(e.msg));
-	memcpy(e.hint, err.hint, sizeof(e.hint));
-	ctl_send_event(j.control_fd, &e);
-	_exit(125);
+	m->pid = process.pid;
+	m->pidfd = process.pidfd;
+	return r;
 }
 
 int machine_start(struct machine *m, int program_fd, struct err *err)
 {
-	pid_t self = getpid();
 	int pair[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_set(err, -errno, "control socket");
 	m->control = pair[0];
-	m->pid = fork();
-	if (m->pid == 0)
-		child(program_fd, pair[1], self);
-	r = m->pid < 0 ? -errno : 0;
+	r = start_process(m, program_fd, pair[1], err);
 	close(pair[1]);
 	if (r < 0)
-		return err_set(err, r, "fork");
-	/* Not reaped yet, so the number is still this child's. */
-	m->pidfd = pidfd_open(m->pid, 0);
-	if (m->pidfd < 0)
-		return err_set(err, -errno, "pidfd_open");
+		return r;
 	r = ctl_send_boot(m->control, &m->boot, m->fd, m->nfds);
 	close_given(m);
 	/* A child that failed has left its reason in the socket. */

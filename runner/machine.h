@@ -19,6 +19,7 @@
 
 #include <sys/types.h>
 
+#include "jail/jail.h"
 #include "runner/base/io.h"
 #include "runner/config.h"
 #include "runner/vmm/ctl.h"
@@ -28,6 +29,8 @@ struct machine {
 	int fd[IO_FDS_MAX];
 	unsigned nfds;
 	char engine_why[ERR_MSG_MAX]; /* auto: why not kvm, or empty */
+	struct jail_ids ids;	    /* whom mayfly-vmm may be */
+	struct jail_report jail;    /* what keeps it in; after start */
 	pid_t pid;
 	int pidfd;
 	int control;	 /* -1 before start */

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cgroup v2: one hierarchy for all controllers. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "jail/cgroup_impl.h"
+
+#define LIST_MAX  512
+#define PERIOD_US 100000u
+#define QUOTA_MIN_US 1000u
+#define PERIOD_MAX_US 1000000u
+
+/*
+ * A controller is there for those below a directory when the directory's
+ * subtree_control has it, and that may be written while no process is in the
+ * directory itself (cgroup-v2.rst, "No Internal Process Constraint"). One
+ * write each, so that one that cannot be had costs no other.
+ */
+static unsigned enable(int dir, unsigned controllers, int *code)
+{
+	char list[LIST_MAX];
+	unsigned have, there;
+	int r = cgroup_read(dir, "cgroup.controllers", list, sizeof(list));
+
+	if (r < 0) {
+		*code = r;
+		return 0;
+	}
+	there = cgroup_controllers(list, " \n");
+	cgroup_read(dir, "cgroup.subtree_control", list, sizeof(list));
+	have = cgroup_controllers(list, " \n") & controllers;
+	for (int c = 0; c < CGROUP_CONTROLLERS; c++) {
+		unsigned bit = 1u << c;
+		char word[16];
+
+		if (!(controllers & ~have & bit))
+			continue;
+		snprintf(word, sizeof(word), "+%s",
+			 cgroup_controller_name((enum cgroup_controller)c));
+		r = there & bit ?
+			    cgroup_write(dir, "cgroup.subtree_control", word) :
+			    -ENXIO;
+		if (r == 0)
+			have |= bit;
+		else if (!*code)
+			*code = r;
+	}
+	return have;
+}
+
+/* cgroup-v2.rst, "Delegation Containment": who moves a process must be able to
+ * write to the list of the cgroup that both places have in common. */
+static int may_move(int dir)
+{
+	return faccessat(dir, "cgroup.procs", W_OK, AT_EACCESS) < 0 ? -errno :
+								      0;
+}
+
+static int limit_memory(int dir, uint64_t max)
+{
+	int r = cgroup_write_number(dir, "memory.max", max);
+
+	if (r < 0)
+		return r;
+	/* Without swap accounting there is no such file. */
+	r = cgroup_write(dir, "memory.swap.max", "0");
+	return r == -ENOENT ? 0 : r;
+}
+
+static int limit_cpu(int dir, const struct cgroup_limits *l)
+{
+	/* As in cgroup_v1.c: a quota has at least a millisecond. */
+	unsigned period = l->cpu_milli < 10 ? PERIOD_MAX_US : PERIOD_US;
+	uint64_t quota = (uint64_t)l->cpu_milli * period / 1000;
+	char text[48];
+	int r;
+
+	snprintf(text, sizeof(text), "%" PRIu64 " %u",
+		 quota < QUOTA_MIN_US ? QUOTA_MIN_US : quota, period);
+	r = cgroup_write(dir, "cpu.max", text);
+	if (r == 0 && l->weight)
+		r = cgroup_write_number(dir, "cpu.weight", l->weight);
+	return r;
+}
+
+static int limit(int dir, enum cgroup_controller c,
+		 const struct cgroup_limits *l)
+{
+	switch (c) {
+	case CGROUP_MEMORY:
+		return limit_memory(dir, l->memory_max);
+	case CGROUP_CPU:
+		return limit_cpu(dir, l);
+	default:
+		return cgroup_write_number(dir, "pids.max", l->pids_max);
+	}
+}
+
+static uint64_t microseconds(uint64_t us)
+{
+	return us > UINT64_MAX / 1000 ? CGROUP_UNKNOWN : us * 1000;
+}
+
+static void usage(int dir, unsigned controllers, struct cgroup_usage *u)
+{
+	if (controllers & (1u << CGROUP_MEMORY)) {
+		u->memory_peak = cgroup_number(dir, "memory.peak");
+		u->oom_kills = cgroup_field(dir, "memory.events", "oom_kill");
+	}
+	/* The time is there without the controller as well. */
+	u->cpu_ns = microseconds(cgroup_field(dir, "cpu.stat", "usage_usec"));
+	if (controllers & (1u << CGROUP_CPU))
+		u->throttled_ns = microseconds(
+			cgroup_field(dir, "cpu.stat", "throttled_usec"));
+}
+
+static int kill_all(int dir)
+{
+	/* Linux 5.14 */
+	return cgroup_write(dir, "cgroup.kill", "1") == 0 ?
+		       0 :
+		       cgroup_kill_each(dir);
+}
+
+const struct cgroup_ops cgroup_v2_ops = {
+	.version = 2,
+	.enable = enable,
+	.may_move = may_move,
+	.limit = limit,
+	.usage = usage,
+	.kill = kill_all,
+};

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who a jailed process is.
+ *
+ * Root's launcher gives each process the user of its own number in a range.
+ * No two living processes have one number, so no two VMs have one user, and
+ * nobody keeps a list. Without root there are the ranges of /etc/subuid, which
+ * newuidmap(1) hands out; and where there is none for us, the caller's own
+ * user, alone in its user namespace.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "jail/steps.h"
+#include "runner/base/err.h"
+#include "runner/base/io.h"
+#include "runner/base/mem.h"
+
+#define FILE_MAX_BYTES (1u << 20)
+#define INSIDE 1 /* of the user namespace: whom newuidmap has mapped for us */
+
+/* --- root's launcher -------------------------------------------------- */
+
+static int may_change(void)
+{
+	cap_t now = cap_get_proc();
+	cap_flag_value_t uid = CAP_CLEAR, gid = CAP_CLEAR;
+
+	if (now) {
+		cap_get_flag(now, CAP_SETUID, CAP_EFFECTIVE, &uid);
+		cap_get_flag(now, CAP_SETGID, CAP_EFFECTIVE, &gid);
+	}
+	cap_free(now);
+	return uid == CAP_SET && gid == CAP_SET;
+}
+
+/* Is @id one that this user namespace knows? user_namespaces(7) */
+static int is_mapped(const char *map, uint32_t id)
+{
+	_cleanup_free_ char *text = NULL;
+	uint32_t inside, outside, count;
+	size_t n;
+
+	if (io_read_file(map, FILE_MAX_BYTES, &text, &n) < 0)
+		return 1;
+	for (const char *p = text; p && *p; p = strchr(p, '\n')) {
+		p += *p == '\n';
+		if (sscanf(p, "%" SCNu32 " %" SCNu32 " %" SCNu32, &inside,
+			   &outside, &count) == 3 &&
+		    id >= inside && id - inside < count)
+			return 1;
+	}
+	return 0;
+}
+
+static void choose_from_range(const struct jail_ids *ids, pid_t pid,
+			      struct jail_word *w, struct jail_report *r)
+{
+	uint32_t id = ids->first + (uint32_t)pid % ids->count;
+
+	if (!is_mapped("/proc/self/uid_map", id) ||
+	    !is_mapped("/proc/self/gid_map", id)) {
+		jail_report_missing(r, JAIL_UID,
+				    "name a range that it has by --uid-range",
+				    "user %u is none in this user namespace",
+				    id);
+		return;
+	}
+	w->id = id;
+	jail_report_on(r, JAIL_UID);
+}
+
+/* --- without root: subuid(5) ------------------------------------------ */
+
+/* The name of user @uid in passwd(5); the static libc has no getpwuid(). */
+static int user_name(uid_t uid, char name[64])
+{
+	_cleanup_free_ char *text = NULL;
+	unsigned found;
+	size_t n;
+
+	if (io_read_file("/etc/passwd", FILE_MAX_BYTES, &text, &n) < 0)
+		return -ENOENT;
+	for (const char *p = text; p && *p; p = strchr(p, '\n')) {
+		p += *p == '\n';
+		if (sscanf(p, "%63[^:\n]:%*[^:\n]:%u:", name, &found) == 2 &&
+		    found == uid)
+			return 0;
+	}
+	return -ENOENT;
+}
+
+/* The first range of the user in @path. */
+static int find_range(const char *path, uid_t uid, const char *name,
+		      struct jail_ids *ids)
+{
+	_cleanup_free_ char *text = NULL;
+	char who[64], number[16];
+	size_t n;
+
+	if (io_read_file(path, FILE_MAX_BYTES, &text, &n) < 0)
+		return -ENOENT;
+	snprintf(number, sizeof(number), "%u", uid);
+	for (const char *p = text; p && *p; p = strchr(p, '\n')) {
+		p += *p == '\n';
+		if (sscanf(p, "%63[^:\n]:%" SCNu32 ":%" SCNu32, who,
+			   &ids->first, &ids->count) == 3 &&
+		    ids->count && (!strcmp(who, name) || !strcmp(who, number)))
+			return 0;
+	}
+	return -ENOENT;
+}
+
+/* newuidmap(1) and newgidmap(1): only they may map what is not ours. The
+ * child is still us, so our own number is in the map as well. */
+static int run_mapper(const char *program, pid_t pid, uint32_t self,
+		      uint32_t other)
+{
+	char spid[16], sself[16], sother[16];
+	char *argv[] = { (char *)program, spid, "0", sself, "1", "1", sother,
+			 "1", NULL };
+	char *env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	pid_t mapper;
+	int status;
+
+	snprintf(spid, sizeof(spid), "%d", pid);
+	snprintf(sself, sizeof(sself), "%u", self);
+	snprintf(sother, sizeof(sother), "%u", other);
+	if (posix_spawn(&mapper, program, NULL, NULL, argv, env))
+		return -ENOENT;
+	while (waitpid(mapper, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;
+}
+
+static int map_subordinate(pid_t pid)
+{
+	struct jail_ids u, g;
+	char name[64] = "";
+	uid_t uid = geteuid();
+
+	if (access("/usr/bin/newuidmap", X_OK) ||
+	    access("/usr/bin/newgidmap", X_OK))
+		return -ENOENT;
+	user_name(uid, name);
+	if (find_range("/etc/subuid", uid, name, &u) < 0 ||
+	    find_range("/etc/subgid", uid, name, &g) < 0)
+		return -ENOENT;
+	if (run_mapper("/usr/bin/newgidmap", pid, getegid(),
+		       g.first + (uint32_t)pid % g.count) < 0)
+		return -EPERM;
+	return run_mapper("/usr/bin/newuidmap", pid, uid,
+			  u.first + (uint32_t)pid % u.count);
+}
+
+static void choose_subordinate(pid_t pid, struct jail_word *w,
+			       struct jail_report *r)
+{
+	if (map_subordinate(pid) == 0) {
+		w->mapped = 1;
+		w->id = INSIDE;
+		jail_report_on(r, JAIL_UID);
+		return;
+	}
+	jail_report_missing(r, JAIL_UID,
+			    "sudo apt-get install uidmap, and lines for you in "
+			    "/etc/subuid and /etc/subgid",
+			    "without root it takes newuidmap and a range of "
+			    "subordinate users");
+}
+
+void ids_choose(const struct jail_params *p, pid_t pid, struct jail_word *w,
+		struct jail_report *r)
+{
+	w->mapped = 0;
+	w->id = UINT32_MAX;
+	if (w->mode == JAIL_ROOTLESS)
+		choose_subordinate(pid, w, r);
+	else if (may_change())
+		choose_from_range(&p->ids, pid, w, r);
+	else
+		jail_report_missing(r, JAIL_UID, "run mayfly as root",
+				    "we may not change users");
+}
+
+/* --- in the child ----------------------------------------------------- */
+
+static int put(const char *path, const char *text, struct err *err)
+{
+	_cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		return err_set(err, -errno, "write %s", path);
+	return 0;
+}
+
+/* Our number stays what it is: no program has a reason to be called 0. */
+static int map_one(const char *path, unsigned id, struct err *err)
+{
+	char line[40];
+
+	snprintf(line, sizeof(line), "%u %u 1", id, id);
+	return put(path, line, err);
+}
+
+int ids_map_self(uint32_t uid, uint32_t gid, struct err *err)
+{
+	/* Who has no privilege over the groups may not drop one of them
+	 * either: one may be there to refuse. user_namespaces(7) */
+	int r = put("/proc/self/setgroups", "deny", err);
+
+	if (r == 0)
+		r = map_one("/proc/self/uid_map", uid, err);
+	return r < 0 ? r : map_one("/proc/self/gid_map", gid, err);
+}
+
+int ids_become(const struct jail_word *w, struct err *err)
+{
+	if (w->id == UINT32_MAX)
+		return 0;
+	if (setgroups(0, NULL) < 0)
+		return err_set(err, -errno, "setgroups");
+	if (setresgid(w->id, w->id, w->id) < 0)
+		return err_set(err, -errno, "change to group %u", w->id);
+	if (setresuid(w->id, w->id, w->id) < 0)
+		return err_set(err, -errno, "change to user %u", w->id);
+	return 0;
+}
