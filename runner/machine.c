@@ -24,7 +24,8 @@
 
 /* Descriptors that mayfly-vmm may have: a connection of vsock is one, and it
  * has 128 of those at most. */
-#define VMM_FDS 512
+#define VMM_FDS	  512
+#define CODE_SIZE CONFIG_MIB
 
 static_assert(JAIL_CONTROL_FD == CTL_FD, "jail and VMM mean the same");
 
@@ -213,10 +214,11 @@ static void tell_failure(int control_fd, const struct err *err)
 	ctl_send_event(control_fd, &e);
 }
 
-/* The largest file that mayfly-vmm has to write. */
-static uint64_t largest_disk(const struct machine *m)
+/* The largest file that mayfly-vmm has to write. Engine soft's code is one of
+ * no name. */
+static uint64_t largest_file(const struct machine *m)
 {
-	uint64_t most = 0;
+	uint64_t most = CODE_SIZE;
 
 	for (unsigned i = 0; i < m->boot.ndisks; i++) {
 		const struct ctl_disk *d = &m->boot.disk[i];
@@ -244,7 +246,7 @@ static int start_process(struct machine *m, int program_fd, int control_fd,
 		 * adds to who runs a VM with KVM. */
 		.tasks = m->boot.ncpus + 2,
 		.nofile = VMM_FDS,
-		.file_size = largest_disk(m),
+		.file_size = largest_file(m),
 		.failed = tell_failure,
 	};
 	struct jail_process process;
