@@ -19,6 +19,7 @@
 
 #include "jail/steps.h"
 #include "runner/base/err.h"
+#include "runner/base/fault.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
 
@@ -274,8 +275,11 @@ static _Noreturn void child(struct jail *j)
 	struct err err = { 0 };
 	size_t i = 0;
 
-	while (step[i].fn(j, &err) == 0)
+	fault_point("jail", "born");
+	while (step[i].fn(j, &err) == 0) {
+		fault_point("jail", step[i].name);
 		i++; /* the last one only comes back to fail */
+	}
 	err_wrap(&err, "jail: %s", step[i].name);
 	if (step[i].fn != step_room)
 		j->p->failed(j->control_fd, &err);
@@ -352,6 +356,8 @@ static int try_start(const struct jail_params *p, enum jail_mode mode,
 	if (ret == 0)
 		child(&j);
 	close(pair[1]);
+	fault_victim(out->pid);
+	fault_point("launcher", "cloned");
 	if (ret > 0) {
 		ret = give_word(p, mode, pair[0], out, r);
 		if (ret < 0)
@@ -379,6 +385,7 @@ int jail_start(const struct jail_params *p, struct jail_report *report,
 	}
 	if (ret < 0)
 		return err_set(err, ret, "start a process");
+	fault_point("launcher", "word");
 	if (mode != JAIL_BARE) {
 		jail_report_on(&r, JAIL_NAMESPACES);
 		jail_report_on(&r, JAIL_ROOT);

@@ -16,6 +16,7 @@
 #include "jail/layers.h"
 #include "jail/lock.h"
 #include "runner/base/err.h"
+#include "runner/base/fault.h"
 #include "runner/base/io.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
@@ -54,6 +55,7 @@ static int lock_paths(struct vmm *m, struct err *err)
 		return err_set(err, r, "Landlock");
 	if (r > 0)
 		m->layers |= 1u << JAIL_LANDLOCK;
+	fault_point("vmm", "landlock");
 	return 0;
 }
 
@@ -105,6 +107,7 @@ static int receive_boot(struct vmm *m, struct err *err)
 	m->boot_ns = io_now_ns();
 	log_set_level((enum log_level)m->boot.verbose);
 	fill_params(m, fds);
+	fault_point("vmm", "boot");
 	return 0;
 }
 
@@ -139,6 +142,7 @@ static void on_ctl(struct ev *ev, uint32_t events)
 	struct ctl_event e = { .type = CTL_STATS };
 
 	if (events & EPOLLIN && ctl_recv_word(CTL_FD) == CTL_QUERY) {
+		fault_point("vmm", "query");
 		tell(m, &e);
 		return;
 	}
@@ -164,6 +168,7 @@ static int start(struct vmm *m, struct err *err)
 
 	if (r)
 		return r;
+	fault_timer(&m->vm.loop, "vmm", "running", 200);
 	m->ctl_ev.fd = CTL_FD;
 	m->ctl_ev.fn = on_ctl;
 	r = ev_set(&m->vm.loop, &m->ctl_ev, EPOLLIN);
@@ -172,8 +177,11 @@ static int start(struct vmm *m, struct err *err)
 	r = vm_start(&m->vm, err);
 	if (r)
 		return r;
+	fault_point("vmm", "locked");
 	tell(m, &e);
+	fault_point("vmm", "started");
 	r = await_go(m, err);
+	fault_point("vmm", "go");
 	if (!r)
 		vm_go(&m->vm);
 	return r;
@@ -189,12 +197,15 @@ static int finish(struct vmm *m)
 	struct ctl_event e = { .type = CTL_STOPPED };
 	int stuck = vm_stop(&m->vm);
 
+	fault_point("vmm", "stop");
 	if (!stuck)
 		vm_devices_free(&m->vm);
+	fault_point("vmm", "freed");
 	e.stop = m->vm.stop;
 	memcpy(e.msg, m->vm.stop_msg, sizeof(e.msg));
 	if (!m->launcher_gone)
 		tell(m, &e);
+	fault_point("vmm", "stopped");
 	/* A thread that is stuck in the engine ends with the process. */
 	if (!stuck)
 		vm_free(&m->vm);
@@ -207,6 +218,7 @@ static int run(struct vmm *m)
 	int r;
 
 	prepare_process();
+	fault_point("vmm", "main");
 	if (lock_paths(m, &err) || receive_boot(m, &err))
 		return fail(&err);
 	r = start(m, &err);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "runner/base/fault.h"
+
 /* Enough for the engines, far below the 8 MiB of the default. */
 #define STACK_SIZE (256u << 10)
 
@@ -41,8 +43,10 @@ static void *vcpu_main(void *arg)
 	/* Here, because another thread's name is set through /proc. */
 	snprintf(name, sizeof(name), "vcpu%u", v->cpu);
 	pthread_setname_np(pthread_self(), name);
+	fault_point("vmm", "thread");
 	pthread_mutex_lock(v->gate);
 	pthread_mutex_unlock(v->gate);
+	fault_point("vmm", "vcpu");
 	while (!atomic_load(&v->stop)) {
 		v->ops->run(v->engine, v->cpu, &x);
 		if (x.reason != ENGINE_EXIT_INTR) {

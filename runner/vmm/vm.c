@@ -10,6 +10,7 @@
 #include <sys/random.h>
 
 #include "runner/base/err.h"
+#include "runner/base/fault.h"
 #include "runner/base/io.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
@@ -219,15 +220,19 @@ int vm_init(struct vm *vm, struct vm_params *p, struct err *err)
 	r = init_loop(vm, err);
 	if (!r)
 		r = gmem_init(&vm->gm, p->ram, err);
+	fault_point("vmm", "memory");
 	vm->stage_ns[CTL_STAGE_MEMORY] = io_now_ns();
 	if (!r)
 		r = init_engine(vm, p, err);
+	fault_point("vmm", "engine");
 	vm->stage_ns[CTL_STAGE_ENGINE] = io_now_ns();
 	if (!r)
 		r = vm_devices_init(vm, p, err);
+	fault_point("vmm", "devices");
 	vm->stage_ns[CTL_STAGE_DEVICES] = io_now_ns();
 	if (!r)
 		r = init_boot(vm, p, err);
+	fault_point("vmm", "kernel");
 	vm->stage_ns[CTL_STAGE_KERNEL] = io_now_ns();
 	return r;
 }
@@ -248,6 +253,7 @@ int vm_start(struct vm *vm, struct err *err)
 		v->gate = &vm->gate;
 		r = vcpu_start(v);
 	}
+	fault_point("vmm", "threads");
 	vm->start_ns = io_now_ns();
 	if (!r)
 		return 0;
