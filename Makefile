@@ -135,6 +135,7 @@ SOFT_SRC := $(addprefix runner/engine/soft/,soft.c loop.c mmu.c block.c emit.c \
 	simd.c x87.c fxsave.c native.c)
 
 JAIL_SRC := $(addprefix jail/,jail.c layers.c spawn.c ids.c room.c caps.c)
+JAIL_SRC += $(addprefix jail/cgroup,.c _file.c _map.c _place.c _sweep.c _v1.c _v2.c)
 
 # What mayfly-vmm has of the jail: it does this to itself.
 LOCK_SRC := jail/lock.c

@@ -42,14 +42,16 @@ int cgroup_write(int dir, const char *file, const char *text)
 {
 	_cleanup_fd_ int fd = openat(dir, file,
 				     O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-	ssize_t n = (ssize_t)strlen(text);
+	size_t len = strlen(text);
+	ssize_t n;
 
-	/* One write: the kernel takes a value whole or not at all. */
 	if (fd < 0)
 		return -errno;
-	if (write(fd, text, (size_t)n) != n)
-		return errno ? -errno : -EIO;
-	return 0;
+	/* One write: the kernel takes a value whole or not at all. */
+	n = write(fd, text, len);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len ? 0 : -EIO;
 }
 
 int cgroup_write_number(int dir, const char *file, uint64_t n)
@@ -149,26 +151,22 @@ static int has(const pid_t *pid, int n, pid_t one)
  * ended and is not signalled. 0 is a process that our pid namespace cannot
  * name: nothing is ever sent to that.
  */
-int cgroup_kill_each(int dir)
+void cgroup_kill_each(int dir)
 {
 	pid_t before[PROCS_MAX], now[PROCS_MAX];
-	int n = list(dir, before), r = 0;
+	int n = list(dir, before);
 
 	for (int i = 0; i < n; i++) {
 		_cleanup_fd_ int pidfd = -1;
 		int k;
 
-		if (before[i] <= 0 || before[i] == getpid()) {
-			r = -EPERM;
+		if (before[i] <= 0 || before[i] == getpid())
 			continue;
-		}
 		pidfd = pidfd_open(before[i], 0);
 		k = list(dir, now);
 		if (pidfd >= 0 && k > 0 && has(now, k, before[i]))
 			pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
-		r = -EAGAIN;
 	}
-	return n < 0 ? n : r;
 }
 
 int cgroup_remove(const struct cgroup_ops *ops, int parent, int dir,

@@ -34,7 +34,7 @@ struct cgroup_ops {
 		     const struct cgroup_limits *l);
 	/* Fill in what these controllers count. */
 	void (*usage)(int dir, unsigned controllers, struct cgroup_usage *u);
-	int (*kill)(int dir);
+	void (*kill)(int dir);
 };
 extern const struct cgroup_ops cgroup_v1_ops, cgroup_v2_ops;
 
@@ -88,8 +88,8 @@ int cgroup_read(int dir, const char *file, char *buf, size_t size);
 /* The file's only number, or the one after @key at the start of a line. */
 uint64_t cgroup_number(int dir, const char *file);
 uint64_t cgroup_field(int dir, const char *file, const char *key);
-/* SIGKILL to each process in @dir. -errno where there may be more. */
-int cgroup_kill_each(int dir);
+/* SIGKILL to each process in @dir; there may be more by then. */
+void cgroup_kill_each(int dir);
 /* Kill and remove, within a second. */
 int cgroup_remove(const struct cgroup_ops *ops, int parent, int dir,
 		  const char *name);

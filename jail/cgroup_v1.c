@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cgroup v1: a hierarchy for each controller, or for a few. */
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "jail/cgroup_impl.h"

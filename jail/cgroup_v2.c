@@ -117,12 +117,11 @@ static void usage(int dir, unsigned controllers, struct cgroup_usage *u)
 			cgroup_field(dir, "cpu.stat", "throttled_usec"));
 }
 
-static int kill_all(int dir)
+static void kill_all(int dir)
 {
-	/* Linux 5.14 */
-	return cgroup_write(dir, "cgroup.kill", "1") == 0 ?
-		       0 :
-		       cgroup_kill_each(dir);
+	/* Since Linux 5.14; whoever is being born in it dies as well. */
+	if (cgroup_write(dir, "cgroup.kill", "1") < 0)
+		cgroup_kill_each(dir);
 }
 
 const struct cgroup_ops cgroup_v2_ops = {
