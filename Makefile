@@ -149,7 +149,8 @@ RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	cmd_prune.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
 	completion.S commands.c)
 
-RUN_SRC += $(addprefix runner/,doctor_engine.c doctor_host.c scratch_pack.c \
+RUN_SRC += $(addprefix runner/,confine.c doctor_engine.c doctor_host.c \
+	scratch_pack.c \
 	trace.c stats.c)
 
 # wire: both ends of the control connection. agent: the guest's init, here

@@ -15,6 +15,7 @@
 #include "runner/base/ev.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
+#include "runner/confine.h"
 #include "runner/console.h"
 #include "runner/machine.h"
 #include "runner/opts.h"
@@ -238,7 +239,7 @@ static int describe(struct boot *b, const struct config *c, int *to_guest)
 	return r == 0 && c->append ? machine_cmdline(m, c->append, b->err) : r;
 }
 
-static int start_vmm(struct boot *b)
+static int start_vmm(struct boot *b, const struct config *c)
 {
 	_cleanup_fd_ int vmm = -1;
 	struct artifacts a;
@@ -247,7 +248,10 @@ static int start_vmm(struct boot *b)
 	if (r < 0)
 		return r;
 	vmm = artifact_open(&a, ARTIFACT_VMM, b->err);
-	return vmm < 0 ? vmm : machine_start(&b->machine, vmm, b->err);
+	if (vmm < 0)
+		return vmm;
+	r = confine(&b->machine, c, NULL, b->err);
+	return r < 0 ? r : machine_start(&b->machine, vmm, b->err);
 }
 
 static int watch(struct boot *b, struct ev *ev, int fd, ev_fn fn)
@@ -339,7 +343,7 @@ static int boot(const struct config *c, struct err *err)
 	if (r == 0)
 		r = describe(&b, c, &to_guest);
 	if (r == 0)
-		r = start_vmm(&b);
+		r = start_vmm(&b, c);
 	if (r == 0)
 		r = open_streams(&b, steal_fd(&to_guest));
 	if (r == 0)

@@ -41,6 +41,7 @@ struct config {
 	struct strings env_files; /* for config_load_env() */
 	struct strings env_texts; /* their bytes, owned; `env` points there */
 	const char *user;    /* name|uid[:name|gid], NULL: root */
+	const char *cgroup_parent; /* NULL: jail/cgroup.h's own */
 	const char *workdir; /* absolute, NULL: / */
 	int interactive, tty;
 	uint64_t boot_timeout_ns; /* from the start to READY */

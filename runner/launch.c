@@ -12,6 +12,7 @@
 #include "runner/base/err.h"
 #include "runner/base/fault.h"
 #include "runner/base/mem.h"
+#include "runner/confine.h"
 #include "runner/scratch.h"
 #include "runner/state.h"
 #include "runner/trace.h"
@@ -121,6 +122,8 @@ int launch(struct machine *m, const struct launch *l, int *agent,
 	r = give_files(m, l, &a, err);
 	if (r == 0)
 		r = give_cmdline(m, c, err);
+	if (r == 0)
+		r = confine(m, c, l->state ? state_id(l->state) : NULL, err);
 	if (r == 0)
 		r = machine_start(m, vmm, err);
 	trace_mark(l->trace, TRACE_FORK);

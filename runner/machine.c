@@ -51,6 +51,7 @@ void machine_init(struct machine *m, const struct config *c)
 	};
 }
 
+	cgroup_usage(&m->cgroup, &m->usage);
 static void close_given(struct machine *m)
 {
 	while (m->nfds)
@@ -238,7 +239,7 @@ static int start_process(struct machine *m, int program_fd, int control_fd,
 	const struct jail_params p = {
 		.program_fd = program_fd,
 		.control_fd = control_fd,
-		.cgroup_fd = -1,
+		.cgroup_fd = cgroup_fd(&m->cgroup),
 		.keep_stderr = log_get_level() > LOG_QUIET,
 		.argv = argv,
 		.ids = m->ids,
@@ -257,6 +258,7 @@ static int start_process(struct machine *m, int program_fd, int control_fd,
 	return r;
 }
 
+	m->in_cgroup = process.in_cgroup;
 int machine_start(struct machine *m, int program_fd, struct err *err)
 {
 	int pair[2], r;
@@ -278,6 +280,10 @@ int machine_start(struct machine *m, int program_fd, struct err *err)
 
 int machine_go(struct machine *m, struct err *err)
 {
+	/* That takes a while on cgroup v1, in which mayfly-vmm makes itself
+	 * ready. If it has ended instead, the socket has the reason. */
+	if (!m->in_cgroup)
+		cgroup_attach(&m->cgroup, m->pid, &m->jail);
 	int r = ctl_send_go(m->control);
 
 	/* A child that failed has left its reason in the socket. */
@@ -293,13 +299,12 @@ int machine_event(struct machine *m, struct ctl_event *e)
 	return r == -ECONNRESET ? 0 : r;
 }
 
-void machine_kill(struct machine *m)
+/* SIGKILL and reap. */
+static void end_process(struct machine *m)
 {
 	struct rusage usage = { 0 };
 	int r;
 
-	if (m->pid < 0)
-		return;
 	if (m->pidfd >= 0)
 		pidfd_send_signal(m->pidfd, SIGKILL, NULL, 0);
 	else
@@ -310,4 +315,14 @@ void machine_kill(struct machine *m)
 	m->peak = (uint64_t)usage.ru_maxrss << 10;
 	m->pid = -1;
 	close_fd(&m->pidfd);
+}
+
+void machine_kill(struct machine *m)
+{
+	if (m->pid >= 0)
+		end_process(m);
+	if (!m->cgroup.ndirs)
+		return;
+	cgroup_usage(&m->cgroup, &m->usage);
+	cgroup_free(&m->cgroup);
 }

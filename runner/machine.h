@@ -19,6 +19,7 @@
 
 #include <sys/types.h>
 
+#include "jail/cgroup.h"
 #include "jail/jail.h"
 #include "runner/base/io.h"
 #include "runner/config.h"
@@ -30,7 +31,13 @@ struct machine {
 	unsigned nfds;
 	char engine_why[ERR_MSG_MAX]; /* auto: why not kvm, or empty */
 	struct jail_ids ids;	    /* whom mayfly-vmm may be */
-	struct jail_report jail;    /* what keeps it in; after start */
+	struct jail_report jail;    /* what keeps it in; after CTL_STARTED */
+	int strict; /* the guest runs only if no layer is missing */
+	int hold;   /* it never does: doctor looks at what there is */
+	struct cgroup cgroup;	    /* the host's: runner/confine.h */
+	struct cgroup_limits limits; /* its values */
+	struct cgroup_usage usage;  /* and what it used, after machine_kill() */
+	int in_cgroup;		    /* it was born there */
 	pid_t pid;
 	int pidfd;
 	int control;	 /* -1 before start */
