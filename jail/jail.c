@@ -297,14 +297,21 @@ static void end_child(struct jail_process *c)
 	c->pid = -1;
 }
 
-/* Say who it shall be, and hear whether it stands in its room. */
+/* Say who it shall be, and hear whether it stands in its room. One that is
+ * stuck on the way is taken for one that stands: who waits for what it does
+ * next has a limit for that. */
 static int give_word(const struct jail_params *p, enum jail_mode mode,
 		     int fd, struct jail_process *c, struct jail_report *r)
 {
+	const struct timeval patience = {
+		.tv_sec = (time_t)(p->patience_ns / 1000000000),
+		.tv_usec = (suseconds_t)(p->patience_ns % 1000000000 / 1000),
+	};
 	struct jail_word word = { .mode = mode };
 	int32_t answer;
 	ssize_t n;
 
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	ids_choose(p, c->pid, &word, r);
 	if (send(fd, &word, sizeof(word), MSG_NOSIGNAL) < 0)
 		return 0; /* it failed before, and has told why */

@@ -39,6 +39,7 @@ struct jail_params {
 	struct jail_ids ids;
 	unsigned tasks;	    /* threads that it has at most, the kernel's too */
 	unsigned nofile;    /* descriptors */
+	uint64_t patience_ns; /* for its way to the room; 0: no end */
 	uint64_t file_size; /* bytes, of the largest file that it may write */
 	/* In the child: tell @control_fd why, just before the child ends. */
 	void (*failed)(int control_fd, const struct err *err);

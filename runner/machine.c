@@ -16,6 +16,7 @@
 
 #include "jail/jail.h"
 #include "runner/base/err.h"
+#include "runner/base/fault.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
 #include "runner/engine/probe.h"
@@ -45,6 +46,7 @@ void machine_init(struct machine *m, const struct config *c)
 			  .console_in_fd = CTL_NO_FD,
 			  .vsock_listen_fd = CTL_NO_FD },
 		.ids = { .first = 1900000000, .count = 1u << 22 },
+		.boot_timeout_ns = c->boot_timeout_ns,
 		.pid = -1,
 		.pidfd = -1,
 		.control = -1,
@@ -235,7 +237,7 @@ static int start_process(struct machine *m, int program_fd, int control_fd,
 			 struct err *err)
 {
 	char name[] = "mayfly-vmm";
-	char *argv[] = { name, NULL };
+	char *argv[] = { name, fault_text(), NULL };
 	const struct jail_params p = {
 		.program_fd = program_fd,
 		.control_fd = control_fd,
@@ -248,6 +250,7 @@ static int start_process(struct machine *m, int program_fd, int control_fd,
 		.tasks = m->boot.ncpus + 2,
 		.nofile = VMM_FDS,
 		.file_size = largest_file(m),
+		.patience_ns = m->boot_timeout_ns,
 		.failed = tell_failure,
 	};
 	struct jail_process process;
@@ -263,6 +266,7 @@ int machine_start(struct machine *m, int program_fd, struct err *err)
 {
 	int pair[2], r;
 
+	m->start_ns = io_now_ns();
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_set(err, -errno, "control socket");
 	m->control = pair[0];
@@ -272,6 +276,7 @@ int machine_start(struct machine *m, int program_fd, struct err *err)
 		return r;
 	r = ctl_send_boot(m->control, &m->boot, m->fd, m->nfds);
 	close_given(m);
+	fault_point("launcher", "boot");
 	/* A child that failed has left its reason in the socket. */
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
 		return err_set(err, r, "send the boot message");
@@ -286,10 +291,20 @@ int machine_go(struct machine *m, struct err *err)
 		cgroup_attach(&m->cgroup, m->pid, &m->jail);
 	int r = ctl_send_go(m->control);
 
+	fault_point("launcher", "go");
 	/* A child that failed has left its reason in the socket. */
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
 		return err_set(err, r, "let the guest go");
 	return 0;
+}
+
+uint64_t machine_boot_left(const struct machine *m)
+{
+	uint64_t gone = m->start_ns ? io_now_ns() - m->start_ns : 0;
+
+	if (!m->boot_timeout_ns)
+		return 0;
+	return m->boot_timeout_ns > gone ? m->boot_timeout_ns - gone : 1;
 }
 
 int machine_event(struct machine *m, struct ctl_event *e)

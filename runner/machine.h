@@ -41,6 +41,7 @@ struct machine {
 	pid_t pid;
 	int pidfd;
 	int control;	 /* -1 before start */
+	uint64_t boot_timeout_ns, start_ns; /* 0: none; not started */
 	int wait_status; /* as waitpid() gives it, after machine_kill() */
 	uint64_t peak;	 /* bytes of memory that it had at once; then, too */
 };
@@ -70,6 +71,8 @@ int machine_open_disk(const char *what, const char *path, struct err *err);
 int machine_start(struct machine *m, int program_fd, struct err *err);
 /* The guest may run: once, after machine_start()'s boot message. */
 int machine_go(struct machine *m, struct err *err);
+/* In ns, of the time until it is ready; 0: there is no limit. */
+uint64_t machine_boot_left(const struct machine *m);
 
 /* 1 and an event, 0 when mayfly-vmm is gone, or -errno. */
 int machine_event(struct machine *m, struct ctl_event *e);

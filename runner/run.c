@@ -302,6 +302,12 @@ static void on_control(struct ev *ev, uint32_t events)
 	int r = machine_event(run->p->machine, &e);
 
 	(void)events;
+	/* Nonsense, or more than fits: it is not itself any more. */
+	if (r == -EPROTO || r == -EMSGSIZE) {
+		crash(run, "mayfly-vmm broke the protocol of its control "
+			   "socket%s", "");
+		return;
+	}
 	if (r < 0) {
 		internal(run, r, "control socket");
 		return;
@@ -504,7 +510,8 @@ static int set_up(struct run *run, const sigset_t *signals)
 		r = watch(run, &run->control, run->p->machine->control,
 			  on_control);
 	if (r == 0)
-		r = ev_timer_arm(run->limit_fd, run->p->config->boot_timeout_ns);
+		r = ev_timer_arm(run->limit_fd,
+				 machine_boot_left(run->p->machine));
 	if (r < 0)
 		return err_set(run->err, r, "set up the run");
 	if (!run->p->control)

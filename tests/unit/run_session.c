@@ -278,6 +278,35 @@ Test(session, ready_comes_once)
 	expect(VERDICT_VM_CRASH, 125);
 }
 
+static void vmm_babbles(struct guest *g)
+{
+	say_ready(g);
+	send(g->control, "nonsense", 8, 0);
+}
+
+Test(session, a_vmm_that_babbles_is_a_crash)
+{
+	cr_assert_eq(play(vmm_babbles), 0);
+	expect(VERDICT_VM_CRASH, 125);
+}
+
+/* Answers that nobody asked for, without end. */
+static void vmm_floods(struct guest *g)
+{
+	struct ctl_event e = { .type = CTL_STATS };
+
+	say_ready(g);
+	while (ctl_send_event(g->control, &e) == 0)
+		;
+}
+
+Test(session, a_vmm_that_floods_does_not_stop_the_clock)
+{
+	config.timeout_ns = 100 * MS;
+	cr_assert_eq(play(vmm_floods), 0);
+	expect(VERDICT_TIMEOUT, 124);
+}
+
 /* Write @n KiB and exit. */
 static void writes_much(struct guest *g)
 {
