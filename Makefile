@@ -142,7 +142,7 @@ LOCK_SRC := jail/lock.c
 
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c run.c session.c \
-	session_io.c config_env.c launch.c supervise.c cmd_exec.c cmd_cp.c \
+	session_io.c config_env.c config_limits.c launch.c supervise.c cmd_exec.c cmd_cp.c \
 	cp_host.c \
 	format.c record.c state_dir.c state.c state_list.c journal.c control.c \
 	detach.c targets.c log_view.c cmd_ps.c cmd_logs.c cmd_stop.c \

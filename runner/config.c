@@ -9,7 +9,6 @@
 
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
-#include "runner/engine/engine.h"
 #include "runner/state.h"
 
 #define PAGE_SIZE  4096ull
@@ -21,7 +20,8 @@ void config_init(struct config *c)
 {
 	*c = (struct config){
 		.engine = CONFIG_ENGINE_AUTO,
-		.cpus = 1,
+		.cpus = { .n = 1 },
+		.uid_range = { CONFIG_UID_FIRST, CONFIG_UID_COUNT },
 		.memory = 512 * CONFIG_MIB,
 		.boot_timeout_ns = 30 * NS_PER_SEC,
 		.stop_timeout_ns = 10 * NS_PER_SEC,
@@ -38,8 +38,7 @@ void config_free(struct config *c)
 	c->env = c->env_files = c->env_texts = (struct strings){ 0 };
 }
 
-/* Decimal digits only: strtoull() would take signs and blanks. */
-static int parse_digits(const char **s, uint64_t *v)
+int config_parse_digits(const char **s, uint64_t *v)
 {
 	const char *p = *s;
 
@@ -57,7 +56,7 @@ int config_parse_size(const char *s, uint64_t *bytes)
 {
 	static const char units[] = "bkmgt";
 	uint64_t v, unit = CONFIG_MIB;
-	int r = parse_digits(&s, &v);
+	int r = config_parse_digits(&s, &v);
 
 	if (r < 0)
 		return r;
@@ -83,7 +82,7 @@ static int parse_span(const char **s, uint64_t *ns)
 		{ "h", 3600 * NS_PER_SEC },
 	};
 	uint64_t whole, scale = NS_PER_SEC, frac = 0, tenth = 1;
-	int r = parse_digits(s, &whole);
+	int r = config_parse_digits(s, &whole);
 
 	if (r < 0)
 		return r;
@@ -144,18 +143,6 @@ int config_set_engine(void *field, const char *arg, struct err *err)
 	else
 		return err_say(err, -EINVAL,
 			       "not an engine: auto, kvm or soft");
-	return 0;
-}
-
-int config_set_cpus(void *field, const char *arg, struct err *err)
-{
-	unsigned *cpus = field;
-	uint64_t v;
-
-	if (parse_digits(&arg, &v) < 0 || *arg || !v || v > ENGINE_CPUS_MAX)
-		return err_say(err, -EINVAL, "must be from 1 to %d",
-			       ENGINE_CPUS_MAX);
-	*cpus = (unsigned)v;
 	return 0;
 }
 

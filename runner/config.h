@@ -28,9 +28,23 @@ struct strings {
 	size_t n;
 };
 
+struct config_cpus {
+	unsigned n;	/* the guest's: milli, rounded up */
+	unsigned milli; /* thousandths of a CPU of the host; 0: no limit */
+};
+
+struct config_ids {
+	uint32_t first, count;
+};
+
+/* mayfly-vmm's user is the first and the number of its process, as the host
+ * counts them, on: Linux's numbers end below 2^22. */
+#define CONFIG_UID_FIRST 1900000000u
+#define CONFIG_UID_COUNT (1u << 22)
+
 struct config {
 	enum config_engine engine;
-	unsigned cpus;
+	struct config_cpus cpus;
 	uint64_t memory;     /* bytes, a multiple of 4 KiB */
 	const char *kernel;  /* NULL: ours */
 	const char *initrd;  /* boot */
@@ -44,6 +58,8 @@ struct config {
 	const char *cgroup_parent; /* NULL: jail/cgroup.h's own */
 	const char *workdir; /* absolute, NULL: / */
 	int interactive, tty;
+	struct config_ids uid_range; /* whom mayfly-vmm may be */
+	int strict; /* a layer of the jail that cannot be is an error */
 	uint64_t boot_timeout_ns; /* from the start to READY */
 	uint64_t stop_timeout_ns; /* from a forwarded signal to the VM's end */
 	uint64_t timeout_ns; /* 0: none */
@@ -62,7 +78,9 @@ void config_free(struct config *c);
 
 /* Option setters (struct opt.set). */
 int config_set_engine(void *field, const char *arg, struct err *err);
+/* config_limits.c: of struct config_cpus, struct config_ids. */
 int config_set_cpus(void *field, const char *arg, struct err *err);
+int config_set_uid_range(void *field, const char *arg, struct err *err);
 int config_set_memory(void *field, const char *arg, struct err *err);
 int config_set_duration(void *field, const char *arg, struct err *err);
 int config_set_workdir(void *field, const char *arg, struct err *err);
@@ -82,6 +100,9 @@ int config_load_env(struct config *c, struct err *err);
 /* What needs a look at the host: is there as much memory as was asked for? */
 int config_check_host(const struct config *c, struct err *err);
 
+/* Decimal digits, of which *@s is moved to the end: strtoull() would take
+ * signs and blanks. 0 or -EINVAL, -ERANGE. */
+int config_parse_digits(const char **s, uint64_t *v);
 /* "512m", "1g"; a bare number is MiB. 0 or -EINVAL, -ERANGE. */
 int config_parse_size(const char *s, uint64_t *bytes);
 /* "1.5", "90s", "500ms", "1h30m"; a bare number is seconds. The same. */

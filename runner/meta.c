@@ -94,7 +94,7 @@ static json_t *host_part(const struct meta *m, int *bad)
 	add(o, "engine", m->engine ? json_string(m->engine) : json_null(), bad);
 	if (m->engine_why && *m->engine_why)
 		add(o, "engine_reason", json_string(m->engine_why), bad);
-	add(o, "cpus_asked", number(m->config->cpus), bad);
+	add(o, "cpus_asked", number(m->config->cpus.n), bad);
 	add(o, "cpus", r->ncpus ? number(r->ncpus) : json_null(), bad);
 	add(o, "memory_bytes", number(m->config->memory), bad);
 	add(o, "start_ms", span(r->begin_ns, r->started_ns), bad);

@@ -122,7 +122,7 @@ static int first_record(struct state *s, const struct state_new *n)
 	r->detached = n->detached;
 	r->auto_remove = n->auto_remove || !n->detached;
 	r->tty = n->tty;
-	r->cpus = n->config->cpus;
+	r->cpus = n->config->cpus.n;
 	r->memory = n->config->memory;
 	r->pid = getpid();
 	bad = record_put_words(r, "command", n->config->argv);

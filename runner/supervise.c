@@ -224,9 +224,9 @@ static void notice(const char *fmt, ...)
 static void tell(const struct config *c, const struct machine *m,
 		 const struct run_result *r)
 {
-	if (r->ncpus && r->ncpus < c->cpus)
+	if (r->ncpus && r->ncpus < c->cpus.n)
 		notice("engine %s has %u of the %u CPUs asked for",
-		       machine_engine_name(m), r->ncpus, c->cpus);
+		       machine_engine_name(m), r->ncpus, c->cpus.n);
 	if (r->verdict == VERDICT_TIMEOUT)
 		notice("the command was ended after its --timeout of %g s",
 		       (double)c->timeout_ns / 1e9);

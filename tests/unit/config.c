@@ -132,20 +132,95 @@ Test(config, environment_is_taken_by_value_or_by_name)
 	config_free(&c);
 }
 
-Test(config, cpus_engine_and_workdir_have_a_range)
+Test(config, engine_and_workdir_have_a_form)
 {
 	enum config_engine e = CONFIG_ENGINE_AUTO;
 	const char *dir = NULL;
-	unsigned cpus = 0;
 
-	cr_assert_eq(config_set_cpus(&cpus, "64", NULL), 0);
-	cr_assert_eq(cpus, 64);
-	cr_assert_eq(config_set_cpus(&cpus, "0", NULL), -EINVAL);
-	cr_assert_eq(config_set_cpus(&cpus, "65", NULL), -EINVAL);
-	cr_assert_eq(config_set_cpus(&cpus, "2x", NULL), -EINVAL);
 	cr_assert_eq(config_set_engine(&e, "soft", NULL), 0);
 	cr_assert_eq(e, CONFIG_ENGINE_SOFT);
 	cr_assert_eq(config_set_engine(&e, "xen", NULL), -EINVAL);
 	cr_assert_eq(config_set_workdir(&dir, "/tmp", NULL), 0);
 	cr_assert_eq(config_set_workdir(&dir, "tmp", NULL), -EINVAL);
+}
+
+Test(config, cpus_have_three_decimals_and_are_rounded_up)
+{
+	static const struct {
+		const char *text;
+		int code;
+		unsigned n, milli;
+	} t[] = {
+		{ "1", 0, 1, 1000 },
+		{ "2", 0, 2, 2000 },
+		{ "0.5", 0, 1, 500 },
+		{ "1.25", 0, 2, 1250 },
+		{ "0.001", 0, 1, 1 },
+		{ "64", 0, 64, 64000 },
+		{ "64.000", 0, 64, 64000 },
+		{ "0", -ERANGE, 0, 0 },
+		{ "0.000", -ERANGE, 0, 0 },
+		{ "64.001", -ERANGE, 0, 0 },
+		{ "65", -ERANGE, 0, 0 },
+		{ "99999999999999999999", -ERANGE, 0, 0 },
+		{ "18446744073709551", -ERANGE, 0, 0 },
+		{ "18446744073709551.999", -ERANGE, 0, 0 },
+		{ "1.0001", -EINVAL, 0, 0 },
+		{ "1.", -EINVAL, 0, 0 },
+		{ ".5", -EINVAL, 0, 0 },
+		{ "1,5", -EINVAL, 0, 0 },
+		{ "2x", -EINVAL, 0, 0 },
+		{ "1.5x", -EINVAL, 0, 0 },
+		{ "-1", -EINVAL, 0, 0 },
+		{ "", -EINVAL, 0, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		struct config_cpus c = { 0 };
+		struct err err = { 0 };
+		int r = config_set_cpus(&c, t[i].text, &err);
+
+		cr_expect_eq(r, t[i].code, "%s: %d", t[i].text, r);
+		cr_expect(c.n == t[i].n && c.milli == t[i].milli, "%s",
+			  t[i].text);
+	}
+}
+
+Test(config, users_are_neither_root_nor_nobody_at_all)
+{
+	static const struct {
+		const char *text;
+		int code;
+	} t[] = {
+		{ "1900000000:4194304", 0 },
+		{ "1:1", 0 },
+		{ "1:4294967294", 0 },
+		{ "4294967294:1", 0 },
+		{ "0:10", -ERANGE },
+		{ "5:0", -ERANGE },
+		{ "1:4294967295", -ERANGE },
+		{ "4294967294:2", -ERANGE },
+		{ "4294967295:1", -ERANGE },
+		{ "4294967296:1", -ERANGE },
+		{ "99999999999999999999:1", -ERANGE },
+		{ "1:18446744073709551615", -ERANGE },
+		{ "1", -EINVAL },
+		{ "1:", -EINVAL },
+		{ ":1", -EINVAL },
+		{ "1:2:3", -EINVAL },
+		{ "1-2", -EINVAL },
+		{ "-1:2", -EINVAL },
+		{ "", -EINVAL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		struct config_ids ids = { 7, 8 };
+		struct err err = { 0 };
+		int r = config_set_uid_range(&ids, t[i].text, &err);
+
+		cr_expect_eq(r, t[i].code, "%s: %d", t[i].text, r);
+		if (r < 0)
+			cr_expect(ids.first == 7 && ids.count == 8, "%s",
+				  t[i].text);
+	}
 }

@@ -22,7 +22,7 @@
 
 static char root[] = "/tmp/mayfly-unit-control-XXXXXX";
 static char *const words[] = { "true", NULL };
-static struct config config = { .cpus = 1, .argv = (char **)words };
+static struct config config = { .cpus = { .n = 1 }, .argv = (char **)words };
 static struct state *state;
 static struct ev_loop loop;
 static struct control control;

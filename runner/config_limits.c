@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How the values of a run's limits read. */
+#include "runner/config.h"
+
+#include <errno.h>
+
+#include "runner/base/err.h"
+#include "runner/base/mem.h"
+#include "runner/engine/engine.h"
+
+#define MILLI 1000u
+
+/* "2", "0.5", "1.25": thousandths. -EINVAL also for a fourth decimal: what
+ * would not count is not taken. */
+static int parse_milli(const char *s, uint64_t *milli)
+{
+	uint64_t v, scale = MILLI;
+	int r = config_parse_digits(&s, &v);
+
+	if (r < 0)
+		return r;
+	if (__builtin_mul_overflow(v, MILLI, milli))
+		return -ERANGE;
+	if (*s == '.') {
+		if (!*++s)
+			return -EINVAL;
+		for (; *s >= '0' && *s <= '9' && scale > 1; s++) {
+			scale /= 10;
+			if (__builtin_add_overflow(
+				    *milli, (uint64_t)(*s - '0') * scale,
+				    milli))
+				return -ERANGE;
+		}
+	}
+	return *s ? -EINVAL : 0;
+}
+
+int config_set_cpus(void *field, const char *arg, struct err *err)
+{
+	struct config_cpus *cpus = field;
+	uint64_t milli;
+	int r = parse_milli(arg, &milli);
+
+	if (r == -EINVAL) {
+		r = err_say(err, r, "not a number of CPUs");
+		err_hint(err, "say 2, 0.5 or 1.25: three decimals at most");
+		return r;
+	}
+	if (r < 0 || !milli || milli > ENGINE_CPUS_MAX * MILLI)
+		return err_say(err, -ERANGE, "must be more than 0, and %d at "
+			       "the most", ENGINE_CPUS_MAX);
+	cpus->milli = (unsigned)milli;
+	cpus->n = ((unsigned)milli + MILLI - 1) / MILLI;
+	return 0;
+}
+
+int config_set_uid_range(void *field, const char *arg, struct err *err)
+{
+	struct config_ids *ids = field;
+	uint64_t first, count;
+	int r = config_parse_digits(&arg, &first);
+
+	if (r == 0)
+		r = *arg++ == ':' ? config_parse_digits(&arg, &count) :
+				    -EINVAL;
+	if (r == 0 && *arg)
+		r = -EINVAL;
+	if (r == -EINVAL) {
+		err_say(err, r, "not FIRST:COUNT");
+		err_hint(err, "say 1900000000:4194304");
+		return r;
+	}
+	/* 0 is root, and 4294967295 says "no change" to the system calls. */
+	if (r < 0 || !first || first >= UINT32_MAX || !count ||
+	    count > UINT32_MAX - first)
+		return err_say(err, -ERANGE,
+			       "must be a part of 1 to 4294967294");
+	*ids = (struct config_ids){ (uint32_t)first, (uint32_t)count };
+	return 0;
+}
