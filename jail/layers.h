@@ -52,6 +52,18 @@ void jail_report_missing(struct jail_report *r, enum jail_layer l,
 			 const char *remedy, const char *why, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/*
+ * The program has locked itself in, and says by @told which of JAIL_OWN it has.
+ * For those that it has not this asks the kernel why.
+ */
+void jail_report_program(struct jail_report *r, uint32_t told);
+
+#define JAIL_NAMES_MAX 160
+/* "namespaces, empty_root, ..." of a mask; empty for 0. */
+const char *jail_layer_names(uint32_t mask, char names[JAIL_NAMES_MAX]);
+/* The mask of what is missing. */
+uint32_t jail_report_lacks(const struct jail_report *r);
+
 /* For --strict: -EPERM with words for the first layer that is missing. */
 int jail_report_strict(const struct jail_report *r, struct err *err);
 
