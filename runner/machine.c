@@ -36,7 +36,7 @@ void machine_init(struct machine *m, const struct config *c)
 		.boot = { .type = CTL_BOOT,
 			  .version = CTL_VERSION,
 			  .engine = CTL_ENGINE_SOFT,
-			  .ncpus = c->cpus.n,
+			  .ncpus = c->cpus,
 			  .ram = c->memory,
 			  .verbose = (uint32_t)log_get_level(),
 			  .kvm_fd = CTL_NO_FD,
@@ -45,8 +45,7 @@ void machine_init(struct machine *m, const struct config *c)
 			  .console_out_fd = CTL_NO_FD,
 			  .console_in_fd = CTL_NO_FD,
 			  .vsock_listen_fd = CTL_NO_FD },
-		.ids = { c->uid_range.first, c->uid_range.count },
-		.strict = c->strict,
+		.ids = { .first = 1900000000, .count = 1u << 22 },
 		.boot_timeout_ns = c->boot_timeout_ns,
 		.pid = -1,
 		.pidfd = -1,
@@ -54,7 +53,6 @@ void machine_init(struct machine *m, const struct config *c)
 	};
 }
 
-	cgroup_usage(&m->cgroup, &m->usage);
 static void close_given(struct machine *m)
 {
 	while (m->nfds)
@@ -259,10 +257,10 @@ static int start_process(struct machine *m, int program_fd, int control_fd,
 
 	m->pid = process.pid;
 	m->pidfd = process.pidfd;
+	m->in_cgroup = process.in_cgroup;
 	return r;
 }
 
-	m->in_cgroup = process.in_cgroup;
 int machine_start(struct machine *m, int program_fd, struct err *err)
 {
 	int pair[2], r;
@@ -281,15 +279,15 @@ int machine_start(struct machine *m, int program_fd, struct err *err)
 	/* A child that failed has left its reason in the socket. */
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
 		return err_set(err, r, "send the boot message");
+	/* That takes a while on cgroup v1, in which mayfly-vmm makes itself
+	 * ready. If it has ended instead, the socket has the reason. */
+	if (!m->in_cgroup)
+		cgroup_attach(&m->cgroup, m->pid, &m->jail);
 	return machine_go(m, err);
 }
 
 int machine_go(struct machine *m, struct err *err)
 {
-	/* That takes a while on cgroup v1, in which mayfly-vmm makes itself
-	 * ready. If it has ended instead, the socket has the reason. */
-	if (!m->in_cgroup)
-		cgroup_attach(&m->cgroup, m->pid, &m->jail);
 	int r = ctl_send_go(m->control);
 
 	fault_point("launcher", "go");
