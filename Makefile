@@ -451,6 +451,15 @@ $(B)/tests/knock: tests/system/knock.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
 
+# Root in the guest that lies, for tests/system/liar.sh.
+LIAR_SRC := $(addprefix tests/system/liar/,main.c agent.c frames.c serve.c \
+	machine.c)
+$(B)/tests/liar: $(LIAR_SRC) tests/system/liar/liar.h rootfs/wire.h rootfs/tree.h
+	$(say) MUSL $@
+	@mkdir -p $(@D)
+	$(Q)$(MUSLCC) $(STD) -O1 $(WARN) -static -s -o $@ $(LIAR_SRC) \
+		-idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu
+
 .PHONY: payloads
 payloads: $(GUEST_BIN) $(ATTACK_BIN)
 ENGINES ?= soft kvm qemu
@@ -460,7 +469,8 @@ ENGINES ?= soft kvm qemu
 # emulated SVM: tests/kvmhost. `make check` takes the smoke part.
 
 KVMHOST_NEEDS := $(PRODUCT) $(B)/tests/guest-run $(GUEST_BIN) \
-	$(B)/tests/attack-run $(ATTACK_BIN) $(B)/tests/pty $(B)/tests/knock
+	$(B)/tests/attack-run $(ATTACK_BIN) $(B)/tests/pty $(B)/tests/knock \
+	$(B)/tests/liar
 
 .PHONY: check-kvm check-kvm-smoke
 #: check-kvm      all system tests on real KVM, in an emulated-SVM machine
@@ -490,7 +500,7 @@ CHECK = UNIT='$(UNIT)' UNIT_LONG='$(UNIT_LONG)' GUEST='$(GUEST)' \
 	ENGINES='$(ENGINES)' SYSTEM='$(SYSTEM)' TSAN_SYSTEM='$(TSAN_SYSTEM)' \
 	ATTACK='$(ATTACK)' FUZZ='$(FUZZ)' FUZZ_TIME='$(FUZZ_TIME)' tests/check.sh
 CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN) \
-	$(B)/tests/pty $(B)/tests/knock \
+	$(B)/tests/pty $(B)/tests/knock $(B)/tests/liar \
 	$(B)/tests/attack-run $(ATTACK_BIN)
 
 check-programs: $(CHECK_PROGRAMS)
@@ -512,7 +522,7 @@ check-guest: $(B)/tests/guest-run $(GUEST_BIN)
 check-attack: $(B)/mayfly-vmm $(B)/tests/attack-run $(ATTACK_BIN)
 	$(Q)$(CHECK) $(B) attack
 #: check-system   what a user gets, in real microVMs
-check-system: $(PRODUCT) $(B)/tests/pty $(B)/tests/knock
+check-system: $(PRODUCT) $(B)/tests/pty $(B)/tests/knock $(B)/tests/liar
 	$(Q)$(CHECK) $(B) system others
 #: check-docs     completion and manual pages against the option tables
 check-docs: $(PRODUCT)

@@ -136,16 +136,20 @@ attacks() {
 	done
 }
 
-# $1 as above; on the engines that `mayfly run` takes on this host. More words
-# are variables for the tests.
+# Those that `mayfly run` of $1 takes on this host.
+engines() {
+	if "$1/mayfly" doctor | grep -q '^ok .*engine auto *takes kvm'; then
+		echo soft kvm
+	else
+		echo soft
+	fi
+}
+
+# $1 as above; on each engine. More words are variables for the tests.
 system() {
 	prefix=$1 dir=$2
 	shift 2
-	engines=soft
-	if "$dir/mayfly" doctor | grep -q '^ok .*engine auto *takes kvm'; then
-		engines='soft kvm'
-	fi
-	for e in $engines; do
+	for e in $(engines "$dir"); do
 		# shellcheck disable=SC2086 # names
 		suite "$prefix$e" 1200 env "$@" "$here/system/core.sh" \
 			"$dir/mayfly" "$e" ${SYSTEM:-}
@@ -160,6 +164,10 @@ system() {
 others() {
 	for t in glibc debian detached cp errors trace; do
 		suite "system/$t" 600 "$here/system/$t.sh" "$build/mayfly" soft
+	done
+	for e in $(engines "$build"); do
+		suite "system/liar/$e" 600 "$here/system/liar.sh" \
+			"$build/mayfly" "$e"
 	done
 }
 

@@ -40,6 +40,7 @@ all)	tests="set -e; bin/guest-run -p kvm payload/*
 		$system
 		KILLS=3 LIMIT=120 sh system/detached.sh bin/mayfly kvm $detached
 		LIMIT=120 sh system/sessions.sh bin/mayfly kvm
+		LIMIT=120 SHORT=20 sh system/liar.sh bin/mayfly kvm
 		MEGABYTES=5 LIMIT=120 sh system/cp.sh bin/mayfly kvm $cp" ;;
 *)	tests=$what ;;
 esac
@@ -61,7 +62,7 @@ stage() {
 	for f in mayfly mayfly-vmm tests/guest-run tests/attack-run; do
 		[ ! -e "$build/$f" ] || cp "$build/$f" "$work/stage/bin/"
 	done
-	for f in pty knock; do
+	for f in pty knock liar; do
 		[ ! -e "$build/tests/$f" ] ||
 			cp "$build/tests/$f" "$work/stage/bin/tests/"
 	done

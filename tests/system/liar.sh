@@ -1,0 +1,373 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# liar.sh MAYFLY ENGINE [TEST...]: root in the guest that kills the agent,
+# speaks in its place and breaks the machine, by the program liar from MAYFLY's
+# build. What the host decides stays decided, what the guest decides is marked
+# as its word, and every run ends by its limits. TAP on stdout. LIMIT (60 s, for
+# one run) and SHORT (3 s, for one that its --timeout ends) may be set for slow
+# hosts.
+# shellcheck disable=SC2016,SC2015,SC2034,SC2154
+
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/lib.sh
+. "$here/lib.sh"
+
+ENGINE=$2
+LIMIT=${LIMIT:-60}
+SHORT=${SHORT:-3}
+LIAR=$(cd "$(dirname "$1")" && pwd)/tests/liar
+LIAR_SIZE=$(wc -c <"$LIAR") || exit 2
+setup "$1"
+shift 2
+ONLY=$*
+
+# What the guest runs: the program comes first on standard input.
+take='head -c $0 >/tmp/liar && chmod +x /tmp/liar && exec /tmp/liar "$@"'
+
+# lie OPTIONS -- NAME [NUMBER...]: as the run's command, root in the guest.
+lie() {
+	opts=
+	while [ "$1" != -- ]; do
+		opts="$opts $1"
+		shift
+	done
+	shift
+	# shellcheck disable=SC2086 # words
+	start --meta "$WORK/meta" $opts -i -- sh -c "$take" "$LIAR_SIZE" "$@" \
+		<"$LIAR"
+}
+
+# The same in the background, mayfly as $pid, until it holds the agent.
+lie_behind() {
+	# shellcheck disable=SC2086 # words
+	"$MAYFLY" run --engine "$ENGINE" --meta "$WORK/meta" --name liar -m 64 \
+		-i -- sh -c "$take" "$LIAR_SIZE" "$@" \
+		<"${input:-$LIAR}" >"$out" 2>"$err" &
+	pid=$!
+	trap 'kill -9 "$pid" 2>/dev/null; "$MAYFLY" prune >/dev/null' EXIT
+	wait_for "$LIMIT" [ -s "$out" ] || fail 'the lie did not begin'
+}
+
+# expect CODE VERDICT guest|host: in all three places.
+expect() {
+	expect_rc "$1"
+	expect_meta exit_code "$1"
+	expect_meta verdict "$2"
+	expect_meta decided_by "$3"
+	expect_nothing_left
+}
+
+# vm_crash by the host, whose one line of its own has these words.
+expect_crash() {
+	expect 125 vm_crash host
+	expect_err "^mayfly: the guest crashed: .*$1"
+	expect_plain_words
+}
+
+# What the guest wrote stands behind a mark, and no terminal obeys it.
+expect_plain_words() {
+	[ "$(grep -vc '^  | ' "$err")" -le 1 ] || fail 'words without a mark'
+	! LC_ALL=C grep -q '[^ -~]' "$err" || fail 'bytes for a terminal'
+}
+
+# The run's --timeout ends it, after the lie began.
+expect_timeout() {
+	expect 124 timeout host
+	grep -q held "$out" || fail 'the lie did not begin'
+}
+
+# --- the agent ----------------------------------------------------------
+
+test_signals_do_not_reach_the_agent() {
+	lie -- every-signal
+	expect 7 runtime_error guest
+	lie -- kill-all
+	expect 7 runtime_error guest
+}
+
+test_agent_that_is_destroyed_is_a_crash() {
+	lie -- derail
+	expect_crash 'kernel panic: Attempted to kill init'
+	lie -- overwrite
+	expect_crash 'kernel panic: Attempted to kill init'
+	lie -- hang-up
+	expect_crash ''
+}
+
+test_agent_that_is_held_does_not_outlast_the_timeout() {
+	lie --timeout "$SHORT" -- hold
+	expect_timeout
+}
+
+test_agent_that_is_held_does_not_outlast_a_second_signal() {
+	lie_behind hold
+	kill -TERM "$pid"
+	sleep 0.5
+	kill -TERM "$pid"
+	rc=0
+	wait "$pid" || rc=$?
+	expect 143 stopped host
+}
+
+test_agent_that_is_held_does_not_outlast_stop_or_kill() {
+	lie_behind hold
+	"$MAYFLY" stop --timeout 1 liar >/dev/null || fail "stop: $?"
+	rc=0
+	wait "$pid" || rc=$?
+	expect 143 stopped host
+	: >"$out"
+	lie_behind hold
+	"$MAYFLY" kill liar >/dev/null || fail "kill: $?"
+	rc=0
+	wait "$pid" || rc=$?
+	expect 137 stopped host
+}
+
+# --- frames that the agent did not send ---------------------------------
+
+test_frames_that_may_not_come_are_a_crash() {
+	for f in 'ready-again 2' started-again 'odd-frame 0 0' \
+		'odd-frame 2 100' 'odd-frame 11 73' 'odd-frame 65535 4' \
+		'odd-frame 7 0xffffffff' 'odd-frame 7 100 1'; do
+		# shellcheck disable=SC2086 # words
+		lie -- $f
+		expect_crash 'its agent broke the protocol'
+	done
+}
+
+test_half_a_frame_does_not_outlast_the_timeout() {
+	lie --timeout "$SHORT" -- odd-frame 7 65528
+	expect_timeout
+	lie --timeout "$SHORT" -- odd-frame 11 72
+	expect_timeout
+	lie --timeout "$SHORT" -- swallow-exit
+	expect_timeout
+}
+
+test_forged_exit_is_the_guests_word() {
+	lie -- exit 0
+	expect 0 ok guest
+	lie -- exit 3
+	expect 3 runtime_error guest
+	lie -- exit 0 11
+	expect 139 signal guest
+	lie -- exit 0 9 0 0 1
+	expect 137 oom guest
+	lie -- exit 124
+	expect 124 runtime_error guest
+	lie -- exit 125
+	expect 125 runtime_error guest
+	lie -- exit 153
+	expect 153 runtime_error guest
+}
+
+# Whatever the numbers: a verdict of the guest's, no byte for a terminal.
+test_forged_exit_has_an_exit_code_of_the_table() {
+	for x in '0xffffffff:255:runtime_error' '256:0:ok' \
+		'0 0xffffffff:255:signal' '256 128:0:ok' '5 0 1 22:5:*' \
+		'0 0 2 13:125:*' '0 0 3 2:126:*' '9 0 4 2:9:*' \
+		'0 0 77 0xffffffff:126:*' \
+		'0 9 0 0 0xffffffffffffffff:137:signal'; do
+		want=${x#*:}
+		# shellcheck disable=SC2086 # words
+		lie -- exit ${x%%:*}
+		expect_rc "${want%:*}"
+		expect_meta exit_code "${want%:*}"
+		expect_meta decided_by guest
+		case ${want#*:} in
+		'*') grep -q '^mayfly: ' "$err" || fail 'no words' ;;
+		*) expect_meta verdict "${want#*:}"; expect_no_err ;;
+		esac
+		expect_plain_words
+	done
+}
+
+test_nothing_counts_after_exit() {
+	lie -- output-after-exit 3
+	expect 3 runtime_error guest
+	expect_out before
+	lie -- exit-twice 3 0
+	expect 3 runtime_error guest
+}
+
+test_exit_forged_at_the_timeout_changes_nothing() {
+	lie --timeout "$SHORT" -- answer-with-exit 0
+	expect_timeout
+}
+
+test_exit_forged_at_a_signal_changes_nothing() {
+	lie_behind answer-with-exit 0
+	kill -TERM "$pid"
+	rc=0
+	wait "$pid" || rc=$?
+	expect 143 stopped host
+}
+
+test_endless_output_does_not_outlast_the_timeout() {
+	rc=0
+	{
+		timeout -s KILL "$LIMIT" "$MAYFLY" run --engine "$ENGINE" \
+			--meta "$WORK/meta" --timeout "$SHORT" -i -- \
+			sh -c "$take" "$LIAR_SIZE" endless-output \
+			<"$LIAR" 2>"$err" || echo $? >"$WORK/rc"
+	} | wc -c >"$out"
+	rc=$(cat "$WORK/rc")
+	expect 124 timeout host
+	[ "$(cat "$out")" -gt 1000000 ] || fail "$(cat "$out") bytes came"
+}
+
+# peak PROGRAM MIB: of each such process of ours.
+expect_peak() {
+	for p in $(ours); do
+		[ "$(readlink "/proc/$p/exe")" = "$BIN/$1" ] || continue
+		kib=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' \
+			"/proc/$p/status")
+		[ "$kib" -lt $(($2 * 1024)) ] || fail "$1 has $kib KiB"
+		echo "# $1: $kib KiB at the most"
+		return
+	done
+	fail "no process of $1"
+}
+
+# The launcher keeps no more than its buffers, the VMM the guest's 64 MiB, and
+# on engine soft the code that it made of them.
+test_floods_make_nothing_grow() {
+	input=$WORK/input
+	for l in endless-acks flood-log flood-console; do
+		rm -f "$input"
+		mkfifo "$input"
+		cat "$LIAR" /dev/zero >"$input" 2>/dev/null &
+		: >"$out"
+		lie_behind "$l"
+		sleep "$SHORT"
+		expect_peak mayfly 32
+		expect_peak mayfly-vmm 256
+		kill -KILL "$pid"
+		wait "$pid"
+		wait_for 5 nothing_runs || fail "processes are left: $(ours)"
+		"$MAYFLY" prune >/dev/null
+	done
+	input=
+}
+
+# --- in the agent's place -----------------------------------------------
+
+test_exec_into_a_liar_gets_the_guests_word() {
+	lie_behind serve-exit 42
+	start_raw exec liar true
+	expect_rc 42
+	expect_out forged
+	expect_no_err
+}
+
+test_exec_into_a_liar_refuses_odd_frames() {
+	for f in '7 0xffffffff' '0 0' '2 100' '11 71'; do
+		: >"$out"
+		# shellcheck disable=SC2086 # words
+		lie_behind serve-odd-frame $f
+		start_raw exec liar true
+		expect_refusal liar
+		kill -9 "$pid"
+		wait "$pid"
+		wait_for 5 nothing_runs || fail "processes are left: $(ours)"
+		"$MAYFLY" prune >/dev/null
+	done
+}
+
+# Each lie wants a file called forged beside the directory.
+test_cp_from_a_liar_stays_in_its_directory() {
+	rm -f /tmp/forged
+	for n in 0 1 2 3 4 5; do
+		: >"$out"
+		lie_behind serve-tree $n
+		rm -rf "$WORK/host"
+		mkdir -p "$WORK/host/in"
+		start_raw cp liar:/x "$WORK/host/in"
+		[ "$rc" = 125 ] || [ "$rc" = 1 ] || fail "lie $n: exit code $rc"
+		[ ! -e "$WORK/host/forged" ] && [ ! -e /tmp/forged ] &&
+			[ ! -e "$WORK/forged" ] || fail "lie $n got out"
+		[ "$(ls "$WORK/host")" = in ] || fail "lie $n left something"
+		kill -9 "$pid"
+		wait "$pid"
+		wait_for 5 nothing_runs || fail "processes are left: $(ours)"
+		"$MAYFLY" prune >/dev/null
+	done
+}
+
+# --- the guest's machine ------------------------------------------------
+
+test_host_takes_no_connection_that_was_not_meant() {
+	lie -- dial
+	expect 7 runtime_error guest
+	expect_out '14 refused, 0 taken'
+	lie -- dial-without-end 4
+	expect 7 runtime_error guest
+}
+
+test_command_may_leave_its_cgroup_and_still_ends() {
+	lie -- leave-cgroup
+	expect 7 runtime_error guest
+	expect_meta guest.memory_peak_bytes null
+}
+
+test_memory_of_the_whole_machine_is_m() {
+	lie -m 64 --timeout "$LIMIT" -- eat-memory
+	expect_meta verdict vm_crash
+	expect_crash 'kernel panic: '
+}
+
+test_file_systems_of_the_guest_are_its_own_affair() {
+	lie -- cover
+	expect 7 runtime_error guest
+	start --meta "$WORK/meta" -- sh -c 'rm -rf /sbin /bin /usr /etc; exit 7'
+	expect 7 runtime_error guest
+	start --meta "$WORK/meta" -- sh -c '
+		dd if=/dev/zero of=/dev/vdb bs=4k count=64 2>/dev/null
+		dd if=/dev/zero of=/dev/vdb bs=1M seek=10239 2>/dev/null
+		exit 7'
+	expect 7 runtime_error guest
+}
+
+test_reset_poweroff_and_panic_are_crashes() {
+	lie -- reboot 0x01234567
+	expect_crash 'reset itself'
+	lie -- reboot 0x4321fedc
+	expect_crash 'powered itself off'
+	lie -- reboot 0xcdef0123
+	expect_crash ''
+	lie -- sysrq 99 # c
+	expect_crash 'kernel panic: sysrq'
+	lie -- sysrq 98 # b
+	expect_crash 'reset itself'
+	lie -- kexec
+	expect 7 runtime_error guest
+}
+
+test_devices_without_a_driver_do_no_harm() {
+	for n in 0 1 4; do
+		lie --timeout "$LIMIT" -- unbind $n
+		expect 7 runtime_error guest
+	done
+	for n in 2 3; do
+		lie --timeout "$LIMIT" -- unbind $n
+		expect_crash 'kernel panic: '
+	done
+}
+
+test_false_panic_is_quoted_and_no_terminal_obeys_it() {
+	lie -- false-panic
+	expect_crash 'kernel panic: ?\[2J?\]0;owned?forged'
+	! grep -q '^hint' "$err" || fail 'a hint of the guest'"'"'s'
+}
+
+test_clock_of_the_guest_moves_no_limit() {
+	lie --timeout "$SHORT" -- clock 7000000000
+	expect_timeout
+	lie --timeout "$SHORT" -- clock 1
+	expect_timeout
+	[ "$(meta command_ms | cut -d. -f1)" -lt $((LIMIT * 1000)) ] ||
+		fail "it took $(meta command_ms) ms"
+}
+
+run_tests "$here/liar.sh"
