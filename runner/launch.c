@@ -124,6 +124,7 @@ int launch(struct machine *m, const struct launch *l, int *agent,
 		r = give_cmdline(m, c, err);
 	if (r == 0)
 		r = confine(m, c, l->state ? state_id(l->state) : NULL, err);
+	fault_point("launcher", "cgroup");
 	if (r == 0)
 		r = machine_start(m, vmm, err);
 	trace_mark(l->trace, TRACE_FORK);

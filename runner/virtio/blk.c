@@ -209,9 +209,9 @@ static uint8_t begin(struct blk *b)
 		return begin_transfer(b, h.sector, out, true);
 	case BLK_T_FLUSH:
 		r->cost = COST_ALL;
-		fault_point("vmm", "flush");
 		return status_of(raw_flush(&b->raw));
 	case BLK_T_GET_ID:
+		fault_point("vmm", "asked");
 		return get_id(b);
 	case BLK_T_DISCARD:
 	case BLK_T_WRITE_ZEROES:
