@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "jail/cgroup.h"
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
 #include "runner/format.h"
@@ -17,13 +18,17 @@ struct pruned {
 	int format;
 	unsigned n;
 	uint64_t bytes;
-	json_t *list;
+	json_t *list, *cgroups;
+	const char *cgroup_parent;
 	int bad;
 };
 
 static const struct opt prune_options[] = {
 	{ "format", 0, "table|json", NULL, "how to print it", opt_format,
 	  offsetof(struct pruned, format) },
+	{ "cgroup-parent", 0, "PATH", "MAYFLY_CGROUP_PARENT",
+	  "as given to `mayfly run` (mayfly)", opt_string,
+	  offsetof(struct pruned, cgroup_parent) },
 };
 
 const struct opt_table cmd_prune_table = {
@@ -31,7 +36,8 @@ const struct opt_table cmd_prune_table = {
 	.usage = "[OPTIONS]",
 	.about = "Remove every run that is over: those of run -d that ended, "
 		 "with their logs, and\nwhatever is left of runs whose "
-		 "supervisor was killed. What runs is not touched.",
+		 "supervisor was killed, their cgroups too. What runs is not "
+		 "touched.",
 	.opt = prune_options,
 	.nopts = ARRAY_SIZE(prune_options),
 };
@@ -58,6 +64,30 @@ static void tell(const char *id, const struct record *r, uint64_t bytes,
 	p->bad |= json_array_append_new(p->list, o);
 }
 
+static void tell_cgroup(const char *name, void *opaque)
+{
+	struct pruned *p = opaque;
+
+	p->n++;
+	if (p->format != FORMAT_JSON)
+		printf("removed cgroup %s\n", name);
+	else
+		p->bad |= json_array_append_new(p->cgroups, json_string(name));
+}
+
+/* Both, whatever becomes of the first; the first failure is told. */
+static int prune(struct pruned *p, struct err *err)
+{
+	struct err why = { 0 };
+	int r = state_prune(tell, p, err);
+	int more = cgroup_sweep(p->cgroup_parent, tell_cgroup, p, &why);
+
+	if (r < 0 || more == 0)
+		return r;
+	*err = why;
+	return more;
+}
+
 static int print_json(const struct pruned *p)
 {
 	_cleanup_free_ char *text = NULL;
@@ -65,6 +95,7 @@ static int print_json(const struct pruned *p)
 	int bad = p->bad;
 
 	bad |= json_object_set(doc, "removed", p->list);
+	bad |= json_object_set(doc, "cgroups", p->cgroups);
 	bad |= json_object_set_new(doc, "freed_bytes",
 				   json_integer((json_int_t)p->bytes));
 	if (!bad)
@@ -93,7 +124,8 @@ int cmd_prune(int argc, char **argv, struct err *err)
 		return r;
 	}
 	p.list = json_array();
-	r = state_prune(tell, &p, err);
+	p.cgroups = json_array();
+	r = prune(&p, err);
 	if (p.format == FORMAT_JSON) {
 		if (print_json(&p) < 0 && r == 0)
 			r = err_set(err, -ENOMEM, "prune");
@@ -102,5 +134,6 @@ int cmd_prune(int argc, char **argv, struct err *err)
 		printf("%u removed, %s freed\n", p.n, size);
 	}
 	json_decref(p.list);
+	json_decref(p.cgroups);
 	return r;
 }

@@ -42,6 +42,7 @@ void confine_limits(const struct machine *m, const struct config *c,
 	*l = (struct cgroup_limits){
 		.memory_max = c->memory + CONFINE_OVERHEAD +
 			      c->memory / CONFINE_SHARE + disks_in_memory(m),
+		.cpu_milli = c->cpus.milli,
 		.pids_max = m->boot.ncpus + CONFINE_TASKS,
 	};
 }
