@@ -151,7 +151,7 @@ RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 
 RUN_SRC += $(addprefix runner/,confine.c doctor_engine.c doctor_host.c \
 	scratch_pack.c \
-	trace.c stats.c)
+	trace.c stats.c jail_tell.c doctor_jail.c)
 
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.

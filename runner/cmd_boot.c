@@ -17,6 +17,7 @@
 #include "runner/base/mem.h"
 #include "runner/confine.h"
 #include "runner/console.h"
+#include "runner/jail_tell.h"
 #include "runner/machine.h"
 #include "runner/opts.h"
 #include "runner/sink.h"
@@ -200,6 +201,10 @@ static void on_control(struct ev *ev, uint32_t events)
 		if (e.hint[0])
 			err_hint(b->err, "%s", e.hint);
 		over(b, EXIT_INTERNAL);
+	} else if (e.type == CTL_STARTED) {
+		terminal_pause(&b->terminal);
+		jail_tell(&b->machine.jail);
+		terminal_resume(&b->terminal);
 	} else if (e.type == CTL_STOPPED) {
 		stopped(b, &e);
 	}

@@ -22,16 +22,16 @@ const struct opt_table cmd_doctor_table = {
 	.command = "doctor",
 	.usage = "[OPTIONS]",
 	.about = "Look at what mayfly needs on this host and print a line for "
-		 "each: ok, warn (it\nworks, with less), fail, or info (it "
-		 "makes no difference yet), with the command\nthat mends it. "
-		 "The exit code is 1 where something fails.",
+		 "each: ok, warn (it\nworks, with less) or fail, with the "
+		 "command that mends it. A VM is made for that,\nwhose guest "
+		 "never runs, and asked what keeps it in. The exit code is 1 "
+		 "where\nsomething fails.",
 	.opt = doctor_options,
 	.nopts = ARRAY_SIZE(doctor_options),
 };
 
 static const char *const health_name[] = {
 	[DOCTOR_OK] = "ok",
-	[DOCTOR_INFO] = "info",
 	[DOCTOR_WARN] = "warn",
 	[DOCTOR_FAIL] = "fail",
 };

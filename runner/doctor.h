@@ -2,22 +2,24 @@
 /*
  * doctor: what this host has, and the command that mends what it has not.
  *
- * Each function looks at one side of the host and adds lines to a report.
- * Nothing is changed on the host; an empty file in the scratch directory and
- * a guest of a few instructions are all that is made, and both are gone when
- * the function returns. One thread.
+ * Each function looks at one side of the host and adds lines to a report. An
+ * empty file in the scratch directory, a guest of a few instructions and a VM
+ * whose guest never runs are made, and are gone when the function returns; what
+ * stays is the empty cgroup below which VMs have theirs. One thread.
  */
 #ifndef MAYFLY_DOCTOR_H
 #define MAYFLY_DOCTOR_H
 
 #include <stddef.h>
 
-#define DOCTOR_LINES	 40
+struct cgroup;
+struct jail_report;
+
+#define DOCTOR_LINES	 48
 #define DOCTOR_WORDS_MAX 640
 
 enum health {
 	DOCTOR_OK,
-	DOCTOR_INFO, /* it makes no difference today */
 	DOCTOR_WARN, /* it works, with less */
 	DOCTOR_FAIL,
 };
@@ -43,6 +45,10 @@ void doctor_remedy(struct doctor *d, const char *fmt, ...)
 void doctor_host(struct doctor *d);    /* kernel, memory, limits */
 void doctor_engines(struct doctor *d); /* what may run guests, and what does */
 void doctor_files(struct doctor *d);   /* ours, scratch, the runs' directory */
-void doctor_jail(struct doctor *d);    /* what a jail could be made of */
+void doctor_jail(struct doctor *d);    /* what keeps a VM in, by trial */
+
+/* Its lines: those of the layers that are on or missing. */
+void doctor_layers(struct doctor *d, const struct jail_report *r,
+		   const struct cgroup *cg);
 
 #endif

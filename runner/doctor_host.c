@@ -4,19 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/landlock.h>
-#include <linux/seccomp.h>
-#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/statfs.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "runner/artifact.h"
@@ -32,7 +26,6 @@
 #define FDS_NEEDED   64
 #define BEYOND_RAM   (512 * CONFIG_MIB) /* addresses of a VMM besides that */
 #define SCRATCH_SIZE (10ull << 30)
-#define CGROUP2_MAGIC 0x63677270
 
 /* --- kernel, memory, limits ------------------------------------------- */
 
@@ -228,50 +221,4 @@ void doctor_files(struct doctor *d)
 	artifacts(d);
 	scratch(d);
 	runs(d);
-}
-
-/* --- what a jail could be made of ------------------------------------- */
-
-/* In a child, for it cannot be undone. */
-static int namespaces_work(void)
-{
-	int status = -1;
-	pid_t pid = fork();
-
-	if (pid == 0)
-		_exit(unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET) < 0);
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return pid > 0 && status == 0;
-}
-
-static int seccomp_works(void)
-{
-	uint32_t action = SECCOMP_RET_KILL_PROCESS;
-
-	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
-}
-
-void doctor_jail(struct doctor *d)
-{
-	long landlock = syscall(SYS_landlock_create_ruleset, NULL, 0,
-				LANDLOCK_CREATE_RULESET_VERSION);
-	struct statfs fs;
-	int v2 = statfs("/sys/fs/cgroup", &fs) == 0 &&
-		 fs.f_type == CGROUP2_MAGIC;
-
-	doctor_say(d, DOCTOR_INFO, "seccomp", "%s",
-		   seccomp_works() ? "filters work" : "no filters");
-	doctor_say(d, DOCTOR_INFO, "user namespaces", "%s",
-		   namespaces_work() ? "may be made"
-				     : "may not be made by this user");
-	if (landlock > 0)
-		doctor_say(d, DOCTOR_INFO, "landlock", "version %ld", landlock);
-	else
-		doctor_say(d, DOCTOR_INFO, "landlock", "is not there");
-	doctor_say(d, DOCTOR_INFO, "cgroup", "%s",
-		   v2 ? "version 2"
-		      : access("/sys/fs/cgroup/memory", F_OK) == 0
-				? "version 1"
-				: "none at /sys/fs/cgroup");
 }

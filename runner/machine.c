@@ -36,7 +36,7 @@ void machine_init(struct machine *m, const struct config *c)
 		.boot = { .type = CTL_BOOT,
 			  .version = CTL_VERSION,
 			  .engine = CTL_ENGINE_SOFT,
-			  .ncpus = c->cpus,
+			  .ncpus = c->cpus.n,
 			  .ram = c->memory,
 			  .verbose = (uint32_t)log_get_level(),
 			  .kvm_fd = CTL_NO_FD,
@@ -45,7 +45,8 @@ void machine_init(struct machine *m, const struct config *c)
 			  .console_out_fd = CTL_NO_FD,
 			  .console_in_fd = CTL_NO_FD,
 			  .vsock_listen_fd = CTL_NO_FD },
-		.ids = { .first = 1900000000, .count = 1u << 22 },
+		.ids = { c->uid_range.first, c->uid_range.count },
+		.strict = c->strict,
 		.boot_timeout_ns = c->boot_timeout_ns,
 		.pid = -1,
 		.pidfd = -1,
@@ -261,6 +262,18 @@ static int start_process(struct machine *m, int program_fd, int control_fd,
 	return r;
 }
 
+/* The guest may run. */
+static int go(struct machine *m, struct err *err)
+{
+	int r = ctl_send_go(m->control);
+
+	fault_point("launcher", "go");
+	/* A child that failed has left its reason in the socket. */
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+		return err_set(err, r, "let the guest go");
+	return 0;
+}
+
 int machine_start(struct machine *m, int program_fd, struct err *err)
 {
 	int pair[2], r;
@@ -283,18 +296,7 @@ int machine_start(struct machine *m, int program_fd, struct err *err)
 	 * ready. If it has ended instead, the socket has the reason. */
 	if (!m->in_cgroup)
 		cgroup_attach(&m->cgroup, m->pid, &m->jail);
-	return machine_go(m, err);
-}
-
-int machine_go(struct machine *m, struct err *err)
-{
-	int r = ctl_send_go(m->control);
-
-	fault_point("launcher", "go");
-	/* A child that failed has left its reason in the socket. */
-	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
-		return err_set(err, r, "let the guest go");
-	return 0;
+	return m->strict || m->hold ? 0 : go(m, err);
 }
 
 uint64_t machine_boot_left(const struct machine *m)
@@ -306,10 +308,36 @@ uint64_t machine_boot_left(const struct machine *m)
 	return m->boot_timeout_ns > gone ? m->boot_timeout_ns - gone : 1;
 }
 
+/* mayfly-vmm has locked itself in. No guest has run yet, so it is still what we
+ * started; from a second time on it would not be, and is no more believed. */
+static int started(struct machine *m, struct ctl_event *e)
+{
+	struct err err = { 0 };
+	int r;
+
+	if (m->started)
+		return -EPROTO;
+	m->started = 1;
+	jail_report_program(&m->jail, e->layers);
+	if (!m->strict || m->hold)
+		return 1;
+	r = jail_report_strict(&m->jail, &err);
+	if (r == 0)
+		r = go(m, &err);
+	if (r == 0)
+		return 1;
+	*e = (struct ctl_event){ .type = CTL_FAILED, .code = r };
+	memcpy(e->msg, err.msg, sizeof(e->msg));
+	memcpy(e->hint, err.hint, sizeof(e->hint));
+	return 1;
+}
+
 int machine_event(struct machine *m, struct ctl_event *e)
 {
 	int r = ctl_recv_event(m->control, e);
 
+	if (r > 0 && e->type == CTL_STARTED)
+		r = started(m, e);
 	return r == -ECONNRESET ? 0 : r;
 }
 

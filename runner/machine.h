@@ -32,8 +32,9 @@ struct machine {
 	char engine_why[ERR_MSG_MAX]; /* auto: why not kvm, or empty */
 	struct jail_ids ids;	    /* whom mayfly-vmm may be */
 	struct jail_report jail;    /* what keeps it in; after CTL_STARTED */
-	int strict; /* the guest runs only if no layer is missing */
-	int hold;   /* it never does: doctor looks at what there is */
+	int strict;  /* the guest runs only if no layer is missing */
+	int hold;    /* it never does: doctor looks at what there is */
+	int started; /* CTL_STARTED was there */
 	struct cgroup cgroup;	    /* the host's: runner/confine.h */
 	struct cgroup_limits limits; /* its values */
 	struct cgroup_usage usage;  /* and what it used, after machine_kill() */
@@ -69,12 +70,14 @@ int machine_open_file(const char *what, const char *path, struct err *err);
 int machine_open_disk(const char *what, const char *path, struct err *err);
 
 int machine_start(struct machine *m, int program_fd, struct err *err);
-/* The guest may run: once, after machine_start()'s boot message. */
-int machine_go(struct machine *m, struct err *err);
 /* In ns, of the time until it is ready; 0: there is no limit. */
 uint64_t machine_boot_left(const struct machine *m);
 
-/* 1 and an event, 0 when mayfly-vmm is gone, or -errno. */
+/*
+ * 1 and an event, 0 when mayfly-vmm is gone, or -errno. CTL_STARTED completes
+ * the report on the jail; to .strict it is CTL_FAILED where something is
+ * missing, and else lets the guest run.
+ */
 int machine_event(struct machine *m, struct ctl_event *e);
 
 void machine_kill(struct machine *m);

@@ -86,6 +86,46 @@ static json_t *known(uint64_t v)
 	return v == WIRE_UNKNOWN ? json_null() : number(v);
 }
 
+static void append(json_t *array, json_t *value, int *bad)
+{
+	*bad |= json_array_append_new(array, value) < 0;
+}
+
+/* Words of ours, with a name in them that may be anything. */
+static json_t *words(const char *s)
+{
+	json_t *v = json_string(s);
+
+	return v ? v : json_string("not UTF-8");
+}
+
+/* null: it did not come to a jail. */
+static json_t *jail_part(const struct jail_report *r, int *bad)
+{
+	json_t *o, *layers, *missing;
+
+	if (!r || (!r->on && !r->nmissing))
+		return json_null();
+	o = json_object();
+	layers = json_array();
+	missing = json_array();
+	for (int l = 0; l < JAIL_LAYERS; l++)
+		if (r->on & (1u << l))
+			append(layers, json_string(jail_layer_name(l)), bad);
+	for (unsigned i = 0; i < r->nmissing; i++) {
+		const struct jail_missing *m = &r->missing[i];
+		json_t *of = json_object();
+
+		add(of, "layer", json_string(jail_layer_name(m->layer)), bad);
+		add(of, "why", words(m->why), bad);
+		add(of, "remedy", words(m->remedy), bad);
+		append(missing, of, bad);
+	}
+	add(o, "layers", layers, bad);
+	add(o, "missing", missing, bad);
+	return o;
+}
+
 static json_t *host_part(const struct meta *m, int *bad)
 {
 	const struct run_result *r = m->result;
@@ -97,6 +137,7 @@ static json_t *host_part(const struct meta *m, int *bad)
 	add(o, "cpus_asked", number(m->config->cpus.n), bad);
 	add(o, "cpus", r->ncpus ? number(r->ncpus) : json_null(), bad);
 	add(o, "memory_bytes", number(m->config->memory), bad);
+	add(o, "jail", jail_part(m->jail, bad), bad);
 	add(o, "start_ms", span(r->begin_ns, r->started_ns), bad);
 	add(o, "boot_ms", span(r->begin_ns, r->ready_ns), bad);
 	add(o, "first_output_ms", span(r->begin_ns, r->output_ns), bad);
@@ -150,12 +191,8 @@ char *meta_format(const struct meta *m)
 	add(doc, "decided_by",
 	    json_string(verdict_by_guest(r->verdict) ? "guest" : "host"), &bad);
 	/* json_string() refuses what is not UTF-8: a path may be anything. */
-	if (m->error && m->error->code) {
-		json_t *words = json_string(m->error->msg);
-
-		add(doc, "error", words ? words : json_string("not UTF-8"),
-		    &bad);
-	}
+	if (m->error && m->error->code)
+		add(doc, "error", words(m->error->msg), &bad);
 	add(doc, "host", host_part(m, &bad), &bad);
 	add(doc, "guest", guest_part(m, &bad), &bad);
 	if (!bad)

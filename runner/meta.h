@@ -11,6 +11,7 @@
 #ifndef MAYFLY_META_H
 #define MAYFLY_META_H
 
+#include "jail/layers.h"
 #include "runner/config.h"
 #include "runner/verdict.h"
 
@@ -21,6 +22,7 @@ struct meta {
 	const struct run_result *result;
 	const char *engine;	 /* NULL: none was chosen */
 	const char *engine_why;	 /* auto: why not kvm; NULL or empty */
+	const struct jail_report *jail; /* NULL, or what kept the VM in */
 	const struct err *error; /* NULL or no code: nothing to say */
 };
 

@@ -286,7 +286,8 @@ static void vmm_gone(struct run *run)
 
 static void vmm_failed(struct run *run, const struct ctl_event *e)
 {
-	run->result->engine_failed = 1;
+	/* Once it has started, it is no engine's fault: --strict, for one. */
+	run->result->engine_failed = !run->p->machine->started;
 	run->failed = err_say(run->err, e->code < 0 ? e->code : -EIO, "%s",
 			      e->msg);
 	if (e->hint[0])
@@ -321,6 +322,8 @@ static void on_control(struct ev *ev, uint32_t events)
 		run->result->started_ns = io_now_ns();
 		fault_point("launcher", "started");
 		run->result->ncpus = e.ncpus;
+		if (run->p->locked)
+			run->p->locked(run->p->opaque);
 		if (run->p->trace)
 			memcpy(run->p->trace->vmm_ns, e.stage_ns,
 			       sizeof(e.stage_ns));

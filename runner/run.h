@@ -44,6 +44,8 @@ struct run_params {
 	struct state *state;	 /* the run's record, and with it: */
 	struct control *control; /* what asks; listens when the run is over */
 	struct journal *journal; /* gets the output of a detached run */
+	/* The VM stands, locked in; its guest has said nothing yet. */
+	void (*locked)(void *opaque);
 	/* The command runs. -errno ends the run: nobody would know of it. */
 	int (*started)(void *opaque);
 	void *opaque;

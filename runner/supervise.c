@@ -15,6 +15,7 @@
 #include "runner/base/mem.h"
 #include "runner/control.h"
 #include "runner/detach.h"
+#include "runner/jail_tell.h"
 #include "runner/journal.h"
 #include "runner/launch.h"
 #include "runner/meta.h"
@@ -102,6 +103,13 @@ static void close_record(struct supervisor *sv, const struct meta *meta)
 	control_ended(&sv->control, sv->result.exit_code);
 }
 
+static void on_locked(void *opaque)
+{
+	struct supervisor *sv = opaque;
+
+	jail_tell(&sv->machine.jail);
+}
+
 static int on_started(void *opaque)
 {
 	struct supervisor *sv = opaque;
@@ -146,6 +154,7 @@ static int run_on(struct supervisor *sv, struct console *console)
 		.state = sv->state,
 		.control = sv->state ? &sv->control : NULL,
 		.journal = sv->journal,
+		.locked = on_locked,
 		.started = on_started,
 		.opaque = sv,
 	};
@@ -278,6 +287,7 @@ static int run(struct supervisor *sv)
 		.config = c,
 		.result = result,
 		.engine_why = sv->machine.engine_why,
+		.jail = &sv->machine.jail,
 		.error = sv->err,
 	};
 	sigset_t signals, before;
