@@ -348,7 +348,7 @@ LAUNCHER_UNIT := format_record state state_broken journal control detach \
 	log_view opts config jail console scratch sink terminal verdict_meta \
 	run_session run_control session config_env
 LAUNCHER_UNIT += trace doctor
-LAUNCHER_UNIT += cp_host
+LAUNCHER_UNIT += cp_host jail_report
 UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))

@@ -55,7 +55,7 @@ Test(doctor, what_is_wrong_comes_with_a_remedy)
 	find("kernel");
 	find("memory");
 	find("engine auto");
-	find("seccomp");
+	find("jail");
 }
 
 Test(doctor, narrow_limits_are_named)
@@ -111,6 +111,8 @@ Test(doctor, a_directory_of_runs_that_others_may_write_to_fails)
 Test(doctor, files_that_are_not_beside_the_program_are_named)
 {
 	doctor_files(&d);
+	doctor_jail(&d);
+	expect("jail", DOCTOR_FAIL, "mayfly-vmm: No such file", "run `make`");
 	expect("VM monitor", DOCTOR_FAIL, "mayfly-vmm: No such file",
 	       "run `make`");
 	expect("guest kernel", DOCTOR_FAIL, "guest/vmlinux: No such file",
