@@ -35,6 +35,10 @@ enum cgroup_controller { /* in the order of their layers */
 	CGROUP_CONTROLLERS,
 };
 
+/* Their layers, as a mask. */
+#define JAIL_CGROUP \
+	((1u << JAIL_MEMORY) | (1u << JAIL_CPU) | (1u << JAIL_PIDS))
+
 #define CGROUP_PARENT	"mayfly" /* where no other is named */
 #define CGROUP_ID	12	 /* hex digits: the id of the run */
 #define CGROUP_NAME_MAX (CGROUP_ID + sizeof("-9"))

@@ -341,6 +341,11 @@ int machine_event(struct machine *m, struct ctl_event *e)
 	return r == -ECONNRESET ? 0 : r;
 }
 
+static uint64_t ns_of(const struct timeval *t)
+{
+	return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_usec * 1000u;
+}
+
 /* SIGKILL and reap. */
 static void end_process(struct machine *m)
 {
@@ -355,6 +360,7 @@ static void end_process(struct machine *m)
 		r = wait4(m->pid, &m->wait_status, 0, &usage);
 	while (r < 0 && errno == EINTR);
 	m->peak = (uint64_t)usage.ru_maxrss << 10;
+	m->cpu_ns = ns_of(&usage.ru_utime) + ns_of(&usage.ru_stime);
 	m->pid = -1;
 	close_fd(&m->pidfd);
 }
@@ -366,5 +372,15 @@ void machine_kill(struct machine *m)
 	if (!m->cgroup.ndirs)
 		return;
 	cgroup_usage(&m->cgroup, &m->usage);
+	/* On v1 nobody counts it for the cgroup, where that is of its own. */
+	if (m->usage.cpu_ns == CGROUP_UNKNOWN)
+		m->usage.cpu_ns = m->cpu_ns;
 	cgroup_free(&m->cgroup);
+}
+
+int machine_is_oom(const struct machine *m)
+{
+	return m->usage.oom_kills && m->usage.oom_kills != CGROUP_UNKNOWN &&
+	       WIFSIGNALED(m->wait_status) &&
+	       WTERMSIG(m->wait_status) == SIGKILL;
 }

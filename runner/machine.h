@@ -45,6 +45,7 @@ struct machine {
 	uint64_t boot_timeout_ns, start_ns; /* 0: none; not started */
 	int wait_status; /* as waitpid() gives it, after machine_kill() */
 	uint64_t peak;	 /* bytes of memory that it had at once; then, too */
+	uint64_t cpu_ns; /* and its CPU time */
 };
 
 void machine_init(struct machine *m, const struct config *c);
@@ -81,5 +82,7 @@ uint64_t machine_boot_left(const struct machine *m);
 int machine_event(struct machine *m, struct ctl_event *e);
 
 void machine_kill(struct machine *m);
+/* Then: was it killed for reaching the memory limit of its cgroup? */
+int machine_is_oom(const struct machine *m);
 
 #endif

@@ -126,6 +126,47 @@ static json_t *jail_part(const struct jail_report *r, int *bad)
 	return o;
 }
 
+/* A number that this host may not count. */
+static json_t *counted(uint64_t v)
+{
+	return v == CGROUP_UNKNOWN ? json_null() : number(v);
+}
+
+static json_t *milliseconds(uint64_t ns)
+{
+	return ns == CGROUP_UNKNOWN ? json_null() : span(1, ns + 1);
+}
+
+/* The host's cgroup of the VM, with those limits that held; null: none. */
+static json_t *cgroup_part(const struct meta *m, int *bad)
+{
+	const struct cgroup_limits *l = m->limits;
+	const struct cgroup_usage *u = m->usage;
+	uint32_t on = m->jail && l && u ? m->jail->on : 0;
+	json_t *o;
+
+	if (!(on & JAIL_CGROUP))
+		return json_null();
+	o = json_object();
+	if (on & (1u << JAIL_MEMORY)) {
+		add(o, "memory_limit_bytes", number(l->memory_max), bad);
+		add(o, "memory_peak_bytes", counted(u->memory_peak), bad);
+		add(o, "oom_killed",
+		    u->oom_kills == CGROUP_UNKNOWN ?
+			    json_null() :
+			    json_boolean(u->oom_kills > 0),
+		    bad);
+	}
+	if (on & (1u << JAIL_PIDS))
+		add(o, "pids_limit", number(l->pids_max), bad);
+	if (on & (1u << JAIL_CPU)) {
+		add(o, "cpu_limit", json_real(l->cpu_milli / 1000.0), bad);
+		add(o, "throttled_ms", milliseconds(u->throttled_ns), bad);
+	}
+	add(o, "cpu_ms", milliseconds(u->cpu_ns), bad);
+	return o;
+}
+
 static json_t *host_part(const struct meta *m, int *bad)
 {
 	const struct run_result *r = m->result;
@@ -138,6 +179,7 @@ static json_t *host_part(const struct meta *m, int *bad)
 	add(o, "cpus", r->ncpus ? number(r->ncpus) : json_null(), bad);
 	add(o, "memory_bytes", number(m->config->memory), bad);
 	add(o, "jail", jail_part(m->jail, bad), bad);
+	add(o, "cgroup", cgroup_part(m, bad), bad);
 	add(o, "start_ms", span(r->begin_ns, r->started_ns), bad);
 	add(o, "boot_ms", span(r->begin_ns, r->ready_ns), bad);
 	add(o, "first_output_ms", span(r->begin_ns, r->output_ns), bad);

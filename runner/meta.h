@@ -12,6 +12,7 @@
 #define MAYFLY_META_H
 
 #include "jail/layers.h"
+#include "jail/cgroup.h"
 #include "runner/config.h"
 #include "runner/verdict.h"
 
@@ -23,6 +24,9 @@ struct meta {
 	const char *engine;	 /* NULL: none was chosen */
 	const char *engine_why;	 /* auto: why not kvm; NULL or empty */
 	const struct jail_report *jail; /* NULL, or what kept the VM in */
+	/* With a jail: the host's cgroup, and what the VM used of it. */
+	const struct cgroup_limits *limits;
+	const struct cgroup_usage *usage;
 	const struct err *error; /* NULL or no code: nothing to say */
 };
 

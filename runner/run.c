@@ -268,15 +268,20 @@ static void vmm_stopped(struct run *run, const struct ctl_event *e)
 
 static void vmm_gone(struct run *run)
 {
-	char how[64] = "killed, or it closed its control socket";
+	const struct machine *m = run->p->machine;
+	char how[128] = "killed, or it closed its control socket";
 	int status;
 
 	session_pump(run->session);
 	if (run->state >= STATE_DRAIN)
 		return;
 	machine_kill(run->p->machine);
-	status = run->p->machine->wait_status;
-	if (WIFEXITED(status))
+	status = m->wait_status;
+	if (machine_is_oom(m))
+		snprintf(how, sizeof(how),
+			 "the host killed it at its memory limit of %llu MiB",
+			 m->limits.memory_max / CONFIG_MIB);
+	else if (WIFEXITED(status))
 		snprintf(how, sizeof(how), "exit code %d", WEXITSTATUS(status));
 	else if (WTERMSIG(status) != SIGKILL)
 		snprintf(how, sizeof(how), "signal %d (%s)", WTERMSIG(status),

@@ -288,6 +288,8 @@ static int run(struct supervisor *sv)
 		.result = result,
 		.engine_why = sv->machine.engine_why,
 		.jail = &sv->machine.jail,
+		.limits = &sv->machine.limits,
+		.usage = &sv->machine.usage,
 		.error = sv->err,
 	};
 	sigset_t signals, before;
