@@ -128,20 +128,32 @@ static int run_mapper(const char *program, pid_t pid, uint32_t self,
 	char *argv[] = { (char *)program, spid, "0", sself, "1", "1", sother,
 			 "1", NULL };
 	char *env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	posix_spawn_file_actions_t quiet;
 	pid_t mapper;
-	int status;
+	int status, r;
 
 	snprintf(spid, sizeof(spid), "%d", pid);
 	snprintf(sself, sizeof(sself), "%u", self);
 	snprintf(sother, sizeof(sother), "%u", other);
-	if (posix_spawn(&mapper, program, NULL, NULL, argv, env))
-		return -ENOENT;
+	/* Our streams are the command's; the report says that it refused. */
+	if (posix_spawn_file_actions_init(&quiet))
+		return -ENOMEM;
+	r = 0;
+	for (int fd = STDIN_FILENO; r == 0 && fd <= STDERR_FILENO; fd++)
+		r = posix_spawn_file_actions_addopen(&quiet, fd, "/dev/null",
+						     O_RDWR, 0);
+	if (r == 0)
+		r = posix_spawn(&mapper, program, &quiet, NULL, argv, env);
+	posix_spawn_file_actions_destroy(&quiet);
+	if (r)
+		return -r;
 	while (waitpid(mapper, &status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;
 }
 
+/* -ENOENT: there are no such programs. -ENODATA: no range is ours. */
 static int map_subordinate(pid_t pid)
 {
 	struct jail_ids u, g;
@@ -154,7 +166,7 @@ static int map_subordinate(pid_t pid)
 	user_name(uid, name);
 	if (find_range("/etc/subuid", uid, name, &u) < 0 ||
 	    find_range("/etc/subgid", uid, name, &g) < 0)
-		return -ENOENT;
+		return -ENODATA;
 	if (run_mapper("/usr/bin/newgidmap", pid, getegid(),
 		       g.first + (uint32_t)pid % g.count) < 0)
 		return -EPERM;
@@ -165,17 +177,31 @@ static int map_subordinate(pid_t pid)
 static void choose_subordinate(pid_t pid, struct jail_word *w,
 			       struct jail_report *r)
 {
-	if (map_subordinate(pid) == 0) {
+	switch (map_subordinate(pid)) {
+	case 0:
 		w->mapped = 1;
 		w->id = INSIDE;
 		jail_report_on(r, JAIL_UID);
-		return;
+		break;
+	case -ENOENT:
+		jail_report_missing(r, JAIL_UID, "sudo apt-get install uidmap",
+				    "without root it takes newuidmap and "
+				    "newgidmap");
+		break;
+	case -ENODATA:
+		jail_report_missing(r, JAIL_UID,
+				    "sudo usermod --add-subuids 100000-165535 "
+				    "--add-subgids 100000-165535 $USER",
+				    "/etc/subuid and /etc/subgid have no range "
+				    "for this user");
+		break;
+	default:
+		jail_report_missing(r, JAIL_UID,
+				    "they have to be setuid root: sudo apt-get "
+				    "install --reinstall uidmap",
+				    "newuidmap or newgidmap has refused");
+		break;
 	}
-	jail_report_missing(r, JAIL_UID,
-			    "sudo apt-get install uidmap, and lines for you in "
-			    "/etc/subuid and /etc/subgid",
-			    "without root it takes newuidmap and a range of "
-			    "subordinate users");
 }
 
 void ids_choose(const struct jail_params *p, pid_t pid, struct jail_word *w,
@@ -188,8 +214,10 @@ void ids_choose(const struct jail_params *p, pid_t pid, struct jail_word *w,
 	else if (may_change())
 		choose_from_range(&p->ids, pid, w, r);
 	else
-		jail_report_missing(r, JAIL_UID, "run mayfly as root",
-				    "we may not change users");
+		jail_report_missing(r, JAIL_UID,
+				    "run mayfly as root, with CAP_SETUID and "
+				    "CAP_SETGID",
+				    "this process may not change its user");
 }
 
 /* --- in the child ----------------------------------------------------- */
@@ -212,15 +240,31 @@ static int map_one(const char *path, unsigned id, struct err *err)
 	return put(path, line, err);
 }
 
+/* One of newuidmap and newgidmap may have done its work before the other
+ * refused. A map is written once. */
+static int is_empty(const char *path)
+{
+	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char c;
+
+	return fd >= 0 && read(fd, &c, 1) == 0;
+}
+
 int ids_map_self(uint32_t uid, uint32_t gid, struct err *err)
 {
-	/* Who has no privilege over the groups may not drop one of them
-	 * either: one may be there to refuse. user_namespaces(7) */
-	int r = put("/proc/self/setgroups", "deny", err);
+	int r = 0;
 
-	if (r == 0)
+	if (is_empty("/proc/self/gid_map")) {
+		/* Who has no privilege over the groups may not drop one of
+		 * them either: one may be there to refuse.
+		 * user_namespaces(7) */
+		r = put("/proc/self/setgroups", "deny", err);
+		if (r == 0)
+			r = map_one("/proc/self/gid_map", gid, err);
+	}
+	if (r == 0 && is_empty("/proc/self/uid_map"))
 		r = map_one("/proc/self/uid_map", uid, err);
-	return r < 0 ? r : map_one("/proc/self/gid_map", gid, err);
+	return r;
 }
 
 int ids_become(const struct jail_word *w, struct err *err)

@@ -145,8 +145,10 @@ static int try(struct machine *m, const struct config *c, struct err *err)
 	struct artifacts a;
 	int r = artifacts_find(&a, err);
 
-	if (r < 0)
+	if (r < 0) {
+		err_hint(err, "see above");
 		return r;
+	}
 	vmm = artifact_open(&a, ARTIFACT_VMM, err);
 	if (vmm < 0)
 		return vmm;

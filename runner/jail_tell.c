@@ -25,8 +25,8 @@ int jail_notice(const struct jail_report *r, char *line, size_t size)
 	if (!lacks)
 		return 0;
 	snprintf(line, size,
-		 "this host keeps the VM in without %s; mayfly doctor says "
-		 "what mends it", jail_layer_names(lacks, names));
+		 "jail: no %s on this host; mayfly doctor says what "
+		 "mends it", jail_layer_names(lacks, names));
 	return 1;
 }
 
