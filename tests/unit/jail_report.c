@@ -106,7 +106,7 @@ Test(jail_notice, one_line_names_what_matters)
 	char line[300];
 
 	cr_assert(jail_notice(&r, line, sizeof(line)));
-	cr_expect(strstr(line, "without empty_root, cgroup_pids;"), "%s",
+	cr_expect(strstr(line, "no empty_root, cgroup_pids on"), "%s",
 		  line);
 	cr_expect(strstr(line, "mayfly doctor"), "%s", line);
 }
