@@ -30,9 +30,11 @@ OPT  ?= -O2 -g
 # Below -O2 gcc does not make jumps of tail calls: runner/engine/soft/cpu.h.
 LOOP := $(if $(filter -O2 -O3,$(lastword $(filter -O%,$(OPT) $(CFLAGS)))),,\
 	-DSOFT_LOOP)
+# Such a build has a wider filter and no Landlock: jail/lock.c.
+SAN_DEF := $(if $(SAN),-DMAYFLY_SAN)
 CFLAGS_ALL := $(STD) $(OPT) $(WARN) $(HARD) $(LOOP) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
-	-fno-sanitize-recover=all) $(if $(FAULTS),-DMAYFLY_FAULTS) $(CFLAGS)
+	-fno-sanitize-recover=all $(SAN_DEF)) $(if $(FAULTS),-DMAYFLY_FAULTS) $(CFLAGS)
 LDFLAGS_ALL := -Wl,-z,relro,-z,now,-z,noexecstack \
 	$(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
@@ -138,7 +140,7 @@ JAIL_SRC := $(addprefix jail/,jail.c layers.c spawn.c ids.c room.c caps.c)
 JAIL_SRC += $(addprefix jail/cgroup,.c _file.c _map.c _place.c _sweep.c _v1.c _v2.c)
 
 # What mayfly-vmm has of the jail: it does this to itself.
-LOCK_SRC := jail/lock.c
+LOCK_SRC := jail/lock.c jail/seccomp_rules.c
 
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c run.c session.c \
@@ -195,6 +197,20 @@ $(B)/obj/%.o: %.S
 $(B)/obj/runner/completion.o: $(addprefix runner/completion/mayfly.,\
 	bash zsh fish)
 
+# Filters for jail/lock.c. The program runs here and now: no sanitizer.
+$(B)/mkseccomp: jail/mkseccomp.c jail/seccomp_rules.c $(addprefix jail/,\
+		seccomp_rules.h lock.h)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STD) -O1 $(WARN) $(SAN_DEF) -o $@ $(filter %.c,$^) -lseccomp
+
+$(B)/jail/seccomp_filters.h: $(B)/mkseccomp
+	$(say) BPF $@
+	@mkdir -p $(@D)
+	$(Q)$< >$@.new && mv $@.new $@
+
+$(B)/obj/jail/lock.o: $(B)/jail/seccomp_filters.h
+
 # --- mayfly-vmm --------------------------------------------------------
 # libc only, and static: the process that faces the guest loads nothing.
 
@@ -236,6 +252,9 @@ MAN     := $(notdir $(wildcard man/*.1))
 install: $(PRODUCT)
 	$(Q)! grep -q MAYFLY_FAULT $(B)/mayfly $(B)/mayfly-vmm || \
 		{ echo 'install: $(B) was built with FAULTS=1, for tests' >&2; \
+		exit 1; }
+	$(Q)! grep -qE '__(asan|tsan|ubsan)_' $(B)/mayfly $(B)/mayfly-vmm || \
+		{ echo 'install: $(B) was built with SAN, for tests' >&2; \
 		exit 1; }
 	$(say) INSTALL $(DESTDIR)$(PREFIX)
 	$(Q)install -d $(addprefix $(DESTDIR),$(PREFIX)/bin \
@@ -362,6 +381,11 @@ SOFT_UNIT := except lapic string_ops
 UNIT += $(SOFT_UNIT)
 $(foreach t,$(SOFT_UNIT),$(eval UNIT_LIBS_$(t) := soft base))
 
+UNIT += landlock seccomp vmm
+UNIT_LIBS_landlock := lock
+UNIT_LIBS_seccomp := lock
+UNIT_LIBS_vmm := vmm base
+
 UNIT += probe engine_kvm
 UNIT_LIBS_probe := engine base
 UNIT_LIBS_engine_kvm := engine vmm base
@@ -389,6 +413,8 @@ $(B)/tests/unit/$(1): $(B)/obj/tests/unit/$(1).o \
 		-lcriterion $$(UNIT_LD_$(1)) -lpthread -lm
 endef
 $(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
+# It starts the real one.
+$(B)/tests/unit/vmm: $(B)/mayfly-vmm
 
 # --- bare-metal payloads -----------------------------------------------
 # Each tests/guest/NAME.c below is a guest of its own; guest-run runs them on

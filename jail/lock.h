@@ -20,4 +20,22 @@
  */
 int lock_landlock(void);
 
+/* What kind of thread this is: jail/seccomp_rules.c has what each may do. */
+enum lock_role {
+	LOCK_KVM_MAIN,
+	LOCK_KVM_VCPU,
+	LOCK_SOFT_MAIN,
+	LOCK_SOFT_VCPU,
+	LOCK_ROLES,
+};
+
+/*
+ * The calling thread keeps the system calls of @role; any other kills the
+ * process, all threads of it.
+ *
+ * 1, 0 where the kernel has no filters, or -errno. Sanitizer builds install a
+ * filter that is far wider and return 0: it does not count as this layer.
+ */
+int lock_seccomp(enum lock_role role);
+
 #endif

@@ -59,6 +59,27 @@ static int lock_paths(struct vmm *m, struct err *err)
 	return 0;
 }
 
+static int lock_vcpu(const struct engine_ops *ops)
+{
+	int r = lock_seccomp(ops == &engine_kvm ? LOCK_KVM_VCPU
+						: LOCK_SOFT_VCPU);
+
+	return MIN(r, 0);
+}
+
+/* The last of the threads, and the end of all preparations. */
+static int lock_main(struct vmm *m, struct err *err)
+{
+	int r = lock_seccomp(m->params.ops == &engine_kvm ? LOCK_KVM_MAIN
+							  : LOCK_SOFT_MAIN);
+
+	if (r < 0)
+		return err_set(err, r, "seccomp");
+	if (r > 0)
+		m->layers |= 1u << JAIL_SECCOMP;
+	return 0;
+}
+
 static int pick(const int *fds, int32_t index)
 {
 	return index == CTL_NO_FD ? -1 : fds[index];
@@ -85,6 +106,7 @@ static void fill_params(struct vmm *m, const int *fds)
 		.console_in_fd = pick(fds, b->console_in_fd),
 		.vsock_listen_fd = pick(fds, b->vsock_listen_fd),
 		.cmdline = b->cmdline,
+		.confine = lock_vcpu,
 	};
 	for (unsigned i = 0; i < b->ndisks; i++) {
 		p->disk[i].fd = pick(fds, b->disk[i].fd);
@@ -175,6 +197,8 @@ static int start(struct vmm *m, struct err *err)
 	if (r)
 		return err_set(err, r, "control socket");
 	r = vm_start(&m->vm, err);
+	if (!r)
+		r = lock_main(m, err);
 	if (r)
 		return r;
 	fault_point("vmm", "locked");

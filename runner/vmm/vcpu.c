@@ -44,6 +44,10 @@ static void *vcpu_main(void *arg)
 	snprintf(name, sizeof(name), "vcpu%u", v->cpu);
 	pthread_setname_np(pthread_self(), name);
 	fault_point("vmm", "thread");
+	v->confined = v->confine ? v->confine(v->ops) : 0;
+	sem_post(&v->ready);
+	if (v->confined)
+		return NULL;
 	pthread_mutex_lock(v->gate);
 	pthread_mutex_unlock(v->gate);
 	fault_point("vmm", "vcpu");
@@ -65,6 +69,7 @@ int vcpu_start(struct vcpu *v)
 
 	atomic_store(&v->stop, 0);
 	atomic_store(&v->final_ns, 0);
+	sem_init(&v->ready, 0, 0);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
 	r = pthread_create(&v->thread, &attr, vcpu_main, v);
@@ -76,13 +81,26 @@ int vcpu_start(struct vcpu *v)
 	return -r;
 }
 
-void vcpu_stop(struct vcpu *v)
+int vcpu_ready(struct vcpu *v)
+{
+	while (sem_wait(&v->ready) < 0)
+		;
+	return v->confined;
+}
+
+void vcpu_ask(struct vcpu *v)
 {
 	if (!v->started)
 		return;
 	atomic_store(&v->stop, 1);
 	v->ops->kick(v->engine, v->cpu);
-	pthread_kill(v->thread, VCPU_SIGNAL);
+}
+
+void vcpu_stop(struct vcpu *v)
+{
+	vcpu_ask(v);
+	if (v->started)
+		pthread_kill(v->thread, VCPU_SIGNAL);
 }
 
 int vcpu_join(struct vcpu *v, unsigned ms)

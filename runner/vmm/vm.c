@@ -58,8 +58,9 @@ void vm_request_stop(struct vm *vm, enum ctl_stop why, const char *msg)
 	pthread_mutex_unlock(&vm->stop_lock);
 	if (!first)
 		return;
+	/* vm_stop() wakes those that sleep: a vCPU thread sends no signal. */
 	for (unsigned i = 0; i < vm->ncpus; i++)
-		vcpu_stop(&vm->vcpu[i]);
+		vcpu_ask(&vm->vcpu[i]);
 	/* A counter of ours that nobody else adds to takes a 1. */
 	if (write(vm->stop_ev.fd, &one, sizeof(one)) < 0)
 		log_info("stop: %s", strerror(errno));
@@ -98,6 +99,7 @@ static int init_engine(struct vm *vm, struct vm_params *p, struct err *err)
 	int r;
 
 	vm->ops = p->ops;
+	vm->confine = p->confine;
 	vm->kvm_fd = steal_fd(&p->kvm_fd);
 	vm->ebus = (struct engine_bus){ .opaque = &vm->bus, .mmio = bus_mmio,
 					.pio = bus_pio };
@@ -248,12 +250,15 @@ int vm_start(struct vm *vm, struct err *err)
 		v->ops = vm->ops;
 		v->engine = vm->engine;
 		v->cpu = i;
+		v->confine = vm->confine;
 		v->ended = vcpu_ended;
 		v->opaque = vm;
 		v->gate = &vm->gate;
 		r = vcpu_start(v);
 	}
 	fault_point("vmm", "threads");
+	for (unsigned i = 0; i < vm->ncpus && !r; i++)
+		r = vcpu_ready(&vm->vcpu[i]);
 	vm->start_ns = io_now_ns();
 	if (!r)
 		return 0;

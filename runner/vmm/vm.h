@@ -6,7 +6,7 @@
  * the main thread:
  *
  *	vm_init()	memory, engine, devices, kernel, CPU state
- *	vm_start()	vCPU threads exist and wait
+ *	vm_start()	vCPU threads exist, are confined, and wait
  *	vm_go()		the first instruction
  *	ev_run(&vm->loop)	until vm_request_stop() or ev_stop()
  *	vm_stop()	vCPU threads are gone
@@ -51,6 +51,7 @@ struct vm_params {
 		int fd;
 	} stream[CTL_STREAMS];
 	const char *cmdline; /* borrowed */
+	vcpu_confine_fn confine; /* NULL: vCPU threads may do what all may */
 };
 
 void vm_params_close(struct vm_params *p);
@@ -71,6 +72,7 @@ struct vm {
 	unsigned nslots;
 
 	unsigned ncpus;
+	vcpu_confine_fn confine;
 	struct vcpu vcpu[ENGINE_CPUS_MAX];
 	pthread_mutex_t gate; /* holds the vCPUs back until vm_go() */
 	uint64_t stage_ns[CTL_STAGES];

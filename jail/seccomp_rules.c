@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The system calls of each kind of thread, once it is locked.
+ *
+ * A line stays if the tests need it, or if its reason names a path of ours
+ * that does: calls that are never seen on a good day (a vDSO that is missing,
+ * a process that is stopped and continued) are as much a part of it. A line
+ * that has neither goes. Nothing here maps memory or makes it executable: all
+ * of it is allocated before.
+ */
+#include "jail/seccomp_rules.h"
+
+#include <linux/falloc.h>
+#include <linux/futex.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "runner/base/mem.h"
+
+/* A call with any arguments, with one that is fixed, with two. */
+#define CALL(call, because) { .nr = SYS_##call, .why = because }
+#define CALL1(call, a, v, because)                                            \
+	{ .nr = SYS_##call, .why = because, .nconds = 1,                      \
+	  .cond = { { .arg = a, .is = v } } }
+#define CALL2(call, a, v, b, w, because)                                      \
+	{ .nr = SYS_##call, .why = because, .nconds = 2,                      \
+	  .cond = { { .arg = a, .is = v }, { .arg = b, .is = w } } }
+
+/* Arguments by their place. */
+enum { FUTEX_OP = 1, IOCTL_REQUEST = 1, FALLOCATE_MODE = 1, SHUTDOWN_HOW = 1,
+       MADVISE_ADVICE = 2, GETRANDOM_FLAGS = 2, TGKILL_SIG = 2,
+       ACCEPT4_FLAGS = 3, SEND_FLAGS = 3, SEND_TO = 4, RECV_FLAGS = 3,
+       TIMERFD_FLAGS = 1 };
+
+/* What both kinds of thread do, of either engine. */
+#define EVERY_THREAD                                                          \
+	CALL(write, "eventfds, the guest's console, diagnostics to stderr"),  \
+	CALL1(futex, FUTEX_OP, FUTEX_WAIT_PRIVATE,                            \
+	      "a mutex that another thread holds"),                           \
+	CALL1(futex, FUTEX_OP, FUTEX_WAKE_PRIVATE,                            \
+	      "a mutex that another waits for; soft: its vCPU halted"),       \
+	CALL(clock_gettime, "a thread's CPU time; any clock without vDSO"),   \
+	CALL(rt_sigreturn, "the end of VCPU_SIGNAL's handler"),               \
+	CALL(restart_syscall,                                                 \
+	     "the kernel's own: a wait with a time, stopped and continued"),  \
+	CALL(rt_sigprocmask, "glibc, in pthread_kill() and as a thread ends")
+
+#define MAIN_THREAD                                                           \
+	CALL(epoll_wait, "the event loop"),                                   \
+	CALL(read, "eventfds, timers, the console's input"),                  \
+	CALL(preadv, "reads of a disk"),                                      \
+	CALL(pwritev, "writes to a disk"),                                    \
+	CALL(sendmsg, "a stream of vsock; an event to the launcher"),         \
+	CALL(readv, "a stream of vsock"),                                     \
+	CALL(epoll_ctl, "a connection or a timer comes, changes, goes"),      \
+	CALL1(timerfd_settime, TIMERFD_FLAGS, 0,                              \
+	      "vsock: how long a connection may take to close"),              \
+	CALL1(getrandom, GETRANDOM_FLAGS, GRND_NONBLOCK, "virtio-rng"),       \
+	CALL(fdatasync, "virtio-blk: FLUSH"),                                 \
+	CALL1(fallocate, FALLOCATE_MODE,                                      \
+	      FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,                     \
+	      "virtio-blk: DISCARD"),                                         \
+	CALL1(fallocate, FALLOCATE_MODE,                                      \
+	      FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,                     \
+	      "virtio-blk: WRITE_ZEROES"),                                    \
+	CALL(recvmsg, "a word of the launcher"),                              \
+	CALL1(accept4, ACCEPT4_FLAGS, SOCK_NONBLOCK | SOCK_CLOEXEC,           \
+	      "a host connection on the listener of vsock"),                  \
+	CALL1(recvfrom, RECV_FLAGS, MSG_PEEK, "its CONNECT line, looked at"), \
+	CALL1(recvfrom, RECV_FLAGS, 0, "its CONNECT line, taken"),            \
+	CALL2(sendto, SEND_FLAGS, MSG_NOSIGNAL | MSG_DONTWAIT, SEND_TO, 0,    \
+	      "the answer to it"),                                            \
+	CALL(poll, "a stream of vsock: has the host hung up?"),               \
+	CALL1(shutdown, SHUTDOWN_HOW, SHUT_WR,                                \
+	      "vsock: the guest sends no more"),                              \
+	CALL1(shutdown, SHUTDOWN_HOW, SHUT_RD,                                \
+	      "vsock: the guest reads no more"),                              \
+	CALL(close, "a connection that is over; all at the end"),             \
+	CALL1(madvise, MADVISE_ADVICE, MADV_DONTNEED,                         \
+	      "vsock: the buffer of a connection that is over"),              \
+	CALL(getpid, "glibc, in pthread_kill()"),                             \
+	CALL1(tgkill, TGKILL_SIG, SIGUSR1, "vcpu_stop(): VCPU_SIGNAL"),       \
+	CALL1(futex, FUTEX_OP, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME,      \
+	      "vcpu_join(): a thread's end, with a deadline"),                \
+	CALL(munmap, "the end: guest memory, the engine, large free()s"),     \
+	CALL(brk, "the end: free() gives the top of the heap back"),          \
+	CALL(exit_group, "the end")
+
+#define VCPU_THREAD                                                           \
+	CALL1(timerfd_settime, TIMERFD_FLAGS, 0,                              \
+	      "the serial port: when half a line is to be flushed"),          \
+	CALL1(madvise, MADVISE_ADVICE, MADV_DONTNEED,                         \
+	      "glibc, as a thread ends: its stack"),                          \
+	CALL(exit, "the end of the thread")
+
+static const struct seccomp_rule kvm_main[] = {
+	CALL1(ioctl, IOCTL_REQUEST, KVM_IRQ_LINE, "interrupts of devices"),
+	EVERY_THREAD,
+	MAIN_THREAD,
+};
+
+static const struct seccomp_rule kvm_vcpu[] = {
+	CALL1(ioctl, IOCTL_REQUEST, KVM_RUN, "guest code"),
+	CALL1(ioctl, IOCTL_REQUEST, KVM_IRQ_LINE, "the serial port's line"),
+	EVERY_THREAD,
+	CALL1(ioctl, IOCTL_REQUEST, KVM_GET_REGS,
+	      "where the guest was when KVM gave up on it"),
+	VCPU_THREAD,
+};
+
+static const struct seccomp_rule soft_main[] = {
+	EVERY_THREAD,
+	MAIN_THREAD,
+};
+
+static const struct seccomp_rule soft_vcpu[] = {
+	CALL1(futex, FUTEX_OP, FUTEX_WAIT_BITSET_PRIVATE,
+	      "HLT, until a deadline"),
+	EVERY_THREAD,
+	VCPU_THREAD,
+};
+
+#ifdef MAYFLY_SAN
+
+/*
+ * A sanitizer's run-time library maps memory, reads /proc, forks to look at
+ * the other threads: what it needs is not ours to list. Its builds, which
+ * are never installed, die only of what neither it nor we ever do.
+ */
+static const struct seccomp_rule sanitizer[] = {
+	CALL(socket, "no network"),
+	CALL(connect, "no network"),
+	CALL(bind, "no network"),
+	CALL(execve, "no program"),
+	CALL(execveat, "no program"),
+	CALL(mount, "no mount"),
+	CALL(setns, "no other namespace"),
+	CALL(unshare, "no other namespace"),
+	CALL(bpf, "no kernel code"),
+	CALL(keyctl, "no keys"),
+};
+
+#define ROLE(title, table)                                                    \
+	{ .name = title, .rule = sanitizer, .n = ARRAY_SIZE(sanitizer) +      \
+	  0 * ARRAY_SIZE(table), .inverted = 1 }
+
+#else
+
+#define ROLE(title, table)                                                    \
+	{ .name = title, .rule = table, .n = ARRAY_SIZE(table) }
+
+#endif
+
+const struct seccomp_role seccomp_role[LOCK_ROLES] = {
+	[LOCK_KVM_MAIN] = ROLE("kvm_main", kvm_main),
+	[LOCK_KVM_VCPU] = ROLE("kvm_vcpu", kvm_vcpu),
+	[LOCK_SOFT_MAIN] = ROLE("soft_main", soft_main),
+	[LOCK_SOFT_VCPU] = ROLE("soft_vcpu", soft_vcpu),
+};

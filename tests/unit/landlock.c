@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Landlock alone, without a filter: no path, no network, no neighbour. */
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "jail/lock.h"
+
+/* In a child that is locked: what @fn returns. The ABI goes to it. */
+static int locked(int (*fn)(int abi))
+{
+	int status;
+	pid_t pid = fork();
+
+	cr_assert_geq(pid, 0);
+	if (pid == 0) {
+		int abi = lock_landlock();
+
+		_exit(abi < 0 ? 101 : abi == 0 ? 102 : fn(abi));
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 102)
+		cr_skip_test("no Landlock in this kernel or build");
+	return WEXITSTATUS(status);
+}
+
+#define MUST(x)                                                               \
+	do {                                                                  \
+		if (!(x))                                                     \
+			return 1;                                             \
+	} while (0)
+
+static int paths(int abi)
+{
+	(void)abi;
+	MUST(open("/", O_RDONLY) < 0 && errno == EACCES);
+	MUST(open("/dev/null", O_RDWR) < 0 && errno == EACCES);
+	MUST(open("/proc/self/status", O_RDONLY) < 0 && errno == EACCES);
+	MUST(mkdir("/tmp/mayfly-landlock", 0700) < 0 && errno == EACCES);
+	MUST(unlink("/etc/hostname") < 0 && errno == EACCES);
+	MUST(rename("/etc/hostname", "/tmp/x") < 0);
+	return 0;
+}
+
+Test(landlock, no_path_opens)
+{
+	cr_expect_eq(locked(paths), 0);
+}
+
+static int below(int abi)
+{
+	(void)abi;
+	/* 9: a directory that was open before */
+	MUST(openat(9, "status", O_RDONLY) < 0 && errno == EACCES);
+	MUST(openat(9, ".", O_RDONLY | O_DIRECTORY) < 0 && errno == EACCES);
+	return 0;
+}
+
+Test(landlock, nothing_opens_below_a_directory_that_is_open)
+{
+	cr_assert_eq(dup2(open("/proc/self", O_RDONLY | O_DIRECTORY), 9), 9);
+	cr_expect_eq(locked(below), 0);
+}
+
+static int files(int abi)
+{
+	char b[4];
+
+	(void)abi;
+	MUST(read(9, b, sizeof(b)) == sizeof(b));
+	MUST(write(8, b, sizeof(b)) == sizeof(b));
+	MUST(ftruncate(8, 1) == 0);
+	return 0;
+}
+
+Test(landlock, descriptors_that_are_open_stay_what_they_are)
+{
+	cr_assert_eq(dup2(open("/proc/self/status", O_RDONLY), 9), 9);
+	cr_assert_eq(dup2(open("/tmp", O_TMPFILE | O_RDWR, 0600), 8), 8);
+	cr_expect_eq(locked(files), 0);
+}
+
+static int network(int abi)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_port = htons(9),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int s = socket(AF_INET, SOCK_STREAM, 0);
+
+	MUST(abi < 4 || s < 0 ||
+	     (connect(s, (struct sockaddr *)&in, sizeof(in)) < 0 &&
+	      errno == EACCES));
+	return 0;
+}
+
+Test(landlock, no_address_connects)
+{
+	cr_expect_eq(locked(network), 0);
+}
+
+static struct sockaddr_un name = { .sun_family = AF_UNIX };
+static socklen_t name_len = sizeof(name);
+
+static int neighbours(int abi)
+{
+	int s = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	MUST(abi < 6 || (kill(getppid(), 0) < 0 && errno == EPERM));
+	MUST(abi < 6 ||
+	     (connect(s, (struct sockaddr *)&name, name_len) < 0 &&
+	      errno == EPERM));
+	MUST(raise(0) == 0);
+	return 0;
+}
+
+Test(landlock, no_neighbour_is_reached)
+{
+	int s = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	/* a name of the kernel's choice, not in any file system */
+	cr_assert_eq(bind(s, (struct sockaddr *)&name, sizeof(sa_family_t)),
+		     0);
+	cr_assert_eq(getsockname(s, (struct sockaddr *)&name, &name_len), 0);
+	cr_assert_eq(listen(s, 1), 0);
+	cr_expect_eq(locked(neighbours), 0);
+}
