@@ -651,8 +651,8 @@ compile_commands.json: Makefile
 # (all of them without), BENCH_N how many pairs each takes.
 
 BENCH_DIR := $(B)/bench
-BENCH_TOOLS := $(addprefix $(BENCH_DIR)/,race launch speed out init.cpio \
-	speed.img)
+BENCH_TOOLS := $(addprefix $(BENCH_DIR)/,race launch jail jailed speed out \
+	init.cpio speed.img)
 
 $(BENCH_DIR)/race: tests/bench/race.c
 	$(say) LD $@
@@ -665,6 +665,16 @@ $(BENCH_DIR)/launch: $(B)/obj/tests/bench/launch.o \
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) \
 		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(MAYFLY_LD)
+
+$(BENCH_DIR)/jail: $(B)/obj/tests/bench/jail.o $(B)/libjail.a $(B)/libbase.a
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -o $@ $^ -lcap
+
+$(BENCH_DIR)/jailed: $(B)/obj/tests/bench/jailed.o $(B)/liblock.a
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -o $@ $^
 
 $(BENCH_DIR)/speed: tests/bench/speed.c
 	$(say) MUSL $@

@@ -18,7 +18,7 @@ build='gcc libc6-dev make musl-tools libcap-dev libjansson-dev libseccomp-dev
 # fuzzer, which is clang's, and who reads completions and manual pages.
 check='libcriterion-dev libzydis-dev qemu-system-x86 cpio
 	clang libclang-rt-dev zsh fish mandoc'
-bench='python3 qemu-system-x86'
+bench='python3 qemu-system-x86 bubblewrap'
 lint='clang-format clang-tidy cppcheck'
 package='lintian'
 # What makes a distribution's root; npm may have come with Node.js itself.

@@ -14,8 +14,10 @@ import subprocess
 import sys
 
 import boot
+import jail
 import kvmhost
 import memory
+import neighbour
 import payload
 import speed
 import timeline
@@ -27,6 +29,8 @@ SECTIONS = {
     "speed": speed.run,
     "memory": memory.run,
     "payload": payload.run,
+    "neighbour": neighbour.run,
+    "jail": jail.run,
     "kvmhost": kvmhost.run,
     "tune": boot.tune,
 }
