@@ -296,6 +296,7 @@ int machine_start(struct machine *m, int program_fd, struct err *err)
 	 * ready. If it has ended instead, the socket has the reason. */
 	if (!m->in_cgroup)
 		cgroup_attach(&m->cgroup, m->pid, &m->jail);
+	fault_point("launcher", "attached");
 	return m->strict || m->hold ? 0 : go(m, err);
 }
 

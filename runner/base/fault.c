@@ -28,6 +28,7 @@
 #define FDS	64 /* that flood looks at */
 #define CTL_FD	3  /* runner/vmm/ctl.h; nothing of the VMM is known here */
 #define NAP_S	2
+#define THREADS 1000 /* before a host is short of them */
 
 /* One of a process, for points are where no object of ours is at hand. */
 static struct {
@@ -157,8 +158,9 @@ static void make_threads(void)
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 64 << 10);
-	while (pthread_create(&t, &attr, stop, NULL) == 0)
-		;
+	for (int i = 0; i < THREADS; i++)
+		if (pthread_create(&t, &attr, stop, NULL))
+			break;
 	pthread_attr_destroy(&attr);
 }
 

@@ -16,7 +16,7 @@
  *	nap	   sleep for 2 s, then go on
  *	grow	   touch a GiB of memory, then stop
  *	fds	   duplicate descriptor 2 until that is refused, then go on
- *	threads	   make threads until that is refused, then go on
+ *	threads	   make threads until that is refused (1000 at most), go on
  *	flood	   write into every pipe, and into descriptor 2, for ever
  *	babble	   send datagrams of zeros to the launcher for ever
  *	killvmm	   in the launcher: SIGKILL to mayfly-vmm, then go on

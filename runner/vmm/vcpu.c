@@ -45,6 +45,7 @@ static void *vcpu_main(void *arg)
 	pthread_setname_np(pthread_self(), name);
 	fault_point("vmm", "thread");
 	v->confined = v->confine ? v->confine(v->ops) : 0;
+	fault_point("vmm", "confined");
 	sem_post(&v->ready);
 	if (v->confined)
 		return NULL;
