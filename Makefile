@@ -225,7 +225,7 @@ $(B)/mayfly-vmm: $(B)/obj/runner/vmm/main.o $(SAN_OBJ) \
 # The launcher. Static as well: it starts in half the time, and runs where
 # none of its libraries are installed.
 
-MAYFLY_LIBS := run jail wire vmm engine base
+MAYFLY_LIBS := run jail lock wire vmm engine base
 MAYFLY_LD := -ljansson -lcap
 
 $(B)/mayfly: $(B)/obj/runner/main.o \

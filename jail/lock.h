@@ -26,12 +26,15 @@ enum lock_role {
 	LOCK_KVM_VCPU,
 	LOCK_SOFT_MAIN,
 	LOCK_SOFT_VCPU,
+	LOCK_UNPACK, /* a child of the launcher: runner/cp_host.c */
 	LOCK_ROLES,
 };
 
 /*
  * The calling thread keeps the system calls of @role; any other kills the
  * process, all threads of it.
+ *
+ * LOCK_UNPACK may make files and directories, so Landlock must say where.
  *
  * 1, 0 where the kernel has no filters, or -errno. Sanitizer builds install a
  * filter that is far wider and return 0: it does not count as this layer.

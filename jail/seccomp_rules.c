@@ -10,6 +10,7 @@
  */
 #include "jail/seccomp_rules.h"
 
+#include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/futex.h>
 #include <linux/kvm.h>
@@ -34,7 +35,8 @@
 enum { FUTEX_OP = 1, IOCTL_REQUEST = 1, FALLOCATE_MODE = 1, SHUTDOWN_HOW = 1,
        MADVISE_ADVICE = 2, GETRANDOM_FLAGS = 2, TGKILL_SIG = 2,
        ACCEPT4_FLAGS = 3, SEND_FLAGS = 3, SEND_TO = 4, RECV_FLAGS = 3,
-       TIMERFD_FLAGS = 1 };
+       TIMERFD_FLAGS = 1, OPENAT_FLAGS = 2, MKDIRAT_MODE = 2,
+       UNLINKAT_FLAGS = 2, FSTATAT_FLAGS = 3 };
 
 /* What both kinds of thread do, of either engine. */
 #define EVERY_THREAD                                                          \
@@ -124,6 +126,32 @@ static const struct seccomp_rule soft_vcpu[] = {
 	VCPU_THREAD,
 };
 
+/* rootfs/tree_unpack.c, a stream from the guest on its standard paths. */
+static const struct seccomp_rule unpack[] = {
+	CALL(read, "the stream"),
+	CALL(pwrite64, "a file's bytes"),
+	CALL1(openat, OPENAT_FLAGS,
+	      O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+	      "a file that is not there yet"),
+	CALL1(openat, OPENAT_FLAGS,
+	      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+	      "a directory to go on in"),
+	CALL(ftruncate, "a file that ends in a hole"),
+	CALL(fchmod, "its mode"),
+	CALL(utimensat, "its time"),
+	CALL(close, "a file or directory that is done"),
+	CALL(renameat, "a file that is whole gets its name"),
+	CALL1(newfstatat, FSTATAT_FLAGS, AT_SYMLINK_NOFOLLOW,
+	      "what is in the way of that"),
+	CALL1(unlinkat, UNLINKAT_FLAGS, 0, "a file that stays unfinished"),
+	CALL(symlinkat, "a symbolic link"),
+	CALL1(mkdirat, MKDIRAT_MODE, 0700, "a directory"),
+	CALL(write, "words about what went wrong"),
+	CALL1(getrandom, GETRANDOM_FLAGS, 0, "the name of unfinished files"),
+	CALL(umask, "the caller's, for modes"),
+	CALL(exit_group, "the end"),
+};
+
 #ifdef MAYFLY_SAN
 
 /*
@@ -160,4 +188,5 @@ const struct seccomp_role seccomp_role[LOCK_ROLES] = {
 	[LOCK_KVM_VCPU] = ROLE("kvm_vcpu", kvm_vcpu),
 	[LOCK_SOFT_MAIN] = ROLE("soft_main", soft_main),
 	[LOCK_SOFT_VCPU] = ROLE("soft_vcpu", soft_vcpu),
+	[LOCK_UNPACK] = ROLE("unpack", unpack),
 };

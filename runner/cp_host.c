@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "jail/lock.h"
 #include "rootfs/tree.h"
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
@@ -131,6 +132,8 @@ static _Noreturn void child(struct task *t, int stream, int words)
 	} else {
 		t->place.dir = CHILD_DIR;
 		confine(CHILD_DIR);
+		if (lock_seccomp(LOCK_UNPACK) < 0)
+			_exit(CP_FAILED);
 		r = tree_unpack(CHILD_STREAM, &t->place, 0, &ops);
 	}
 	_exit(r == 0	    ? CP_WHOLE

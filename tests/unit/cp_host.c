@@ -249,6 +249,7 @@ Test(cp_host, unpacker_has_stream_words_and_directory_alone)
 	       fds_of_child() != 4)
 		usleep(1000);
 	cr_assert(has_status("NoNewPrivs:\t1"));
+	cr_assert(has_status("Seccomp:\t2"));
 	cr_assert_eq(hang_up(), CP_CUT);
 }
 

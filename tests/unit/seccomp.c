@@ -23,6 +23,7 @@
 #define ALIVE 42
 #define LAST_CALL 511 /* x86-64 has none above, but x32's are at 512 */
 #define X32 0x40000000
+#define VMM_ROLES LOCK_UNPACK /* those before it */
 
 struct attempt {
 	long nr;
@@ -167,9 +168,12 @@ Test(seccomp, no_role_opens_connects_maps_or_makes_processes)
 	for (int i = 0; i < LOCK_ROLES; i++)
 		for (size_t k = 0; k < ARRAY_SIZE(doors); k++)
 			for (unsigned j = 0; j < seccomp_role[i].n; j++)
-				cr_expect_neq(seccomp_role[i].rule[j].nr,
-					      doors[k], "%s: %d",
-					      seccomp_role[i].name, doors[k]);
+				cr_expect(seccomp_role[i].rule[j].nr !=
+						  doors[k] ||
+					  (i == LOCK_UNPACK &&
+					   doors[k] == SYS_openat),
+					  "%s: %d", seccomp_role[i].name,
+					  doors[k]);
 }
 
 /* --- the filters -------------------------------------------------------- */
@@ -349,7 +353,7 @@ Test(seccomp, signal_comes_and_the_thread_goes_on)
 
 	sigemptyset(&usr1);
 	sigaddset(&usr1, SIGUSR1);
-	for (int i = 0; i < LOCK_ROLES; i++) {
+	for (int i = 0; i < VMM_ROLES; i++) {
 		int status;
 		pid_t pid = fork();
 
@@ -371,19 +375,31 @@ Test(seccomp, signal_comes_and_the_thread_goes_on)
 static void make_words(const void *arg)
 {
 	char text[128];
+
+	(void)arg;
+	snprintf(text, sizeof(text), "%s at %#llx", strerror(EFAULT),
+		 1ull << 40);
+}
+
+static void read_clocks(const void *arg)
+{
 	struct timespec ts;
 
 	(void)arg;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	snprintf(text, sizeof(text), "%s at %#llx, %ld", strerror(EFAULT),
-		 1ull << 40, (long)ts.tv_nsec);
 }
 
 Test(seccomp, words_about_an_error_can_be_made)
 {
 	for (int i = 0; i < LOCK_ROLES; i++)
 		cr_expect_eq(after(i, make_words, NULL), ALIVE);
+}
+
+Test(seccomp, clocks_can_be_read)
+{
+	for (int i = 0; i < VMM_ROLES; i++)
+		cr_expect_eq(after(i, read_clocks, NULL), ALIVE);
 }
 
 void __stack_chk_fail(void);
