@@ -477,6 +477,12 @@ $(B)/tests/knock: tests/system/knock.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
 
+# A host that lacks something, for tests/system/jail.sh.
+$(B)/tests/deny: tests/system/deny.c
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
+
 # Root in the guest that lies, for tests/system/liar.sh.
 LIAR_SRC := $(addprefix tests/system/liar/,main.c agent.c frames.c serve.c \
 	machine.c)
@@ -496,7 +502,7 @@ ENGINES ?= soft kvm qemu
 
 KVMHOST_NEEDS := $(PRODUCT) $(B)/tests/guest-run $(GUEST_BIN) \
 	$(B)/tests/attack-run $(ATTACK_BIN) $(B)/tests/pty $(B)/tests/knock \
-	$(B)/tests/liar
+	$(B)/tests/deny $(B)/tests/liar
 
 .PHONY: check-kvm check-kvm-smoke
 #: check-kvm      all system tests on real KVM, in an emulated-SVM machine
@@ -526,7 +532,7 @@ CHECK = UNIT='$(UNIT)' UNIT_LONG='$(UNIT_LONG)' GUEST='$(GUEST)' \
 	ENGINES='$(ENGINES)' SYSTEM='$(SYSTEM)' TSAN_SYSTEM='$(TSAN_SYSTEM)' \
 	ATTACK='$(ATTACK)' FUZZ='$(FUZZ)' FUZZ_TIME='$(FUZZ_TIME)' tests/check.sh
 CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN) \
-	$(B)/tests/pty $(B)/tests/knock $(B)/tests/liar \
+	$(B)/tests/pty $(B)/tests/knock $(B)/tests/deny $(B)/tests/liar \
 	$(B)/tests/attack-run $(ATTACK_BIN)
 
 check-programs: $(CHECK_PROGRAMS)
@@ -548,7 +554,7 @@ check-guest: $(B)/tests/guest-run $(GUEST_BIN)
 check-attack: $(B)/mayfly-vmm $(B)/tests/attack-run $(ATTACK_BIN)
 	$(Q)$(CHECK) $(B) attack
 #: check-system   what a user gets, in real microVMs
-check-system: $(PRODUCT) $(B)/tests/pty $(B)/tests/knock $(B)/tests/liar
+check-system: $(PRODUCT) $(B)/tests/pty $(B)/tests/knock $(B)/tests/deny $(B)/tests/liar
 	$(Q)$(CHECK) $(B) system others
 #: check-docs     completion and manual pages against the option tables
 check-docs: $(PRODUCT)

@@ -152,12 +152,16 @@ uint32_t jail_report_lacks(const struct jail_report *r)
 int jail_report_strict(const struct jail_report *r, struct err *err)
 {
 	const struct jail_missing *m = &r->missing[0];
+	char others[JAIL_NAMES_MAX];
 	int ret;
 
 	if (!r->nmissing)
 		return 0;
-	ret = err_say(err, -EPERM, "jail: no %s: %s", jail_layer_name(m->layer),
-		      m->why);
-	err_hint(err, "%s", m->remedy);
+	jail_layer_names(jail_report_lacks(r) & ~(1u << m->layer), others);
+	ret = err_say(err, -EPERM, "jail: no %s: %s%s%s",
+		      jail_layer_name(m->layer), m->why,
+		      *others ? "; nor " : "", others);
+	err_hint(err, "%s%s", m->remedy,
+		 *others ? "; mayfly doctor has the others" : "");
 	return ret;
 }

@@ -64,7 +64,8 @@ const char *jail_layer_names(uint32_t mask, char names[JAIL_NAMES_MAX]);
 /* The mask of what is missing. */
 uint32_t jail_report_lacks(const struct jail_report *r);
 
-/* For --strict: -EPERM with words for the first layer that is missing. */
+/* For --strict: -EPERM with words for the first layer that is missing, and the
+ * names of the others. */
 int jail_report_strict(const struct jail_report *r, struct err *err);
 
 #endif

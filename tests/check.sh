@@ -166,9 +166,14 @@ others() {
 		suite "system/$t" 600 "$here/system/$t.sh" "$build/mayfly" soft
 	done
 	for e in $(engines "$build"); do
+		suite "system/jail/$e" 600 "$here/system/jail.sh" \
+			"$build/mayfly" "$e"
 		suite "system/liar/$e" 600 "$here/system/liar.sh" \
 			"$build/mayfly" "$e"
 	done
+	[ "$(id -u)" != 0 ] ||
+		suite system/jail/rootless 600 env AS=4321 \
+			"$here/system/jail.sh" "$build/mayfly" soft
 }
 
 kvmhost() {

@@ -41,6 +41,7 @@ all)	tests="set -e; bin/guest-run -p kvm payload/*
 		KILLS=3 LIMIT=120 sh system/detached.sh bin/mayfly kvm $detached
 		LIMIT=120 sh system/sessions.sh bin/mayfly kvm
 		LIMIT=120 SHORT=20 sh system/liar.sh bin/mayfly kvm
+		LIMIT=120 sh system/jail.sh bin/mayfly kvm
 		MEGABYTES=5 LIMIT=120 sh system/cp.sh bin/mayfly kvm $cp" ;;
 *)	tests=$what ;;
 esac
@@ -62,7 +63,7 @@ stage() {
 	for f in mayfly mayfly-vmm tests/guest-run tests/attack-run; do
 		[ ! -e "$build/$f" ] || cp "$build/$f" "$work/stage/bin/"
 	done
-	for f in pty knock liar; do
+	for f in pty knock deny liar; do
 		[ ! -e "$build/tests/$f" ] ||
 			cp "$build/tests/$f" "$work/stage/bin/tests/"
 	done

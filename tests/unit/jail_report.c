@@ -182,11 +182,12 @@ Test(strict, holds_a_guest_whose_jail_lacks_a_layer)
 	struct ctl_event e;
 
 	m.strict = 1;
-	m.jail = without(BIT(JAIL_UID));
+	m.jail = without(BIT(JAIL_UID) | BIT(JAIL_CPU) | BIT(JAIL_PIDS));
 	cr_assert_eq(machine_event(&m, &e), 1);
 	cr_expect_eq(e.type, CTL_FAILED);
-	cr_expect_str_eq(e.msg, "jail: no own_uid: no 2");
-	cr_expect_str_eq(e.hint, "mend %d");
+	cr_expect_str_eq(e.msg, "jail: no own_uid: no 2; nor cgroup_cpu, "
+				"cgroup_pids");
+	cr_expect_str_eq(e.hint, "mend %d; mayfly doctor has the others");
 	cr_expect_eq(ctl_recv_word(vmm), -EAGAIN);
 	machine_free(&m);
 	close(vmm);
@@ -203,6 +204,18 @@ Test(strict, is_not_the_default)
 	cr_expect_eq(m.jail.nmissing, 2);
 	machine_free(&m);
 	close(vmm);
+}
+
+Test(strict, names_one_layer_with_its_remedy)
+{
+	struct jail_report r = without(BIT(JAIL_ROOT));
+	struct err err = { 0 };
+
+	cr_assert_eq(jail_report_strict(&r, &err), -EPERM);
+	cr_expect_str_eq(err.msg, "jail: no empty_root: no 1");
+	cr_expect_str_eq(err.hint, "mend %d");
+	r = without(0);
+	cr_expect_eq(jail_report_strict(&r, &err), 0);
 }
 
 /* The second time it speaks for a guest. */
