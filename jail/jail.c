@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -36,7 +37,8 @@
  * privileges that the steps need and nothing of the host.
  *
  *   session      A session of its own: a terminal's ^C goes to the launcher,
- *		  which decides. Should: not be reachable by job control.
+ *		  which decides. Should: not be reachable by job control. And a
+ *		  keyring of its own: keys are inherited as descriptors are.
  *   signals	  Dispositions and mask as a new process has them; the
  *		  launcher's own must not leak through execve().
  *   descriptors  0, 1 (and 2) are /dev/null, 3 is the control socket, 4 the
@@ -87,6 +89,9 @@ struct jail {
 static int step_session(struct jail *j, struct err *err)
 {
 	(void)j;
+	/* A container's filter may refuse this: then there were no keys to
+	 * read either. keyctl(2) */
+	(void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 	return setsid() < 0 ? err_set(err, -errno, "setsid") : 0;
 }
 
