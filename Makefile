@@ -143,8 +143,8 @@ JAIL_SRC += $(addprefix jail/cgroup,.c _file.c _map.c _place.c _sweep.c _v1.c _v
 LOCK_SRC := jail/lock.c jail/seccomp_rules.c
 
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
-	terminal.c console.c machine.c verdict.c meta.c run.c session.c \
-	session_io.c config_env.c config_limits.c launch.c supervise.c cmd_exec.c cmd_cp.c \
+	terminal.c console.c machine.c verdict.c meta.c meta_isolate.c run.c session.c \
+	session_io.c config_env.c config_limits.c run_limits.c run_user.c cputime.c launch.c supervise.c cmd_exec.c cmd_cp.c \
 	cp_host.c \
 	format.c record.c state_dir.c state.c state_list.c journal.c control.c \
 	detach.c targets.c log_view.c cmd_ps.c cmd_logs.c cmd_stop.c \
@@ -158,7 +158,7 @@ RUN_SRC += $(addprefix runner/,confine.c doctor_engine.c doctor_host.c \
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.
 WIRE_SRC := $(addprefix rootfs/,wire.c tree_pack.c tree_unpack.c)
-AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c more.c \
+AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c limit.c more.c \
 	say.c session.c spawn.c stream.c tool.c user.c)
 
 LIBS := diff base vmm virtio engine soft jail lock run wire agent

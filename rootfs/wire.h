@@ -39,7 +39,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define WIRE_VERSION	  2
+#define WIRE_VERSION	  3
 #define WIRE_PORT	  1024
 #define WIRE_SESSIONS_MAX 64 /* besides the run's own */
 
@@ -116,8 +116,11 @@ struct wire_exec {
 	uint16_t rows, cols;  /* of the terminal; 0: leave */
 	/* CLOCK_REALTIME to set for the run's own command; 0: leave */
 	uint64_t realtime_ns;
-	uint64_t memory_max;  /* bytes for the command; 0: no limit */
-	uint32_t pids_max;    /* 0: no limit */
+	/* Bytes for the command; 0: what the machine can spare, for the run's
+	 * own, else no limit */
+	uint64_t memory_max;
+	/* 0: no limit. The run's own command is killed as it is hit. */
+	uint32_t pids_max;
 	uint32_t pad;
 };
 
@@ -161,7 +164,10 @@ struct wire_exit {
 	uint64_t memory_peak;	     /* bytes */
 	uint64_t oom_kills;
 	uint64_t pids_refused; /* forks that pids_max refused */
-	uint64_t disk_avail;   /* bytes left on the root file system */
+	/* Bytes left on the root file system as the main process ended; 0 also
+	 * where no inode is. */
+	uint64_t disk_avail;
+	uint64_t max_rss; /* bytes, of the largest process waited for */
 	uint64_t ended_ns;     /* by boot_ns's clock; 0: it never ran */
 };
 
@@ -173,7 +179,7 @@ static_assert(sizeof(struct wire_started) == 16, "wire_started");
 static_assert(sizeof(struct wire_ack) == 4, "wire_ack");
 static_assert(sizeof(struct wire_signal) == 4, "wire_signal");
 static_assert(sizeof(struct wire_winch) == 4, "wire_winch");
-static_assert(sizeof(struct wire_exit) == 72, "wire_exit");
+static_assert(sizeof(struct wire_exit) == 80, "wire_exit");
 static_assert(offsetof(struct wire_exit, user_us) == 16, "wire_exit");
 
 /* Whose frames these are: each side refuses the types of its own. */

@@ -36,12 +36,22 @@ static const struct opt run_options[] = {
 	{ "timeout", 0, "DURATION", NULL,
 	  "kill after this time: 90, 1.5s, 2m; exit code 124",
 	  config_set_duration, FIELD(timeout_ns) },
+	{ "cpu-time", 0, "DURATION", NULL,
+	  "kill after this much CPU time of all CPUs; exit code 152",
+	  config_set_duration, FIELD(cpu_time_ns) },
 	{ "stop-timeout", 0, "DURATION", NULL,
 	  "after INT, TERM or HUP, kill a command that goes on (10s)",
 	  config_set_duration, FIELD(stop_timeout_ns) },
 	{ "boot-timeout", 0, "DURATION", "MAYFLY_BOOT_TIMEOUT",
 	  "give up on a guest that is not up in this time (30s)",
 	  config_set_duration, FIELD(boot_timeout_ns) },
+	{ .help = "What it may use" },
+	{ "pids-limit", 0, "N", NULL,
+	  "kill at more processes and threads than this; exit code 137",
+	  config_set_pids, FIELD(pids_max) },
+	{ "max-output", 0, "SIZE", NULL,
+	  "kill at more output than this, of both streams; exit code 153",
+	  config_set_output, FIELD(output_max) },
 	{ .help = "Its machine" },
 	{ "memory", 'm', "SIZE", "MAYFLY_MEMORY",
 	  "memory: 512m, 2g; a bare number is MiB (512m)", config_set_memory,
@@ -79,8 +89,11 @@ static const struct opt run_options[] = {
 	{ "rm", 0, NULL, NULL, "with -d: forget the run when it ends",
 	  opt_flag, FIELD(auto_remove) },
 	{ .help = "What is told" },
-	{ "meta", 0, "FILE", NULL, "write a report of the run as JSON",
-	  opt_string, FIELD(meta) },
+	{ "meta", 0, "FILE", NULL, "write a report of the run", opt_string,
+	  FIELD(meta) },
+	{ "meta-format", 0, "json|isolate", NULL,
+	  "how --meta writes it; isolate: that sandbox's key:value (json)",
+	  config_set_meta_format, FIELD(meta_format) },
 	{ "stats", 0, NULL, NULL, "print what the run cost, on stderr",
 	  opt_flag, FIELD(stats) },
 	{ "trace", 0, "FILE", NULL,
@@ -102,8 +115,9 @@ const struct opt_table cmd_run_table = {
 		 "with it.\n\n"
 		 "Exit codes: the command's own, 128+N for signal N, 124 "
 		 "--timeout, 125 mayfly\nor its guest failed or there is no "
-		 "such user, 126 cannot be executed, 127 not\nfound, 141 "
-		 "standard output was closed by its reader.",
+		 "such user, 126 cannot be executed, 127 not\nfound, 137 no "
+		 "memory left or --pids-limit, 141 standard output was closed "
+		 "by its\nreader, 152 --cpu-time, 153 --max-output.",
 	.opt = run_options,
 	.nopts = ARRAY_SIZE(run_options),
 };
@@ -146,6 +160,10 @@ int cmd_run(int argc, char **argv, struct err *err)
 		r = take_operands(&c, argv, &rest, err);
 	if (r == 0 && config_load_env(&c, err) < 0)
 		r = err_wrap(err, "run");
+	if (r == 0 && c.meta_format != CONFIG_META_JSON && !c.meta) {
+		r = err_say(err, -EINVAL, "run: --meta-format without --meta");
+		err_hint(err, "name a file with --meta");
+	}
 	if (r == 0 && c.verbose)
 		log_set_level(LOG_INFO);
 	if (r == 0 && c.meta)

@@ -20,6 +20,13 @@ enum config_engine {
 	CONFIG_ENGINE_SOFT,
 };
 
+enum config_meta {
+	CONFIG_META_JSON,
+	CONFIG_META_ISOLATE, /* key:value, as isolate(1) has them */
+};
+
+#define CONFIG_PIDS_MAX (1u << 22) /* what Linux can have */
+
 #define CONFIG_MIB	  (1ull << 20)
 #define CONFIG_MEMORY_MIN (32 * CONFIG_MIB)
 
@@ -63,8 +70,12 @@ struct config {
 	uint64_t boot_timeout_ns; /* from the start to READY */
 	uint64_t stop_timeout_ns; /* from a forwarded signal to the VM's end */
 	uint64_t timeout_ns; /* 0: none */
+	uint64_t cpu_time_ns; /* of the vCPUs, while the command runs; 0: none */
+	uint64_t output_max; /* bytes, of stdout and stderr; 0: no limit */
+	uint32_t pids_max;   /* processes of the command; 0: no limit */
 	const char *console; /* file that gets the guest's console, or NULL */
 	const char *meta;    /* file that gets the report, or NULL */
+	enum config_meta meta_format;
 	const char *trace;   /* and the trace of where time went, or NULL */
 	int stats;	     /* print what the run cost */
 	const char *name;    /* of the run, or NULL */
@@ -78,9 +89,13 @@ void config_free(struct config *c);
 
 /* Option setters (struct opt.set). */
 int config_set_engine(void *field, const char *arg, struct err *err);
-/* config_limits.c: of struct config_cpus, struct config_ids. */
+/* config_limits.c: of struct config_cpus, struct config_ids, uint32_t and
+ * uint64_t. */
 int config_set_cpus(void *field, const char *arg, struct err *err);
 int config_set_uid_range(void *field, const char *arg, struct err *err);
+int config_set_pids(void *field, const char *arg, struct err *err);
+int config_set_output(void *field, const char *arg, struct err *err);
+int config_set_meta_format(void *field, const char *arg, struct err *err);
 int config_set_memory(void *field, const char *arg, struct err *err);
 int config_set_duration(void *field, const char *arg, struct err *err);
 int config_set_workdir(void *field, const char *arg, struct err *err);

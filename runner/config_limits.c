@@ -3,6 +3,7 @@
 #include "runner/config.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
@@ -76,5 +77,50 @@ int config_set_uid_range(void *field, const char *arg, struct err *err)
 		return err_say(err, -ERANGE,
 			       "must be a part of 1 to 4294967294");
 	*ids = (struct config_ids){ (uint32_t)first, (uint32_t)count };
+	return 0;
+}
+
+int config_set_pids(void *field, const char *arg, struct err *err)
+{
+	uint32_t *pids = field;
+	uint64_t v;
+
+	if (config_parse_digits(&arg, &v) < 0 || *arg || !v ||
+	    v > CONFIG_PIDS_MAX)
+		return err_say(err, -EINVAL, "must be from 1 to %u",
+			       CONFIG_PIDS_MAX);
+	*pids = (uint32_t)v;
+	return 0;
+}
+
+int config_set_output(void *field, const char *arg, struct err *err)
+{
+	uint64_t *bytes = field, v;
+	int r = config_parse_size(arg, &v);
+
+	if (r == -EINVAL) {
+		r = err_say(err, r, "not a size");
+		err_hint(err, "say 64k or 1g; a bare number is MiB, one with b "
+			      "is of bytes");
+		return r;
+	}
+	if (r < 0)
+		return err_say(err, r, "more than there can be");
+	if (!v)
+		return err_say(err, -ERANGE, "must be more than 0");
+	*bytes = v;
+	return 0;
+}
+
+int config_set_meta_format(void *field, const char *arg, struct err *err)
+{
+	enum config_meta *format = field;
+
+	if (!strcmp(arg, "json"))
+		*format = CONFIG_META_JSON;
+	else if (!strcmp(arg, "isolate"))
+		*format = CONFIG_META_ISOLATE;
+	else
+		return err_say(err, -EINVAL, "not a format: json or isolate");
 	return 0;
 }

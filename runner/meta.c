@@ -189,6 +189,10 @@ static json_t *host_part(const struct meta *m, int *bad)
 	    r->vcpu_ns ? json_real((double)(r->vcpu_ns / 1000) / 1000.0)
 		       : json_null(),
 	    bad);
+	add(o, "command_cpu_ms", span(r->ready_ns, r->ready_ns + r->cpu_ns),
+	    bad);
+	add(o, "output_bytes", number(r->output_bytes), bad);
+	add(o, "output_truncated", json_boolean(r->output_truncated), bad);
 	add(o, "instructions",
 	    r->instructions ? number(r->instructions) : json_null(), bad);
 	if (r->verdict == VERDICT_STOPPED)
@@ -213,6 +217,7 @@ static json_t *guest_part(const struct meta *m, int *bad)
 	add(o, "user_us", known(x->user_us), bad);
 	add(o, "system_us", known(x->system_us), bad);
 	add(o, "memory_peak_bytes", known(x->memory_peak), bad);
+	add(o, "max_rss_bytes", known(x->max_rss), bad);
 	add(o, "oom_kills", known(x->oom_kills), bad);
 	add(o, "pids_refused", known(x->pids_refused), bad);
 	add(o, "disk_avail_bytes", known(x->disk_avail), bad);
@@ -246,9 +251,12 @@ char *meta_format(const struct meta *m)
 
 static int write_line(int fd, const char *text)
 {
-	int r = io_write_all(fd, text, strlen(text));
+	size_t n = strlen(text);
+	int r = io_write_all(fd, text, n);
 
-	return r < 0 ? r : io_write_all(fd, "\n", 1);
+	if (r < 0 || (n && text[n - 1] == '\n'))
+		return r;
+	return io_write_all(fd, "\n", 1);
 }
 
 /* As a shell's > does, but a pipe without a reader is an error, no wait. */
@@ -298,8 +306,11 @@ int meta_write_file(const char *what, const char *path, const char *text,
 
 int meta_write(const struct meta *m, const char *path, struct err *err)
 {
-	_cleanup_free_ char *text = meta_format(m);
+	_cleanup_free_ char *text = NULL;
 
+	text = m->config->meta_format == CONFIG_META_ISOLATE ?
+		       meta_format_isolate(m) :
+		       meta_format(m);
 	if (!text)
 		return err_set(err, -ENOMEM, "meta: %s", path);
 	return meta_write_file("meta", path, text, err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * meta: the report of a run as JSON, for --meta.
+ * meta: the report of a run, for --meta: as JSON, or as judges know it.
  *
  * Three objects keep apart who says what: the top level is the verdict,
  * "host" is measured here, "guest" is reported by the guest and no more than
@@ -42,5 +42,7 @@ int meta_write(const struct meta *m, const char *path, struct err *err);
 
 /* The document as a string that the caller frees, or NULL. */
 char *meta_format(const struct meta *m);
+/* The same as key:value lines (meta_isolate.c). */
+char *meta_format_isolate(const struct meta *m);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One command in one guest, from the boot message to the verdict. */
-#include "runner/run.h"
+#include "runner/run_parts.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -14,11 +14,8 @@
 #include "runner/base/fault.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
-#include "runner/control.h"
-#include "runner/session.h"
 #include "runner/trace.h"
 
-#define MS 1000000ull
 const struct run_limits run_limits = {
 	.kill = 100 * MS,
 	.flush = 100 * MS,
@@ -26,45 +23,9 @@ const struct run_limits run_limits = {
 	.stats = 100 * MS,
 };
 
-/*
- * States, in order; each may be skipped, none comes back.
- *
- *   BOOT	EXEC is on its way; the boot limit runs until READY.
- *   COMMAND	the command runs; --timeout runs.
- *   ENDING	the outcome is known or suspected, the VM still lives: last
- *		words are awaited (EXIT after a kill, the reason of a crash,
- *		the VMM's statistics), until `grace` fires.
- *   DRAIN	the VM is dead; what it had sent is read and written out.
- *   DONE
- *
- * The verdict is settled by the first that knows (verdict_set()). Two timers:
- * `limit` is the user's (boot, --timeout), `grace` is ours.
- */
-enum run_state {
-	STATE_BOOT,
-	STATE_COMMAND,
-	STATE_ENDING,
-	STATE_DRAIN,
-	STATE_DONE
-};
-
-struct run {
-	const struct run_params *p;
-	struct run_result *result;
-	struct err *err;
-	struct session *session;
-	enum run_state state;
-	int failed;	 /* -errno: our own machinery broke */
-	int stop_signal; /* sent to the command, or 0 */
-	uint64_t stop_ns; /* and when the VM dies of it; CLOCK_MONOTONIC */
-	char why[128];	 /* the agent's stream was lost */
-	struct ev control, signals, limit, grace;
-	int signal_fd, limit_fd, grace_fd;
-};
-
 /* --- the way out ------------------------------------------------------ */
 
-static void finish(struct run *run)
+void run_finish(struct run *run)
 {
 	run->state = STATE_DONE;
 	session_stop(run->session);
@@ -76,21 +37,25 @@ static void check_drained(struct run *run)
 {
 	if (run->state == STATE_DRAIN && run->session->lost &&
 	    session_is_flushed(run->session))
-		finish(run);
+		run_finish(run);
 }
 
-/* The verdict stands: end the VM, then let what it sent come out. */
-static void drain(struct run *run)
+void run_drain(struct run *run)
 {
-	int hurry = run->result->verdict == VERDICT_TIMEOUT ||
-		    run->result->verdict == VERDICT_STOPPED;
+	enum verdict v;
+	int hurry;
 
 	if (run->state >= STATE_DRAIN)
 		return;
+	run_settle(run);
+	v = run->result->verdict;
+	hurry = v == VERDICT_TIMEOUT || v == VERDICT_CPU_TIMEOUT ||
+		v == VERDICT_STOPPED;
 	run->state = STATE_DRAIN;
 	run->result->exit_ns = io_now_ns();
 	ev_del(&run->control);
 	session_end_input(run->session);
+	run_stop_clock(run);
 	machine_kill(run->p->machine);
 	fault_point("launcher", "drain");
 	console_drain(run->p->console);
@@ -99,8 +64,7 @@ static void drain(struct run *run)
 	check_drained(run);
 }
 
-/* The outcome is near: ns more for last words. */
-static void await(struct run *run, uint64_t ns)
+void run_await(struct run *run, uint64_t ns)
 {
 	if (run->state < STATE_ENDING)
 		run->state = STATE_ENDING;
@@ -109,22 +73,22 @@ static void await(struct run *run, uint64_t ns)
 	ev_timer_arm(run->grace_fd, ns);
 }
 
-/* Our own machinery broke. */
-static void internal(struct run *run, int code, const char *what)
+void run_internal(struct run *run, int code, const char *what)
 {
 	if (run->state == STATE_DONE)
 		return;
 	if (run->result->verdict == VERDICT_NONE)
 		run->failed = err_set(run->err, code, "%s", what);
 	verdict_set(run->result, VERDICT_INTERNAL, EXIT_INTERNAL);
-	drain(run);
-	finish(run);
+	run_drain(run);
+	run_finish(run);
 }
 
-static void crash(struct run *run, const char *fmt, const char *detail)
+void run_crash(struct run *run, const char *fmt, const char *detail)
 {
 	char words[CONSOLE_LINE_MAX];
 
+	run_settle(run);
 	if (run->result->verdict == VERDICT_NONE) {
 		console_drain(run->p->console);
 		if (console_panic(run->p->console, words))
@@ -134,7 +98,7 @@ static void crash(struct run *run, const char *fmt, const char *detail)
 			err_say(run->err, -EIO, fmt, detail);
 	}
 	verdict_set(run->result, VERDICT_VM_CRASH, EXIT_INTERNAL);
-	drain(run);
+	run_drain(run);
 }
 
 /* --- the command's session -------------------------------------------- */
@@ -149,7 +113,7 @@ static void on_ready(struct session *s)
 	run->result->ready_ns = s->ready_ns;
 	run->state = STATE_COMMAND;
 	fault_point("launcher", "ready");
-	ev_timer_arm(run->limit_fd, run->p->config->timeout_ns);
+	run_limits_begin(run);
 }
 
 static void on_started(struct session *s)
@@ -163,25 +127,7 @@ static void on_started(struct session *s)
 	r = run->p->started(run->p->opaque);
 	fault_point("launcher", "running");
 	if (r < 0)
-		internal(run, r, "record the start of the run");
-}
-
-static int on_soft(const struct run *run)
-{
-	return run->p->machine->boot.engine == CTL_ENGINE_SOFT;
-}
-
-/* Ask the VMM for its statistics. 1 where the report wants them, or a failure
- * may be explained by them. */
-static int ask_stats(struct run *run)
-{
-	const struct config *c = run->p->config;
-	const struct run_result *r = run->result;
-	int failed = r->have_exit && r->exit.stage == WIRE_STAGE_RUN &&
-		     (r->exit.code || r->exit.signal);
-
-	return (c->meta || c->stats || (failed && on_soft(run))) &&
-	       ctl_send_query(run->p->machine->control) == 0;
+		run_internal(run, r, "record the start of the run");
 }
 
 static void on_ended(struct session *s)
@@ -194,13 +140,14 @@ static void on_ended(struct session *s)
 	fault_point("launcher", "exit");
 	if (run->stop_signal)
 		verdict_stopped(r, run->stop_signal);
-	if (r->verdict == VERDICT_NONE)
-		verdict_from_exit(r, run->p->config->argv[0],
-				  run->p->config->user, run->err);
-	if (run->state < STATE_DRAIN && ask_stats(run))
-		await(run, run->p->limits->stats);
+	/* It may have gone on past a limit that we had yet to see. */
+	cputime_look(&run->cpu);
+	if (!cputime_is_doubtful(&run->cpu))
+		run_settle(run);
+	if (run->state < STATE_DRAIN && run_ask_stats(run))
+		run_await(run, run->p->limits->stats);
 	else
-		drain(run);
+		run_drain(run);
 }
 
 static void on_lost(struct session *s, const char *why)
@@ -210,7 +157,7 @@ static void on_lost(struct session *s, const char *why)
 	snprintf(run->why, sizeof(run->why), "%s", why);
 	/* Its end is a panic that says more in a moment. */
 	if (run->state < STATE_ENDING)
-		await(run, run->p->limits->words);
+		run_await(run, run->p->limits->words);
 	check_drained(run);
 }
 
@@ -221,15 +168,20 @@ static void on_broke(struct session *s, const char *stream, int error)
 	/* Nobody reads any more: what SIGPIPE would do to a command here. */
 	if (error == -EPIPE) {
 		verdict_stopped(run->result, SIGPIPE);
-		drain(run);
+		run_drain(run);
 	} else {
-		internal(run, error, stream);
+		run_internal(run, error, stream);
 	}
 }
 
 static void on_moved(struct session *s)
 {
 	check_drained(s->p.opaque);
+}
+
+static void on_full(struct session *s)
+{
+	run_full(s->p.opaque);
 }
 
 static const struct session_ops session_ops = {
@@ -239,6 +191,7 @@ static const struct session_ops session_ops = {
 	.lost = on_lost,
 	.broke = on_broke,
 	.moved = on_moved,
+	.full = on_full,
 };
 
 /* --- mayfly-vmm ------------------------------------------------------- */
@@ -251,17 +204,17 @@ static void vmm_stopped(struct run *run, const struct ctl_event *e)
 		return;
 	switch (e->stop) {
 	case CTL_STOP_RESET:
-		crash(run, "the guest crashed: it reset itself%s", "");
+		run_crash(run, "the guest crashed: it reset itself%s", "");
 		break;
 	case CTL_STOP_POWEROFF:
-		crash(run, "the guest crashed: it powered itself off%s", "");
+		run_crash(run, "the guest crashed: it powered itself off%s", "");
 		break;
 	case CTL_STOP_SHUTDOWN:
-		crash(run, "the guest crashed: %s", e->msg);
+		run_crash(run, "the guest crashed: %s", e->msg);
 		break;
 	default:
 		run->result->engine_failed = !run->result->ready_ns;
-		crash(run, "the VM broke: %s", e->msg);
+		run_crash(run, "the VM broke: %s", e->msg);
 		break;
 	}
 }
@@ -275,6 +228,7 @@ static void vmm_gone(struct run *run)
 	session_pump(run->session);
 	if (run->state >= STATE_DRAIN)
 		return;
+	run_stop_clock(run);
 	machine_kill(run->p->machine);
 	status = m->wait_status;
 	if (machine_is_oom(m))
@@ -286,7 +240,7 @@ static void vmm_gone(struct run *run)
 	else if (WTERMSIG(status) != SIGKILL)
 		snprintf(how, sizeof(how), "signal %d (%s)", WTERMSIG(status),
 			 strsignal(WTERMSIG(status)));
-	crash(run, "mayfly-vmm ended: %s", how);
+	run_crash(run, "mayfly-vmm ended: %s", how);
 }
 
 static void vmm_failed(struct run *run, const struct ctl_event *e)
@@ -298,7 +252,7 @@ static void vmm_failed(struct run *run, const struct ctl_event *e)
 	if (e->hint[0])
 		err_hint(run->err, "%s", e->hint);
 	verdict_set(run->result, VERDICT_INTERNAL, EXIT_INTERNAL);
-	drain(run);
+	run_drain(run);
 }
 
 static void on_control(struct ev *ev, uint32_t events)
@@ -310,12 +264,12 @@ static void on_control(struct ev *ev, uint32_t events)
 	(void)events;
 	/* Nonsense, or more than fits: it is not itself any more. */
 	if (r == -EPROTO || r == -EMSGSIZE) {
-		crash(run, "mayfly-vmm broke the protocol of its control "
+		run_crash(run, "mayfly-vmm broke the protocol of its control "
 			   "socket%s", "");
 		return;
 	}
 	if (r < 0) {
-		internal(run, r, "control socket");
+		run_internal(run, r, "control socket");
 		return;
 	}
 	if (r == 0) {
@@ -337,140 +291,23 @@ static void on_control(struct ev *ev, uint32_t events)
 		vmm_failed(run, &e);
 		break;
 	case CTL_STATS:
-		run->result->vcpu_ns = e.vcpu_ns;
+		run->asked -= run->asked > 0;
 		run->result->instructions = e.instructions;
 		run->result->isa_missing = e.isa_missing;
-		if (run->result->have_exit)
-			drain(run);
+		run_told(run, e.vcpu_ns);
+		if (run->result->have_exit && !run->asked)
+			run_drain(run);
 		break;
 	case CTL_STOPPED:
-		run->result->vcpu_ns = e.vcpu_ns;
+		run_told(run, e.vcpu_ns);
 		vmm_stopped(run, &e);
 		break;
 	}
 }
 
-/* --- the user --------------------------------------------------------- */
-
-/* Send @signo to the command; the VM dies after @ns. The first signal makes
- * the verdict, the earliest end counts. */
-static void stop(struct run *run, int signo, uint64_t ns)
-{
-	uint64_t end;
-
-	if (__builtin_add_overflow(io_now_ns(), ns, &end))
-		end = UINT64_MAX;
-	session_signal(run->session, signo);
-	if (run->stop_signal && run->stop_ns <= end)
-		return;
-	if (!run->stop_signal)
-		run->stop_signal = signo;
-	run->stop_ns = end;
-	ev_timer_arm(run->grace_fd, ns);
-}
-
-static void stop_now(struct run *run, int signo)
-{
-	if (run->state >= STATE_DRAIN) {
-		finish(run); /* output that nobody takes is given up */
-		return;
-	}
-	verdict_stopped(run->result,
-			run->stop_signal ? run->stop_signal : signo);
-	drain(run);
-}
-
-static void on_signal(struct ev *ev, uint32_t events)
-{
-	struct run *run = container_of(ev, struct run, signals);
-	int signo = ev_signal(ev->fd);
-
-	(void)events;
-	if (!signo)
-		return;
-	if (run->state == STATE_COMMAND && !run->stop_signal)
-		stop(run, signo, run->p->config->stop_timeout_ns);
-	else
-		stop_now(run, signo);
-}
-
-static int ask_signal(void *opaque, int signo)
-{
-	struct run *run = opaque;
-
-	if (run->state == STATE_BOOT)
-		return -EAGAIN;
-	if (run->state != STATE_COMMAND)
-		return -ESRCH;
-	session_signal(run->session, signo);
-	return 0;
-}
-
-static int ask_stop(void *opaque, int signo, uint64_t timeout_ns)
-{
-	struct run *run = opaque;
-
-	if (run->state == STATE_COMMAND && timeout_ns)
-		stop(run, signo, timeout_ns);
-	else
-		stop_now(run, signo);
-	return 0;
-}
-
-static int ask_kill(void *opaque)
-{
-	stop_now(opaque, SIGKILL);
-	return 0;
-}
-
-static const struct control_ops control_ops = {
-	.signal = ask_signal,
-	.stop = ask_stop,
-	.kill = ask_kill,
-};
-
-/* --- the clock -------------------------------------------------------- */
-
-static void on_limit(struct ev *ev, uint32_t events)
-{
-	struct run *run = container_of(ev, struct run, limit);
-	char limit[32];
-
-	(void)events;
-	ev_drain(ev->fd);
-	if (run->state == STATE_BOOT) {
-		snprintf(limit, sizeof(limit), "%.3g",
-			 (double)run->p->config->boot_timeout_ns / (1000 * MS));
-		crash(run, "the guest was not up after %s seconds", limit);
-	} else if (run->state == STATE_COMMAND) {
-		/* The kill makes the agent send what it still holds. */
-		verdict_set(run->result, VERDICT_TIMEOUT, EXIT_TIMED_OUT);
-		session_signal(run->session, SIGKILL);
-		ask_stats(run);
-		await(run, run->p->limits->kill);
-	}
-}
-
-static void on_grace(struct ev *ev, uint32_t events)
-{
-	struct run *run = container_of(ev, struct run, grace);
-
-	(void)events;
-	ev_drain(ev->fd);
-	if (run->state == STATE_DRAIN) {
-		finish(run);
-		return;
-	}
-	if (run->stop_signal)
-		verdict_stopped(run->result, run->stop_signal);
-	if (run->result->verdict == VERDICT_NONE)
-		crash(run, "the guest crashed: %s", run->why);
-	drain(run);
-}
-
 /* --- set-up ----------------------------------------------------------- */
 
-static int watch(struct run *run, struct ev *ev, int fd, ev_fn fn)
+int run_watch(struct run *run, struct ev *ev, int fd, ev_fn fn)
 {
 	if (fd < 0)
 		return fd;
@@ -494,6 +331,8 @@ static int open_session(struct run *run)
 		.env = &c->env,
 		.workdir = c->workdir,
 		.user = c->user,
+		.pids_max = c->pids_max,
+		.output_max = c->output_max,
 	};
 
 	/* Detached: input that stays open and empty, no terminal of ours. */
@@ -504,41 +343,25 @@ static int open_session(struct run *run)
 
 static int set_up(struct run *run, const sigset_t *signals)
 {
-	int r;
+	int r = run_limits_open(run);
 
-	run->signal_fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
-	run->limit_fd = ev_timer_fd();
-	run->grace_fd = ev_timer_fd();
-	r = watch(run, &run->signals, run->signal_fd, on_signal);
-	if (r == 0)
-		r = watch(run, &run->limit, run->limit_fd, on_limit);
-	if (r == 0)
-		r = watch(run, &run->grace, run->grace_fd, on_grace);
-	if (r == 0)
-		r = watch(run, &run->control, run->p->machine->control,
-			  on_control);
-	if (r == 0)
-		r = ev_timer_arm(run->limit_fd,
-				 machine_boot_left(run->p->machine));
+	if (r < 0)
+		return r;
+	r = run_watch(run, &run->control, run->p->machine->control,
+		      on_control);
 	if (r < 0)
 		return err_set(run->err, r, "set up the run");
-	if (!run->p->control)
-		return 0;
-	return control_listen(run->p->control, run->p->loop, run->p->state,
-			      &control_ops, run, run->err);
+	return run_user_open(run, signals);
 }
 
 static void tear_down(struct run *run)
 {
+	run_stop_clock(run);
 	machine_kill(run->p->machine);
-	session_close(&run->session);
 	ev_del(&run->control);
-	ev_del(&run->signals);
-	ev_del(&run->limit);
-	ev_del(&run->grace);
-	close_fd(&run->signal_fd);
-	close_fd(&run->limit_fd);
-	close_fd(&run->grace_fd);
+	run_user_close(run);
+	run_limits_close(run);
+	session_close(&run->session);
 }
 
 /* What the session knows of the command, for reports and the last words. */
@@ -548,11 +371,13 @@ static void look_back(const struct run *run, int went_well)
 	struct trace *trace = run->p->trace;
 
 	run->result->output_ns = s->output_ns;
+	run->result->output_bytes = s->output_bytes;
+	run->result->output_truncated = s->full;
 	if (trace) {
 		trace->command_ns = s->started_ns;
 		trace->guest_command_ns = s->started.boot_ns;
 	}
-	if (went_well && on_soft(run))
+	if (went_well && run->p->machine->boot.engine == CTL_ENGINE_SOFT)
 		verdict_explain(run->result, s->tail, s->tail_len, run->err);
 }
 
@@ -563,7 +388,7 @@ int run_command(const struct run_params *p, struct run_result *result,
 	sigset_t signals, before;
 	int r;
 
-	run.signal_fd = run.limit_fd = run.grace_fd = -1;
+	run.signal_fd = run.limit_fd = run.grace_fd = run.cpu.fd = -1;
 	session_forwarded_signals(&signals);
 	sigprocmask(SIG_BLOCK, &signals, &before);
 	r = open_session(&run);

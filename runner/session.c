@@ -228,7 +228,7 @@ static int send_exec(struct session *s, struct err *err)
 	_cleanup_free_ char **env = calloc(p->env->n + 2, sizeof(*env));
 	_cleanup_free_ uint8_t *buf = malloc(WIRE_HDR + WIRE_EXEC_MAX);
 	struct wire_command cmd = {
-		.head = { .flags = p->flags },
+		.head = { .flags = p->flags, .pids_max = p->pids_max },
 		.argv = p->argv,
 		.cwd = p->workdir ? p->workdir : "",
 		.user = p->user ? p->user : "",

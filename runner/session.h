@@ -35,7 +35,7 @@ struct err;
 struct journal;
 struct session;
 
-/* News for the owner. None may be NULL. */
+/* News for the owner. */
 struct session_ops {
 	void (*ready)(struct session *s);
 	void (*started)(struct session *s);
@@ -46,6 +46,9 @@ struct session_ops {
 	void (*broke)(struct session *s, const char *stream, int error);
 	/* Output that was held back went out. */
 	void (*moved)(struct session *s);
+	/* There is more output than output_max: that much was passed on, and no
+	 * byte will be any more. Once; may be NULL where there is no limit. */
+	void (*full)(struct session *s);
 };
 
 struct session_params {
@@ -63,6 +66,8 @@ struct session_params {
 	const struct strings *env;
 	const char *workdir; /* NULL: / */
 	const char *user;    /* NULL: root */
+	uint32_t pids_max;   /* of the command; 0: no limit */
+	uint64_t output_max; /* bytes of both outputs together; 0: no limit */
 };
 
 struct session {
@@ -74,6 +79,8 @@ struct session {
 	/* CLOCK_MONOTONIC; 0: not yet */
 	uint64_t ready_ns, started_ns, output_ns;
 	int have_exit, lost;
+	uint64_t output_bytes; /* passed on */
+	int full; /* and more were not */
 	char tail[SESSION_TAIL]; /* the last of what it said on stderr */
 	size_t tail_len;
 

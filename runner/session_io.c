@@ -50,7 +50,7 @@ static void remember(struct session *s, const char *data, size_t len)
 	s->tail_len = keep + len;
 }
 
-void session_output(struct session *s, int fd, const void *data, size_t len)
+static void put_output(struct session *s, int fd, const void *data, size_t len)
 {
 	struct sink *k = fd == STDOUT_FILENO ? &s->out : &s->errout;
 
@@ -68,6 +68,24 @@ void session_output(struct session *s, int fd, const void *data, size_t len)
 	}
 	sink_put(k, data, len);
 	check_output(s, k);
+}
+
+void session_output(struct session *s, int fd, const void *data, size_t len)
+{
+	uint64_t left = s->p.output_max ? s->p.output_max - s->output_bytes :
+					  UINT64_MAX;
+	size_t n = MIN(len, left);
+
+	if (s->full)
+		return;
+	s->output_bytes += n;
+	if (n)
+		put_output(s, fd, data, n);
+	if (n < len) {
+		s->full = 1;
+		if (!s->stopped)
+			s->p.ops->full(s);
+	}
 }
 
 static void output_moved(struct sink *k, void *opaque)

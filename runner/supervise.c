@@ -230,15 +230,46 @@ static void notice(const char *fmt, ...)
 	dprintf(STDERR_FILENO, "mayfly: %s\n", text);
 }
 
+static void tell_limit(const struct config *c, const struct run_result *r)
+{
+	switch (r->verdict) {
+	case VERDICT_TIMEOUT:
+		notice("the command was ended after its --timeout of %g s",
+		       (double)c->timeout_ns / 1e9);
+		break;
+	case VERDICT_CPU_TIMEOUT:
+		notice("the command was ended after its --cpu-time of %g s",
+		       (double)c->cpu_time_ns / 1e9);
+		break;
+	case VERDICT_OUTPUT_LIMIT:
+		notice("the command was ended at its --max-output of %llu "
+		       "bytes",
+		       (unsigned long long)c->output_max);
+		break;
+	case VERDICT_PIDS_LIMIT:
+		notice("the command was ended at its --pids-limit of %u",
+		       c->pids_max);
+		break;
+	case VERDICT_OOM:
+		notice("the command was ended for want of memory: -m gives it "
+		       "more than %llu MiB",
+		       (unsigned long long)(c->memory / CONFIG_MIB));
+		break;
+	case VERDICT_DISK_FULL:
+		notice("the command found its disk full");
+		break;
+	default:
+		break;
+	}
+}
+
 static void tell(const struct config *c, const struct machine *m,
 		 const struct run_result *r)
 {
 	if (r->ncpus && r->ncpus < c->cpus.n)
 		notice("engine %s has %u of the %u CPUs asked for",
 		       machine_engine_name(m), r->ncpus, c->cpus.n);
-	if (r->verdict == VERDICT_TIMEOUT)
-		notice("the command was ended after its --timeout of %g s",
-		       (double)c->timeout_ns / 1e9);
+	tell_limit(c, r);
 	if (r->ready_ns)
 		log_info("engine %s, up after %.1f ms", machine_engine_name(m),
 			 (double)(r->ready_ns - r->begin_ns) / 1e6);

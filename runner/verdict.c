@@ -19,7 +19,11 @@ static const struct {
 	[VERDICT_RUNTIME_ERROR] = { "runtime_error", 1 },
 	[VERDICT_SIGNAL] = { "signal", 1 },
 	[VERDICT_OOM] = { "oom", 1 },
+	[VERDICT_PIDS_LIMIT] = { "pids_limit", 1 },
+	[VERDICT_DISK_FULL] = { "disk_full", 1 },
 	[VERDICT_TIMEOUT] = { "timeout", 0 },
+	[VERDICT_CPU_TIMEOUT] = { "cpu_timeout", 0 },
+	[VERDICT_OUTPUT_LIMIT] = { "output_limit", 0 },
 	[VERDICT_STOPPED] = { "stopped", 0 },
 	[VERDICT_VM_CRASH] = { "vm_crash", 0 },
 	[VERDICT_INTERNAL] = { "internal", 0 },
@@ -62,6 +66,11 @@ static void no_user(struct err *err, int code, const char *name,
 		      "or give numbers");
 }
 
+static int is_some(uint64_t n)
+{
+	return n && n != WIRE_UNKNOWN;
+}
+
 /* Each field is the guest's word: brought into range before it is used. */
 void verdict_from_exit(struct run_result *r, const char *name,
 		       const char *user, struct err *err)
@@ -92,8 +101,15 @@ void verdict_from_exit(struct run_result *r, const char *name,
 			err_set(err, -error, "%s: execute in the guest", name);
 		break;
 	}
-	if (signo == SIGKILL && x->oom_kills && x->oom_kills != WIRE_UNKNOWN)
+	/* The kernel refused a process: whatever the command made of it, and
+	 * the agent's kill, is what the limit makes of the run. */
+	if (r->pids_limited && is_some(x->pids_refused))
+		verdict_set(r, VERDICT_PIDS_LIMIT, 128 + SIGKILL);
+	else if (signo == SIGKILL && is_some(x->oom_kills))
 		verdict_set(r, VERDICT_OOM, 128 + signo);
+	else if (x->stage == WIRE_STAGE_RUN && (signo || code) &&
+		 !x->disk_avail)
+		verdict_set(r, VERDICT_DISK_FULL, signo ? 128 + signo : code);
 	else if (signo)
 		verdict_set(r, VERDICT_SIGNAL, 128 + signo);
 	else if (code)

@@ -20,15 +20,21 @@ enum verdict {
 	VERDICT_RUNTIME_ERROR,
 	VERDICT_SIGNAL,
 	VERDICT_OOM,
+	VERDICT_PIDS_LIMIT,
+	VERDICT_DISK_FULL,
 	VERDICT_TIMEOUT,
+	VERDICT_CPU_TIMEOUT,
+	VERDICT_OUTPUT_LIMIT,
 	VERDICT_STOPPED,
 	VERDICT_VM_CRASH,
 	VERDICT_INTERNAL,
 	VERDICT_COUNT,
 };
 
-#define EXIT_TIMED_OUT 124
-#define EXIT_INTERNAL  125
+#define EXIT_TIMED_OUT	   124
+#define EXIT_INTERNAL	   125
+#define EXIT_CPU_TIMED_OUT 152 /* 128 + SIGXCPU */
+#define EXIT_OUTPUT_LIMIT  153 /* 128 + SIGXFSZ */
 
 struct run_result {
 	enum verdict verdict;
@@ -41,6 +47,10 @@ struct run_result {
 	uint64_t output_ns;    /* the first byte of output came */
 	uint64_t exit_ns;      /* the verdict was there */
 	uint64_t vcpu_ns;      /* CPU time of the vCPU threads, or 0 */
+	uint64_t cpu_ns;       /* the same since READY (cputime_used()) */
+	uint64_t output_bytes; /* of stdout and stderr, passed on */
+	int output_truncated;  /* there were more */
+	int pids_limited;      /* the guest was told to limit processes */
 	uint64_t instructions; /* soft: executed, or 0 */
 	unsigned ncpus;	       /* what the engine really has */
 	int engine_failed;     /* it gave up before READY: try another */

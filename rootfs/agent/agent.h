@@ -59,7 +59,8 @@ const char *boot_fs_type(const uint8_t *disk, size_t len);
 /* "command" for @number 0, the run's own, else "exec.<number>". */
 #define CGROUP_PATH_MAX 128
 void cgroup_path(char path[CGROUP_PATH_MAX], const char *root, uint32_t number);
-/* Make it, with these limits (0: none). The dirfd, or -1. */
+/* Make it, with these limits (0: none). For want of memory all in it is killed
+ * at once. The dirfd, or -1. */
 int cgroup_make(const char *path, uint64_t memory_max, uint32_t pids_max);
 void cgroup_kill(int dir);
 /* Kill what is in it and remove it with what was made below. 0, or -errno:
@@ -68,6 +69,7 @@ int cgroup_remove(const char *path);
 /* The number after @key (whole word at a line's start; NULL: the first
  * number) in file @name, or WIRE_UNKNOWN. */
 uint64_t cgroup_read(int dir, const char *name, const char *key);
+uint64_t cgroup_read_fd(int fd, const char *key);
 uint64_t cgroup_parse(const char *text, const char *key);
 
 /* user.c */

@@ -57,6 +57,7 @@ int cgroup_make(const char *path, uint64_t memory_max, uint32_t pids_max)
 	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return -1;
+	put(dir, "memory.oom.group", "1");
 	put_limit(dir, "memory.max", memory_max);
 	put_limit(dir, "pids.max", pids_max);
 	return dir;
@@ -160,21 +161,27 @@ uint64_t cgroup_parse(const char *text, const char *key)
 	return n;
 }
 
-uint64_t cgroup_read(int dir, const char *name, const char *key)
+uint64_t cgroup_read_fd(int fd, const char *key)
 {
 	char text[512];
-	ssize_t n;
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+
+	if (n < 0)
+		return WIRE_UNKNOWN;
+	text[n] = '\0';
+	return cgroup_parse(text, key);
+}
+
+uint64_t cgroup_read(int dir, const char *name, const char *key)
+{
+	uint64_t v;
 	int fd;
 
 	if (dir < 0)
 		return WIRE_UNKNOWN;
 	fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return WIRE_UNKNOWN;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n < 0)
-		return WIRE_UNKNOWN;
-	text[n] = '\0';
-	return cgroup_parse(text, key);
+	v = cgroup_read_fd(fd, key);
+	if (fd >= 0)
+		close(fd);
+	return v;
 }

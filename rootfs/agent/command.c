@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -146,6 +145,7 @@ static int try_start(struct session *s)
 {
 	struct spawn *sp = &s->spawn;
 	char path[CGROUP_PATH_MAX];
+	uint64_t memory_max = sp->cmd.head.memory_max;
 	int error;
 
 	sp->stage = WIRE_STAGE_USER;
@@ -155,9 +155,12 @@ static int try_start(struct session *s)
 	spawn_env(sp);
 	sp->stage = WIRE_STAGE_FORK;
 	if (s->sv.cgroups) {
+		if (is_own(s) && !memory_max)
+			memory_max = limit_memory();
 		cgroup_path(path, s->sv.cgroups, s->sv.number);
-		sp->cgroup = cgroup_make(path, sp->cmd.head.memory_max,
+		sp->cgroup = cgroup_make(path, memory_max,
 					 sp->cmd.head.pids_max);
+		limit_watch(s);
 	}
 	error = open_streams(s, sp->fd);
 	if (error)
@@ -225,6 +228,12 @@ static void kill_rest(struct session *s)
 	kill(is_own(s) ? -1 : -s->pid, SIGKILL);
 }
 
+static void settled(struct session *s)
+{
+	kill_rest(s);
+	s->state = DRAINING;
+}
+
 static void ended(struct session *s, int status, const struct rusage *ru)
 {
 	if (WIFSIGNALED(status))
@@ -233,10 +242,19 @@ static void ended(struct session *s, int status, const struct rusage *ru)
 		s->exit.code = (uint32_t)WEXITSTATUS(status);
 	s->exit.user_us = timeval_us(ru->ru_utime);
 	s->exit.system_us = timeval_us(ru->ru_stime);
+	s->exit.max_rss = (uint64_t)ru->ru_maxrss << 10;
 	s->exit.ended_ns = boot_ns();
-	kill_rest(s);
+	s->exit.disk_avail = limit_disk();
 	close_fd(&s->fd_in);
-	s->state = DRAINING;
+	s->state = SETTLING;
+	if (!limit_may_grow(s))
+		settled(s);
+}
+
+void command_settle(struct session *s)
+{
+	if (s->state == SETTLING && limit_has_settled(s))
+		settled(s);
 }
 
 /* Every orphan of the guest is ours; what remains after a batch waits for
@@ -300,17 +318,16 @@ void command_finish(struct session *s)
 {
 	struct wire_exit *x = &s->exit;
 	int dir = s->spawn.cgroup;
-	struct statvfs fs;
 
 	if (s->state != DRAINING || s->fd_out >= 0 || s->fd_err >= 0 ||
 	    out_room(s) < WIRE_HDR + sizeof(*x))
 		return;
 	x->memory_peak = cgroup_read(dir, "memory.peak", NULL);
 	x->oom_kills = cgroup_read(dir, "memory.events", "oom_kill");
-	x->pids_refused = cgroup_read(dir, "pids.events", "max");
-	x->disk_avail = WIRE_UNKNOWN;
-	if (!statvfs("/", &fs))
-		x->disk_avail = fs.f_favail ? fs.f_bavail * fs.f_frsize : 0;
+	if (s->fd_limit >= 0)
+		x->pids_refused = cgroup_read_fd(s->fd_limit, "max");
+	else if (x->pids_refused == WIRE_UNKNOWN)
+		x->pids_refused = cgroup_read(dir, "pids.events", "max");
 	out_put(s, WIRE_EXIT, x, sizeof(*x));
 	s->state = DONE;
 }

@@ -34,6 +34,7 @@ static _Noreturn void serve_child(struct session *s, int conn, uint32_t number)
 	close_fd(&s->sv.ctl);
 	close_fd(&s->sv.listener);
 	close_fd(&s->child_fd);
+	close_fd(&s->fd_limit);
 	close_fd(&s->fd_in);
 	close_fd(&s->fd_out);
 	close_fd(&s->fd_err);

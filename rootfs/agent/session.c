@@ -2,7 +2,7 @@
 /*
  * The serving loop.
  *
- * poll(2) and not epoll: six descriptors at most, whose interest changes in
+ * poll(2) and not epoll: seven descriptors at most, whose interest changes in
  * nearly every round, so that epoll would cost more calls.
  */
 #include "rootfs/agent/session.h"
@@ -17,7 +17,16 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-enum { P_CTL, P_CHILD, P_STDOUT, P_STDERR, P_STDIN, P_MORE, P_COUNT };
+enum {
+	P_CTL,
+	P_CHILD,
+	P_STDOUT,
+	P_STDERR,
+	P_STDIN,
+	P_MORE,
+	P_LIMIT,
+	P_COUNT,
+};
 
 uint64_t boot_ns(void)
 {
@@ -90,6 +99,16 @@ static int receive(struct session *s)
 	return ret < 0 ? ret : 1;
 }
 
+/* In ms; -1: for ever. */
+static int patience(const struct session *s)
+{
+	if (s->reap_more)
+		return 0;
+	if (s->state == SETTLING)
+		return limit_look_ms(s);
+	return command_lingers(s) ? LINGER_MS : -1;
+}
+
 static int wait_events(struct session *s, struct pollfd *p)
 {
 	int room = out_has_data_room(s);
@@ -109,11 +128,11 @@ static int wait_events(struct session *s, struct pollfd *p)
 	/* With the run's own command the machine ends. */
 	p[P_MORE].fd = s->state < DRAINING ? s->sv.listener : -1;
 	p[P_MORE].events = POLLIN;
+	p[P_LIMIT].fd = s->state < DRAINING ? s->fd_limit : -1;
+	p[P_LIMIT].events = POLLPRI;
 	for (i = 0; i < P_COUNT; i++)
 		p[i].revents = 0;
-	n = poll(p, P_COUNT, s->reap_more	  ? 0 :
-			     command_lingers(s) ? LINGER_MS :
-						    -1);
+	n = poll(p, P_COUNT, patience(s));
 	return !n && room;
 }
 
@@ -130,6 +149,9 @@ static int serve_round(struct session *s)
 		out_pump(s, &s->fd_err, WIRE_STDERR, &s->left_err);
 	if (p[P_CHILD].revents || s->reap_more)
 		command_reap(s);
+	if (p[P_LIMIT].revents)
+		limit_hit(s);
+	command_settle(s);
 	if (p[P_MORE].revents)
 		more_accept(s);
 	if (p[P_CTL].revents & ~POLLOUT)
@@ -197,7 +219,10 @@ int session_serve(const struct serve *sv)
 	s->spawn.cgroup = -1;
 	s->spawn.self = sv->self;
 	s->spawn.fd[0] = s->spawn.fd[1] = s->spawn.fd[2] = -1;
+	s->fd_limit = -1;
 	s->exit.user_us = s->exit.system_us = WIRE_UNKNOWN;
+	s->exit.max_rss = s->exit.disk_avail = WIRE_UNKNOWN;
+	s->exit.pids_refused = WIRE_UNKNOWN;
 	wire_reader_init(&s->reader, WIRE_FROM_HOST);
 	if (s->child_fd < 0)
 		return -errno;

@@ -20,8 +20,9 @@
 
 #define OUT_SIZE (2 * (WIRE_HDR + WIRE_DATA_MAX) + 1024)
 
-/* Where the command is; each state leads to the next. */
-enum state { IDLE, RUNNING, DRAINING, DONE };
+/* Where the command is; each state leads to the next. SETTLING: its main
+ * process has ended, and what that left behind may grow (limit.c). */
+enum state { IDLE, RUNNING, SETTLING, DRAINING, DONE };
 
 /* Input on its way to the command: a ring. */
 struct input {
@@ -61,6 +62,9 @@ struct session {
 	 * taken from each stream. */
 	int sealed;
 	uint32_t left_out, left_err;
+	int fd_limit; /* the events of pids.max, or -1 */
+	uint64_t grown, look_ns;
+	int looks, idle_looks;
 	struct wire_exit exit;
 	struct more more;
 	struct output out;
@@ -119,10 +123,27 @@ void command_reap(struct session *s);
 #define LINGER_MS 100
 int command_lingers(const struct session *s);
 void command_linger(struct session *s, int silent);
+/* What the main process left behind has had its time. */
+void command_settle(struct session *s);
 /* Send EXIT once everything before it is in the buffer. */
 void command_finish(struct session *s);
 /* Nobody listens any more: hang up, and kill what does not end of it. */
 void command_abandon(struct session *s);
+
+/* limit.c */
+
+/* Bytes that the command may have; 0: no limit. */
+uint64_t limit_memory(void);
+/* Its cgroup is there: have limit_hit() called when s->fd_limit says POLLPRI. */
+void limit_watch(struct session *s);
+void limit_hit(struct session *s);
+/* The main process has ended: 1 where what it left behind is to be looked at
+ * in limit_look_ms(), until limit_has_settled(). */
+int limit_may_grow(struct session *s);
+int limit_look_ms(const struct session *s);
+int limit_has_settled(struct session *s);
+/* Bytes left on the root file system; 0 also where no inode is. */
+uint64_t limit_disk(void);
 
 /* more.c */
 

@@ -57,7 +57,8 @@ static void on_moved(struct session *s)
 }
 
 static const struct session_ops ops = { on_ready, on_started, on_ended,
-					on_lost,  on_broke,   on_moved };
+					on_lost,  on_broke,   on_moved,
+					NULL };
 
 /* A frame of the right length for its type, mostly, or bytes. */
 static void agent_says(struct bytes *b, int fd)

@@ -77,7 +77,8 @@ static inline void say_ready(struct guest *g)
 
 static inline void say_exit(struct guest *g, uint32_t code, uint32_t signo)
 {
-	struct wire_exit x = { .code = code, .signal = signo };
+	struct wire_exit x = { .code = code, .signal = signo,
+			       .disk_avail = WIRE_UNKNOWN };
 
 	frame(g, WIRE_EXIT, &x, sizeof(x));
 }

@@ -19,6 +19,7 @@ static struct run_result judge(struct wire_exit x, struct err *err)
 {
 	struct run_result r = { .have_exit = 1, .exit = x };
 
+	r.exit.disk_avail = WIRE_UNKNOWN;
 	verdict_from_exit(&r, "prog", NULL, err);
 	return r;
 }

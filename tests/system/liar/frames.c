@@ -52,7 +52,7 @@ static void send_header(int fd, uint32_t len, unsigned type, unsigned stream)
 
 static void send_exit(int fd, uint32_t code)
 {
-	struct wire_exit x = { .code = code };
+	struct wire_exit x = { .code = code, .disk_avail = WIRE_UNKNOWN };
 
 	send_frame(fd, WIRE_EXIT, &x, sizeof(x));
 }

@@ -48,7 +48,7 @@ static void started(int fd)
 
 static void ended(int fd, uint32_t code)
 {
-	struct wire_exit x = { .code = code };
+	struct wire_exit x = { .code = code, .disk_avail = WIRE_UNKNOWN };
 
 	send_frame(fd, WIRE_EXIT, &x, sizeof(x));
 }
