@@ -260,6 +260,10 @@ int main(void)
 {
 	struct vmm m = { .exec_ns = io_now_ns() };
 
+#ifdef MAYFLY_SAN
+	return run(&m); /* and look for leaks */
+#else
 	/* Not exit(): no handler of anybody's has work to do here. */
 	_exit(run(&m));
+#endif
 }

@@ -15,6 +15,16 @@
 
 #include "jail/lock.h"
 
+#ifdef MAYFLY_SAN
+
+Test(landlock, sanitizer_build_goes_without)
+{
+	cr_expect_eq(lock_landlock(), 0);
+	cr_expect_geq(open("/", O_RDONLY), 0);
+}
+
+#else
+
 /* In a child that is locked: what @fn returns. The ABI goes to it. */
 static int locked(int (*fn)(int abi))
 {
@@ -30,7 +40,7 @@ static int locked(int (*fn)(int abi))
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	cr_assert(WIFEXITED(status));
 	if (WEXITSTATUS(status) == 102)
-		cr_skip_test("no Landlock in this kernel or build");
+		cr_skip_test("no Landlock in this kernel");
 	return WEXITSTATUS(status);
 }
 
@@ -134,3 +144,5 @@ Test(landlock, no_neighbour_is_reached)
 	cr_assert_eq(listen(s, 1), 0);
 	cr_expect_eq(locked(neighbours), 0);
 }
+
+#endif
