@@ -502,7 +502,7 @@ ENGINES ?= soft kvm qemu
 
 KVMHOST_NEEDS := $(PRODUCT) $(B)/tests/guest-run $(GUEST_BIN) \
 	$(B)/tests/attack-run $(ATTACK_BIN) $(B)/tests/pty $(B)/tests/knock \
-	$(B)/tests/deny $(B)/tests/liar
+	$(B)/tests/deny $(B)/tests/liar $(B)/tests/liar-vmm
 
 .PHONY: check-kvm check-kvm-smoke
 #: check-kvm      all system tests on real KVM, in an emulated-SVM machine
@@ -516,6 +516,12 @@ check-kvm-smoke: $(KVMHOST_NEEDS)
 $(B)/tests/pty: tests/system/pty.c
 	$(say) LD $@
 	@mkdir -p $(@D)
+# A VMM that a guest has taken over, for the same.
+$(B)/tests/liar-vmm: tests/system/liar/vmm.c rootfs/wire.h runner/vmm/ctl.h
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
+
 	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
 
 # --- running tests -----------------------------------------------------
@@ -554,9 +560,10 @@ check-guest: $(B)/tests/guest-run $(GUEST_BIN)
 check-attack: $(B)/mayfly-vmm $(B)/tests/attack-run $(ATTACK_BIN)
 	$(Q)$(CHECK) $(B) attack
 #: check-system   what a user gets, in real microVMs
-check-system: $(PRODUCT) $(B)/tests/pty $(B)/tests/knock $(B)/tests/deny $(B)/tests/liar
+check-system: $(PRODUCT) $(B)/tests/pty $(B)/tests/knock $(B)/tests/deny $(B)/tests/liar $(B)/tests/liar-vmm
 	$(Q)$(CHECK) $(B) system others
 #: check-docs     completion and manual pages against the option tables
+	$(B)/tests/liar-vmm \
 check-docs: $(PRODUCT)
 	$(Q)$(CHECK) $(B) docs
 #: check-readme   the README's examples print what it says

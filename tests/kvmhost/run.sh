@@ -63,7 +63,7 @@ stage() {
 	for f in mayfly mayfly-vmm tests/guest-run tests/attack-run; do
 		[ ! -e "$build/$f" ] || cp "$build/$f" "$work/stage/bin/"
 	done
-	for f in pty knock deny liar; do
+	for f in pty knock deny liar liar-vmm; do
 		[ ! -e "$build/tests/$f" ] ||
 			cp "$build/tests/$f" "$work/stage/bin/tests/"
 	done

@@ -91,26 +91,33 @@ static int forged_exit(const uint64_t *arg)
 	stay();
 }
 
-/* EXIT is to be the last: here it is not. */
+/* EXIT is to be the last: here it is not. All in one packet, or the host may be
+ * gone before the rest. */
 static int output_after_exit(const uint64_t *arg)
 {
-	uint8_t frame[WIRE_HDR + 6];
-	int fd = steal(CONTROL);
+	struct wire_exit x = { .code = (uint32_t)arg[0] };
+	uint8_t frames[1024];
+	size_t n;
 
+	n = wire_put(frames, WIRE_STDOUT, "before\n", 7);
+	n += wire_put(frames + n, WIRE_EXIT, &x, sizeof(x));
+	while (n < sizeof(frames) - 64)
+		n += wire_put(frames + n, WIRE_STDOUT, "after\n", 6);
 	hold_agent();
-	send_frame(fd, WIRE_STDOUT, "before\n", 7);
-	send_exit(fd, (uint32_t)arg[0]);
-	send_without_end(fd, frame, wire_put(frame, WIRE_STDOUT, "after\n", 6));
+	send_without_end(steal(CONTROL), frames, n);
 }
 
 static int exit_twice(const uint64_t *arg)
 {
-	int fd = steal(CONTROL);
+	struct wire_exit x = { .code = (uint32_t)arg[0] };
+	uint8_t frames[1024];
+	size_t n;
 
+	n = wire_put(frames, WIRE_EXIT, &x, sizeof(x));
+	x.code = (uint32_t)arg[1];
+	n += wire_put(frames + n, WIRE_EXIT, &x, sizeof(x));
 	hold_agent();
-	send_exit(fd, (uint32_t)arg[0]);
-	send_exit(fd, (uint32_t)arg[1]);
-	stay();
+	send_without_end(steal(CONTROL), frames, n);
 }
 
 /* A header of these type, length and stream, and its first bytes. */
@@ -123,6 +130,16 @@ static int odd_frame(const uint64_t *arg)
 	send_header(fd, (uint32_t)arg[1], (unsigned)arg[0], (unsigned)arg[2]);
 	send_all(fd, "half", 4);
 	stay();
+}
+
+/* EXIT as it has to be, but for its end. */
+static int half_exit(const uint64_t *arg)
+{
+	const uint64_t header[LIAR_ARGS] = { WIRE_EXIT,
+					     sizeof(struct wire_exit) };
+
+	(void)arg;
+	return odd_frame(header);
 }
 
 /* Half a frame; the agent's own EXIT is then the rest of it. */
@@ -180,6 +197,7 @@ const struct lie frame_lies[] = {
 	{ "output-after-exit", output_after_exit },
 	{ "exit-twice", exit_twice },
 	{ "odd-frame", odd_frame },
+	{ "half-exit", half_exit },
 	{ "swallow-exit", swallow_exit },
 	{ "endless-output", endless_output },
 	{ "endless-acks", endless_acks },
