@@ -492,6 +492,12 @@ $(B)/tests/liar: $(LIAR_SRC) tests/system/liar/liar.h rootfs/wire.h rootfs/tree.
 	$(Q)$(MUSLCC) $(STD) -O1 $(WARN) -static -s -o $@ $(LIAR_SRC) \
 		-idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu
 
+# A VMM that a guest has taken over, for the same.
+$(B)/tests/liar-vmm: tests/system/liar/vmm.c rootfs/wire.h runner/vmm/ctl.h
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
+
 .PHONY: payloads
 payloads: $(GUEST_BIN) $(ATTACK_BIN)
 ENGINES ?= soft kvm qemu
@@ -516,12 +522,6 @@ check-kvm-smoke: $(KVMHOST_NEEDS)
 $(B)/tests/pty: tests/system/pty.c
 	$(say) LD $@
 	@mkdir -p $(@D)
-# A VMM that a guest has taken over, for the same.
-$(B)/tests/liar-vmm: tests/system/liar/vmm.c rootfs/wire.h runner/vmm/ctl.h
-	$(say) LD $@
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
-
 	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
 
 # --- running tests -----------------------------------------------------
@@ -539,6 +539,7 @@ CHECK = UNIT='$(UNIT)' UNIT_LONG='$(UNIT_LONG)' GUEST='$(GUEST)' \
 	ATTACK='$(ATTACK)' FUZZ='$(FUZZ)' FUZZ_TIME='$(FUZZ_TIME)' tests/check.sh
 CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN) \
 	$(B)/tests/pty $(B)/tests/knock $(B)/tests/deny $(B)/tests/liar \
+	$(B)/tests/liar-vmm \
 	$(B)/tests/attack-run $(ATTACK_BIN)
 
 check-programs: $(CHECK_PROGRAMS)
@@ -563,7 +564,6 @@ check-attack: $(B)/mayfly-vmm $(B)/tests/attack-run $(ATTACK_BIN)
 check-system: $(PRODUCT) $(B)/tests/pty $(B)/tests/knock $(B)/tests/deny $(B)/tests/liar $(B)/tests/liar-vmm
 	$(Q)$(CHECK) $(B) system others
 #: check-docs     completion and manual pages against the option tables
-	$(B)/tests/liar-vmm \
 check-docs: $(PRODUCT)
 	$(Q)$(CHECK) $(B) docs
 #: check-readme   the README's examples print what it says
