@@ -37,9 +37,9 @@ for cmd in "$work"/*.cmd; do
 	n=$((n + 1))
 	(cd room && timeout 60 sh "$cmd" >"$work/got" 2>&1 </dev/null) || :
 	if cmp -s "$work/got" "${cmd%.cmd}.want"; then
-		echo "ok $n - $(cat "$cmd")"
+		printf 'ok %s - %s\n' "$n" "$(cat "$cmd")"
 	else
-		echo "not ok $n - $(cat "$cmd")"
+		printf 'not ok %s - %s\n' "$n" "$(cat "$cmd")"
 		diff -u "${cmd%.cmd}.want" "$work/got" | sed 's/^/# /' || :
 		bad=1
 	fi
