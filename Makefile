@@ -202,7 +202,8 @@ $(B)/mkseccomp: jail/mkseccomp.c jail/seccomp_rules.c $(addprefix jail/,\
 		seccomp_rules.h lock.h)
 	$(say) LD $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(STD) -O1 $(WARN) $(SAN_DEF) -o $@ $(filter %.c,$^) -lseccomp
+	$(Q)$(CC) $(STD) -O1 $(WARN) $(SAN_DEF) $(CFLAGS) -o $@ \
+		$(filter %.c,$^) -lseccomp
 
 $(B)/jail/seccomp_filters.h: $(B)/mkseccomp
 	$(say) BPF $@

@@ -28,7 +28,9 @@ static int add(scmp_filter_ctx ctx, uint32_t action,
 	struct scmp_arg_cmp cmp[2];
 
 	for (unsigned i = 0; i < r->nconds; i++)
-		cmp[i] = SCMP_CMP(r->cond[i].arg, SCMP_CMP_EQ, r->cond[i].is);
+		cmp[i] = (struct scmp_arg_cmp){ .arg = r->cond[i].arg,
+						.op = SCMP_CMP_EQ,
+						.datum_a = r->cond[i].is };
 	return seccomp_rule_add_exact_array(ctx, action, r->nr, r->nconds, cmp);
 }
 

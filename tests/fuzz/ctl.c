@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The control socket, either way: what ctl_recv_boot() lets through is within
- * its limits, names each descriptor once, and leaves none open; what comes
- * from a VMM that was taken over is one of the events.
+ * its limits, names each descriptor once, and leaves none open; what it says
+ * after that is a whole word or nothing; what comes from a VMM that was taken
+ * over is one of the events.
  */
 #include "runner/vmm/ctl.h"
 
@@ -97,6 +98,20 @@ static void event(struct bytes *b, const int pair[2])
 	must(memchr(out.hint, '\0', sizeof(out.hint)));
 }
 
+/* What a launcher says after the boot message. */
+static void word(struct bytes *b, const int pair[2])
+{
+	struct ctl_word w[2] = { { .type = take8(b) }, { 0 } };
+	size_t len = take8(b) % (sizeof(w) + 1);
+	int r;
+
+	if (!len || io_send_fds(pair[0], w, len, NULL, 0) < 0)
+		return;
+	r = ctl_recv_word(pair[1]);
+	must(r < 0 || r == CTL_GO || r == CTL_QUERY);
+	must(r < 0 || (len == sizeof(w[0]) && (uint32_t)r == w[0].type));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct bytes b = { data, size };
@@ -105,11 +120,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
 	for (unsigned i = 0; i < FDS; i++)
 		some[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
-	for (unsigned i = 0; b.n && i < 16; i++)
-		if (take8(&b) & 1)
+	for (unsigned i = 0; b.n && i < 16; i++) {
+		uint8_t what = take8(&b);
+
+		if (what & 1)
 			event(&b, pair);
+		else if (what & 2)
+			word(&b, pair);
 		else
 			boot(&b, pair, some);
+	}
 	for (unsigned i = 0; i < FDS; i++)
 		close(some[i]);
 	close(pair[0]);

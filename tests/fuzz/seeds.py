@@ -299,6 +299,8 @@ def launcher_seeds():
     seed("ctl", "events", b"".join(bytes([1, t << 1 | s << 5]) + bytes(8) +
                                    b"\1" for t in (2, 3, 4, 6)
                                    for s in (0, 1, 4)))
+    seed("ctl", "words", b"".join(bytes([2, t, n]) for t in (0, 1, 5, 7, 8)
+                                  for n in (3, 8, 9)))
 
 
 if __name__ == "__main__":
