@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,9 +28,11 @@
  * moves no charges): that is mayfly-vmm's own, before there is a guest.
  *
  * The directory has the run's id for its name. Prune takes what has such a
- * name and no lock; so it may take one of ours between mkdir and flock. Then
- * its lock is held by another, or it is no more what its name leads to, and
- * the next name is tried.
+ * name and no lock; a lock on the parent keeps it away between mkdir and
+ * flock. As that one may be held by anybody it is not relied on: if prune was
+ * there, the directory's lock is another's, or it is no more what its name
+ * leads to, and the next name is tried. The directory itself is nobody else's
+ * to open, or to lock.
  */
 
 #define NAMES 9 /* id, id-2, ... id-9 */
@@ -62,7 +65,7 @@ static int make_named(struct cgroup_dir *d)
 	_cleanup_fd_ int fd = -1;
 	int r;
 
-	if (mkdirat(d->parent, d->name, 0755) < 0)
+	if (mkdirat(d->parent, d->name, 0700) < 0)
 		return errno == EEXIST ? -EAGAIN : -errno;
 	fd = cgroup_open(d->parent, d->name);
 	if (fd < 0)
@@ -78,6 +81,7 @@ static int make(struct cgroup_dir *d, const char *id)
 {
 	int r = -EAGAIN;
 
+	cgroup_hold(d->parent, LOCK_SH);
 	for (int i = 1; i <= NAMES && r == -EAGAIN; i++) {
 		if (i == 1)
 			snprintf(d->name, sizeof(d->name), "%s", id);
@@ -85,6 +89,7 @@ static int make(struct cgroup_dir *d, const char *id)
 			snprintf(d->name, sizeof(d->name), "%s-%d", id, i);
 		r = make_named(d);
 	}
+	cgroup_let_go(d->parent);
 	return r == -EAGAIN ? -EEXIST : r;
 }
 

@@ -22,8 +22,9 @@
 
 /* Removing: the kernel takes its last reference to a process a moment after
  * that was reaped, and KVM's own threads leave later still. */
-#define STEP_NS	  1000000
-#define STEPS	  1000
+#define STEP_NS	   1000000
+#define STEPS	   1000
+#define HOLD_STEPS 100
 
 int cgroup_open(int dir, const char *path)
 {
@@ -196,6 +197,22 @@ int cgroup_is_name(const char *name)
 		return 0;
 	return !*rest || (rest[0] == '-' && rest[1] >= '2' && rest[1] <= '9' &&
 			  !rest[2]);
+}
+
+void cgroup_hold(int parent, int how)
+{
+	const struct timespec step = { 0, STEP_NS };
+
+	for (int i = 0; i < HOLD_STEPS; i++) {
+		if (flock(parent, how | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+			return;
+		nanosleep(&step, NULL);
+	}
+}
+
+void cgroup_let_go(int parent)
+{
+	flock(parent, LOCK_UN);
 }
 
 int cgroup_lock(int parent, int dir, const char *name)

@@ -96,6 +96,14 @@ int cgroup_remove(const struct cgroup_ops *ops, int parent, int dir,
 
 /* Is this name one that cgroup_create() gives? */
 int cgroup_is_name(const char *name);
+/*
+ * While directories are made in @parent (LOCK_SH), or looked at whether one is
+ * nobody's (LOCK_EX): so that no sweep meets one before its maker has locked
+ * it. Whoever can open @parent may hold this lock: it is waited for a moment,
+ * and done without.
+ */
+void cgroup_hold(int parent, int how);
+void cgroup_let_go(int parent);
 /* Lock @dir, without waiting. 1: it is ours, and still @name of @parent. */
 int cgroup_lock(int parent, int dir, const char *name);
 

@@ -91,7 +91,7 @@ int cgroup_candidate(const struct cgroup_hierarchy *h, const char *parent,
 /* The directory @name of @dir, made where it is not there. */
 static int make(int dir, const char *name)
 {
-	if (mkdirat(dir, name, 0755) < 0 && errno != EEXIST)
+	if (mkdirat(dir, name, 0700) < 0 && errno != EEXIST)
 		return -errno;
 	return cgroup_open(dir, name);
 }

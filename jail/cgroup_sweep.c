@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "jail/cgroup_impl.h"
@@ -116,11 +117,15 @@ static int lock_all(struct sweep *s, const char *name, int fd[PLACES_MAX])
 {
 	int ours = 1;
 
+	for (unsigned i = 0; i < s->nplaces; i++)
+		cgroup_hold(s->place[i].dir, LOCK_EX);
 	for (unsigned i = 0; i < s->nplaces; i++) {
 		fd[i] = ours ? cgroup_open(s->place[i].dir, name) : -1;
 		if (fd[i] >= 0)
 			ours = cgroup_lock(s->place[i].dir, fd[i], name) > 0;
 	}
+	for (unsigned i = 0; i < s->nplaces; i++)
+		cgroup_let_go(s->place[i].dir);
 	return ours;
 }
 

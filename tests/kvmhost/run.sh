@@ -42,6 +42,7 @@ all)	tests="set -e; bin/guest-run -p kvm payload/*
 		LIMIT=120 sh system/sessions.sh bin/mayfly kvm
 		LIMIT=120 SHORT=20 sh system/liar.sh bin/mayfly kvm
 		LIMIT=120 sh system/jail.sh bin/mayfly kvm
+		LIMIT=120 sh system/cgroup.sh bin/mayfly kvm
 		MEGABYTES=5 LIMIT=120 sh system/cp.sh bin/mayfly kvm $cp" ;;
 *)	tests=$what ;;
 esac

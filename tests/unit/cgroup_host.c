@@ -423,6 +423,7 @@ static _Noreturn void make_many(void)
 
 Test(cgroup_host, making_and_sweeping_go_together)
 {
+	char last[CGROUP_NAME_MAX] = "";
 	struct cgroup cg;
 	pid_t maker[4];
 	int living = (int)ARRAY_SIZE(maker);
@@ -436,7 +437,8 @@ Test(cgroup_host, making_and_sweeping_go_together)
 	while (living) {
 		int status;
 
-		cr_assert_eq(cgroup_sweep(parent, NULL, NULL, NULL), 0);
+		cr_assert_eq(cgroup_sweep(parent, note, &last, NULL), 0);
+		cr_assert_str_eq(last, "");
 		while (waitpid(-1, &status, WNOHANG) > 0) {
 			cr_assert_eq(status, 0, "a maker: %d",
 				     WEXITSTATUS(status));
