@@ -245,6 +245,12 @@ static void vmm_gone(struct run *run)
 
 static void vmm_failed(struct run *run, const struct ctl_event *e)
 {
+	/* With a guest that runs this is the VMM's word on its own end, and no
+	 * reason why nothing began: not to be told as ours. */
+	if (run->result->ready_ns) {
+		run_crash(run, "the VM broke: %s", e->msg);
+		return;
+	}
 	/* Once it has started, it is no engine's fault: --strict, for one. */
 	run->result->engine_failed = !run->p->machine->started;
 	run->failed = err_say(run->err, e->code < 0 ? e->code : -EIO, "%s",
@@ -403,6 +409,8 @@ int run_command(const struct run_params *p, struct run_result *result,
 	if (run.session)
 		look_back(&run, r == 0);
 	tear_down(&run);
+	/* No more than the kernel has counted for the whole process. */
+	result->vcpu_ns = MIN(result->vcpu_ns, p->machine->cpu_ns);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r;
 }

@@ -161,6 +161,8 @@ test_forged_exit_is_the_guests_word() {
 	expect 125 runtime_error guest
 	lie -- exit 153
 	expect 153 runtime_error guest
+	lie -- exit-full 3
+	expect 3 disk_full guest
 }
 
 # Whatever the numbers: a verdict of the guest's, no byte for a terminal.
@@ -218,7 +220,24 @@ test_endless_output_does_not_outlast_the_timeout() {
 	[ "$(cat "$out")" -gt 1000000 ] || fail "$(cat "$out") bytes came"
 }
 
-# peak PROGRAM MIB: of each such process of ours.
+test_endless_output_stops_at_max_output() {
+	lie --max-output 1m -- endless-output
+	expect 153 output_limit host
+	[ "$(wc -c <"$out")" -eq 1048576 ] || fail "$(wc -c <"$out") bytes"
+	lie --max-output 1m -- output-after-exit 3
+	expect 3 runtime_error guest
+}
+
+# Whatever the guest does of it: its agent is held, its clock is not ours.
+test_cpu_time_is_counted_by_the_host() {
+	for l in endless-acks 'clock 1'; do
+		# shellcheck disable=SC2086 # words
+		lie --cpu-time 1 --timeout "$LIMIT" -- $l
+		expect 152 cpu_timeout host
+	done
+}
+
+# expect_peak PROGRAM MIB: of each such process of ours.
 expect_peak() {
 	for p in $(ours); do
 		[ "$(readlink "/proc/$p/exe")" = "$BIN/$1" ] || continue
@@ -407,10 +426,32 @@ test_words_of_a_false_vmm_are_marked() {
 	expect_plain_words
 }
 
+test_false_vmm_cannot_take_a_verdict_back() {
+	false_vmm failed-late
+	expect 0 ok guest
+	expect_no_err
+}
+
+# The kernel has counted the process's time.
+test_false_vmm_cannot_have_used_more_time_than_its_process() {
+	false_vmm stats-high
+	expect 3 runtime_error guest
+	[ "$(meta vcpu_ms | cut -d. -f1)" -lt $((LIMIT * 1000)) ] ||
+		fail "vcpu_ms is $(meta vcpu_ms)"
+}
+
 test_false_vmm_does_not_outlast_the_timeout() {
 	for l in burns burns-in-silence stats-without-end; do
 		false_vmm $l --timeout "$SHORT"
 		expect 124 timeout host
+	done
+}
+
+# It says that its guest does nothing, or says nothing.
+test_false_vmm_does_not_outlast_the_limit_of_cpu_time() {
+	for l in burns burns-in-silence; do
+		false_vmm $l --cpu-time 1 --timeout "$LIMIT"
+		expect 152 cpu_timeout host
 	done
 }
 

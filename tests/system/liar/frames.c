@@ -91,11 +91,22 @@ static int forged_exit(const uint64_t *arg)
 	stay();
 }
 
+/* And no room on its disk. */
+static int forged_full(const uint64_t *arg)
+{
+	struct wire_exit x = { .code = (uint32_t)arg[0] };
+
+	hold_agent();
+	send_frame(steal(CONTROL), WIRE_EXIT, &x, sizeof(x));
+	stay();
+}
+
 /* EXIT is to be the last: here it is not. All in one packet, or the host may be
  * gone before the rest. */
 static int output_after_exit(const uint64_t *arg)
 {
-	struct wire_exit x = { .code = (uint32_t)arg[0] };
+	struct wire_exit x = { .code = (uint32_t)arg[0],
+			       .disk_avail = WIRE_UNKNOWN };
 	uint8_t frames[1024];
 	size_t n;
 
@@ -109,7 +120,8 @@ static int output_after_exit(const uint64_t *arg)
 
 static int exit_twice(const uint64_t *arg)
 {
-	struct wire_exit x = { .code = (uint32_t)arg[0] };
+	struct wire_exit x = { .code = (uint32_t)arg[0],
+			       .disk_avail = WIRE_UNKNOWN };
 	uint8_t frames[1024];
 	size_t n;
 
@@ -194,6 +206,7 @@ const struct lie frame_lies[] = {
 	{ "ready-again", ready_again },
 	{ "started-again", started_again },
 	{ "exit", forged_exit },
+	{ "exit-full", forged_full },
 	{ "output-after-exit", output_after_exit },
 	{ "exit-twice", exit_twice },
 	{ "odd-frame", odd_frame },
