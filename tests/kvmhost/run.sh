@@ -32,6 +32,8 @@ detached="$detached killed_supervisor_leaves_nothing_after_prune"
 cp='names_are_docker_s megabytes_and_holes_pass'
 cp="$cp programs_of_the_guest_cannot_reach_the_agent"
 
+jail='root user container bare bare-root'
+
 case $what in
 smoke)	tests="set -e; bin/guest-run -p kvm payload/*
 		$system $smoke" ;;
@@ -43,7 +45,10 @@ all)	tests="set -e; bin/guest-run -p kvm payload/*
 		LIMIT=120 SHORT=20 sh system/liar.sh bin/mayfly kvm
 		LIMIT=120 sh system/jail.sh bin/mayfly kvm
 		LIMIT=120 sh system/cgroup.sh bin/mayfly kvm
-		MEGABYTES=5 LIMIT=120 sh system/cp.sh bin/mayfly kvm $cp" ;;
+		MEGABYTES=5 LIMIT=120 sh system/cp.sh bin/mayfly kvm $cp
+		for h in $jail; do sh jail/probes.sh bin \$h; done
+		LIMIT=120 sh jail/live.sh bin/mayfly kvm
+		AS=12345 LIMIT=120 sh jail/live.sh bin/mayfly soft" ;;
 *)	tests=$what ;;
 esac
 
@@ -64,7 +69,7 @@ stage() {
 	for f in mayfly mayfly-vmm tests/guest-run tests/attack-run; do
 		[ ! -e "$build/$f" ] || cp "$build/$f" "$work/stage/bin/"
 	done
-	for f in pty knock deny liar liar-vmm; do
+	for f in pty knock deny liar liar-vmm jail-run jail-probe jail-as; do
 		[ ! -e "$build/tests/$f" ] ||
 			cp "$build/tests/$f" "$work/stage/bin/tests/"
 	done
@@ -76,7 +81,7 @@ stage() {
 		-exec cp {} "$work/stage/payload/" \;
 	find "$build/payload" -maxdepth 1 -type f -name 'attack_*' \
 		-exec cp {} "$work/stage/attack/" \;
-	cp -r "$here/../system" "$work/stage/system"
+	cp -r "$here/../system" "$here/../jail" "$work/stage/"
 	[ -z "${KVMHOST_EXTRA:-}" ] || cp -R "$KVMHOST_EXTRA/." "$work/stage/"
 }
 

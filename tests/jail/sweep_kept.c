@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the filters keep, written down a second time, by what it still permits
+ * to whoever has taken over the thread. Nothing of this is read from the rules.
+ */
+#include <stddef.h>
+#include <sys/syscall.h>
+
+#include "runner/base/mem.h"
+#include "tests/jail/sweep.h"
+
+struct kept {
+	unsigned nr;
+	const char *can; /* do, still */
+	int arguments;	 /* some are refused */
+};
+
+static const struct kept every[] = {
+	{ SYS_write, "write to what is open for writing", 0 },
+	{ SYS_futex, "wait for, and wake, threads of its own", 1 },
+	{ SYS_clock_gettime, "read clocks", 0 },
+	{ SYS_rt_sigreturn, "set its own registers", 0 },
+	{ SYS_restart_syscall, "nothing: the kernel knows what", 0 },
+	{ SYS_rt_sigprocmask, "block signals but SIGKILL", 0 },
+	{ SYS_timerfd_settime, "set timers that are open", 1 },
+	{ SYS_madvise, "throw its own memory away", 1 },
+	/* arch/x86/kernel/uprobes.c: Linux lets these two past every filter,
+	 * for probes must not break what is probed. Elsewhere than in a
+	 * trampoline that the kernel has made they are a fault or an error. */
+	{ 335 /* uretprobe */, "nothing", 1 },
+	{ 336 /* uprobe */, "nothing", 1 },
+};
+
+static const struct kept vcpu_only[] = {
+	{ SYS_exit, "end its thread", 0 },
+};
+
+static const struct kept main_only[] = {
+	{ SYS_epoll_wait, "wait", 0 },
+	{ SYS_poll, "wait", 0 },
+	{ SYS_read, "read what is open for reading", 0 },
+	{ SYS_readv, "the same", 0 },
+	{ SYS_preadv, "the same, disks and images", 0 },
+	{ SYS_pwritev, "write to the scratch disk, up to its size", 0 },
+	{ SYS_sendmsg, "write to its sockets; hand descriptors on", 0 },
+	{ SYS_sendto, "write to its sockets; no address", 1 },
+	{ SYS_recvmsg, "read its sockets", 0 },
+	{ SYS_recvfrom, "read its sockets", 1 },
+	{ SYS_accept4, "take who connects to its listener", 1 },
+	{ SYS_shutdown, "end a stream of its own", 1 },
+	{ SYS_epoll_ctl, "choose what to wait for", 0 },
+	{ SYS_getrandom, "have random numbers", 1 },
+	{ SYS_fdatasync, "make the host write a disk", 0 },
+	{ SYS_fallocate, "make holes in its disk", 1 },
+	{ SYS_close, "close", 0 },
+	{ SYS_getpid, "learn that it is number 1", 0 },
+	{ SYS_tgkill, "interrupt its own threads", 1 },
+	{ SYS_munmap, "give memory back", 0 },
+	{ SYS_brk, "have memory, which the cgroup counts", 0 },
+	{ SYS_exit_group, "end", 0 },
+};
+
+static const struct kept kvm_main[] = {
+	{ SYS_ioctl, "raise a line of its VM", 1 },
+};
+
+static const struct kept kvm_vcpu[] = {
+	{ SYS_ioctl, "run its guest, and look where it is", 1 },
+};
+
+/* Not of mayfly-vmm: a child of the launcher's, for cp. It stands in the
+ * directory that is to be filled, and Landlock ends its reach there. */
+static const struct kept unpack[] = {
+	{ SYS_read, "read the stream", 0 },
+	{ SYS_openat, "make files; enter directories, no links", 1 },
+	{ SYS_mkdirat, "make directories", 1 },
+	{ SYS_symlinkat, "make links, which it does not follow", 0 },
+	{ SYS_renameat, "replace files", 0 },
+	{ SYS_unlinkat, "remove files, no directories", 1 },
+	{ SYS_newfstatat, "look at files", 1 },
+	{ SYS_pwrite64, "write its files", 0 },
+	{ SYS_ftruncate, "cut its files", 0 },
+	{ SYS_fchmod, "change modes", 0 },
+	{ SYS_utimensat, "change times", 0 },
+	{ SYS_umask, "change the modes of what it makes", 0 },
+	{ SYS_write, "say what went wrong", 0 },
+	{ SYS_getrandom, "have random numbers", 1 },
+	{ SYS_close, "close", 0 },
+	{ SYS_exit_group, "end", 0 },
+	{ 335 /* uretprobe */, "nothing", 1 },
+	{ 336 /* uprobe */, "nothing", 1 },
+};
+
+static enum sweep_kept look(const struct kept *k, size_t n, unsigned nr)
+{
+	for (size_t i = 0; i < n; i++)
+		if (k[i].nr == nr)
+			return k[i].arguments ? ARGUMENTS_DECIDE : LIVES;
+	return DIES;
+}
+
+#define LOOK(table, nr) look(table, ARRAY_SIZE(table), nr)
+
+enum sweep_kept sweep_kept(enum lock_role role, unsigned nr)
+{
+	enum sweep_kept k = LOOK(every, nr);
+	int is_vcpu = role == LOCK_KVM_VCPU || role == LOCK_SOFT_VCPU;
+
+	if (role == LOCK_UNPACK)
+		return LOOK(unpack, nr);
+	if (k == DIES)
+		k = !is_vcpu ? LOOK(main_only, nr) : LOOK(vcpu_only, nr);
+	if (k == DIES && role == LOCK_KVM_MAIN)
+		k = LOOK(kvm_main, nr);
+	if (k == DIES && role == LOCK_KVM_VCPU)
+		k = LOOK(kvm_vcpu, nr);
+	return k;
+}
