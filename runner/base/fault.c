@@ -27,14 +27,16 @@
 #define RULES	8
 #define FDS	64 /* that flood looks at */
 #define CTL_FD	3  /* runner/vmm/ctl.h; nothing of the VMM is known here */
-#define NAP_S	2
+#define NAP_S	1
 #define THREADS 1000 /* before a host is short of them */
 
 /* One of a process, for points are where no object of ours is at hand. */
 static struct {
 	char *mark; /* of the command line */
 	char *text;
-	char *room; /* mapped beforehand: a filter may forbid it later */
+	/* For later, when a filter forbids to map memory or to look at files. */
+	char *room;
+	uint64_t outputs; /* a mask of descriptors */
 	pid_t victim;
 	atomic_int done[RULES];
 	struct ev timer;
@@ -174,23 +176,35 @@ static int is_output(int fd)
 	return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
+static uint64_t find_outputs(void)
+{
+	uint64_t outputs = 0;
+
+	for (int fd = STDERR_FILENO; fd < FDS; fd++)
+		outputs |= (uint64_t)is_output(fd) << fd;
+	return outputs;
+}
+
 static void flood(void)
 {
 	static const char line[] = "flood flood flood flood flood flood flood\n";
+	uint64_t outputs = fault.outputs ? fault.outputs : find_outputs();
 
 	for (;;)
 		for (int fd = STDERR_FILENO; fd < FDS; fd++)
-			if (is_output(fd) &&
+			if (outputs >> fd & 1 &&
 			    write(fd, line, sizeof(line) - 1) < 0)
 				continue;
 }
 
 static void babble(void)
 {
-	static const char zeros[64];
+	static char zeros[64];
+	struct iovec iov = { zeros, sizeof(zeros) };
+	const struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	for (;;)
-		send(CTL_FD, zeros, sizeof(zeros), MSG_NOSIGNAL);
+		sendmsg(CTL_FD, &m, MSG_NOSIGNAL);
 }
 
 static const struct {
@@ -255,6 +269,7 @@ void fault_timer(struct ev_loop *loop, const char *group, const char *name,
 {
 	if (!fault.text)
 		return;
+	fault.outputs = find_outputs();
 	fault.group = group;
 	fault.name = name;
 	fault.timer = (struct ev){ .fd = ev_timer_fd(), .fn = on_timer };

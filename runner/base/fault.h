@@ -13,7 +13,7 @@
  *	segv abort exit
  *	hang	   burn CPU for ever
  *	stop	   sleep for ever
- *	nap	   sleep for 2 s, then go on
+ *	nap	   sleep for 1 s, then go on
  *	grow	   touch a GiB of memory, then stop
  *	fds	   duplicate descriptor 2 until that is refused, then go on
  *	threads	   make threads until that is refused (1000 at most), go on
@@ -37,7 +37,8 @@
 struct ev_loop;
 
 void fault_point(const char *group, const char *name);
-/* A point that is reached @ms after this call, from @loop. */
+/* A point that is reached @ms after this call, from @loop; call it when all
+ * descriptors are there and no filter is yet. */
 void fault_timer(struct ev_loop *loop, const char *group, const char *name,
 		 unsigned ms);
 /* Whom killvmm kills. */
