@@ -88,7 +88,7 @@ check-long: check-build long-build
 check-all: check-build long-build
 	$(Q)$(CHECK) $(B) $(CHECK_SUITES) $(LONG_SUITES)
 
-CHECK_SUITES := tree unit guest attack fuzz-smoke san system others faults kvmhost docs \
+CHECK_SUITES := tree unit guest attack fuzz-smoke san system others faults jail kvmhost docs \
 	readme
 LONG_SUITES := tsan diff soak software fuzz package
 
@@ -484,6 +484,30 @@ $(B)/tests/deny: tests/system/deny.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
 
+# Who wants out of the jail, and the jailer: tests/jail. Static, for they run
+# inside an empty root, and on hosts that have no libc.
+JAIL_TEST := $(addprefix $(B)/tests/jail-,probe run as)
+JAIL_TABLES := $(patsubst %,$(B)/obj/tests/jail/%.o,tables paths fds others rights)
+
+$(B)/tests/jail-probe: $(JAIL_TABLES) $(patsubst %,$(B)/obj/tests/jail/%.o,\
+		probe sweep) $(foreach l,vmm lock base,$(B)/lib$(l).a)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -o $@ $^ -lpthread
+
+$(B)/tests/jail-run: $(JAIL_TABLES) $(patsubst %,$(B)/obj/tests/jail/%.o,\
+		run host start death sweep_kept) \
+		$(foreach l,$(MAYFLY_LIBS),$(B)/lib$(l).a)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) \
+		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(MAYFLY_LD)
+
+$(B)/tests/jail-as: $(B)/obj/tests/jail/as.o
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -o $@ $^
+
 # Root in the guest that lies, for tests/system/liar.sh.
 LIAR_SRC := $(addprefix tests/system/liar/,main.c agent.c frames.c serve.c \
 	machine.c)
@@ -509,7 +533,7 @@ ENGINES ?= soft kvm qemu
 
 KVMHOST_NEEDS := $(PRODUCT) $(B)/tests/guest-run $(GUEST_BIN) \
 	$(B)/tests/attack-run $(ATTACK_BIN) $(B)/tests/pty $(B)/tests/knock \
-	$(B)/tests/deny $(B)/tests/liar $(B)/tests/liar-vmm
+	$(B)/tests/deny $(B)/tests/liar $(B)/tests/liar-vmm $(JAIL_TEST)
 
 .PHONY: check-kvm check-kvm-smoke
 #: check-kvm      all system tests on real KVM, in an emulated-SVM machine
@@ -541,15 +565,15 @@ CHECK = UNIT='$(UNIT)' UNIT_LONG='$(UNIT_LONG)' GUEST='$(GUEST)' \
 CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN) \
 	$(B)/tests/pty $(B)/tests/knock $(B)/tests/deny $(B)/tests/liar \
 	$(B)/tests/liar-vmm \
-	$(B)/tests/attack-run $(ATTACK_BIN)
+	$(B)/tests/attack-run $(ATTACK_BIN) $(if $(SAN),,$(JAIL_TEST))
 
 check-programs: $(CHECK_PROGRAMS)
 san-programs:
 	$(Q)$(MAKE) $(if $(V),,-s) B=$(B)/san SAN=address,undefined \
 		check-programs $(SMALL:$(B)/%=$(B)/san/%)
 
-.PHONY: check-tree check-unit check-guest check-attack check-system check-docs check-readme
-.PHONY: check-faults
+.PHONY: check-tree check-unit check-guest check-attack check-system check-jail \
+	check-docs check-readme
 #: check-tree     includes, lengths and licence lines of the sources
 check-tree:
 	$(Q)$(CHECK) $(B) tree
@@ -565,6 +589,10 @@ check-attack: $(B)/mayfly-vmm $(B)/tests/attack-run $(ATTACK_BIN)
 #: check-system   what a user gets, in real microVMs
 check-system: $(PRODUCT) $(B)/tests/pty $(B)/tests/knock $(B)/tests/deny $(B)/tests/liar $(B)/tests/liar-vmm
 	$(Q)$(CHECK) $(B) system others
+#: check-jail     somebody who wants out, in the jail and in each of its layers
+check-jail: $(PRODUCT) $(JAIL_TEST) $(B)/tests/deny
+	$(Q)$(CHECK) $(B) jail
+.PHONY: check-faults
 #: check-faults   a VMM that misbehaves, and SIGKILL, at every stage
 check-faults: $(PRODUCT)
 	$(Q)$(MAKE) $(SUB) B=$(B)/faults FAULTS=1 all

@@ -7,7 +7,7 @@
 #
 #	N passed, N failed, N skipped
 #
-# SUITE: tree, unit, guest, system, others, kvmhost, docs, readme; san is for the
+# SUITE: tree, unit, guest, system, others, jail, kvmhost, docs, readme; san is for the
 # first few of them on the sanitized build in BUILD/san, tsan for those that
 # ThreadSanitizer can watch, in BUILD/tsan. faults are processes that fail or
 # are killed, of the build in BUILD/faults. attack is the payloads of ATTACK
@@ -179,6 +179,20 @@ others() {
 			"$here/system/jail.sh" "$build/mayfly" soft
 }
 
+# On hosts that allow less and less; who is not root can be fewer of them.
+jail() {
+	hosts='user container bare nested'
+	[ "$(id -u)" != 0 ] || hosts="root subuid bare-root $hosts"
+	for h in $hosts; do
+		suite "jail/$h" 300 "$here/jail/probes.sh" "$build" "$h"
+	done
+	for e in $(engines "$build"); do
+		suite "jail/live/$e" 300 "$here/jail/live.sh" "$build/mayfly" "$e"
+	done
+	[ "$(id -u)" != 0 ] || suite jail/live/user 300 env AS=12345 \
+		"$here/jail/live.sh" "$build/mayfly" soft
+}
+
 # With programs that misbehave when told to, in BUILD/faults.
 faults() {
 	for e in $(engines "$build"); do
@@ -250,6 +264,7 @@ for what in "$@"; do
 	system) system system/ "$build" ;;
 	others) others ;;
 	faults) faults ;;
+	jail) jail ;;
 	kvmhost) kvmhost ;;
 	docs) suite completion 120 "$here/completion.sh" "$build/mayfly"
 		suite man 60 "$here/man.sh" "$build/mayfly" ;;
