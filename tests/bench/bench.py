@@ -19,6 +19,7 @@ import kvmhost
 import memory
 import neighbour
 import payload
+import seccomp
 import speed
 import timeline
 from measure import Bench, Skip
@@ -31,6 +32,7 @@ SECTIONS = {
     "payload": payload.run,
     "neighbour": neighbour.run,
     "jail": jail.run,
+    "seccomp": seccomp.run,
     "kvmhost": kvmhost.run,
     "tune": boot.tune,
 }

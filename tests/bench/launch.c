@@ -67,7 +67,7 @@ static int serve(struct machine *m, int console)
 
 int main(int argc, char **argv)
 {
-	struct config config = { .cpus = 1, .memory = RAM };
+	struct config config;
 	struct err err = { 0 };
 	struct machine m;
 	int pipes[2], vmm, r;
@@ -76,6 +76,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: launch ENGINE VMM KERNEL [hold]\n");
 		return 2;
 	}
+	config_init(&config);
+	config.memory = RAM;
 	machine_init(&m, &config);
 	vmm = open(argv[2], O_RDONLY | O_CLOEXEC);
 	if (vmm < 0 || pipe2(pipes, O_CLOEXEC) < 0)
