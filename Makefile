@@ -368,14 +368,14 @@ LAUNCHER_UNIT := format_record state state_broken journal control detach \
 	log_view opts config jail console scratch sink terminal verdict_meta \
 	run_session run_control session config_env
 LAUNCHER_UNIT += trace doctor cgroup cgroup_host
-LAUNCHER_UNIT += cp_host jail_report
+LAUNCHER_UNIT += cp_host jail_report run_limits cputime meta_isolate
 UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))
 
-UNIT += wire tree tree_pack agent_parts agent_session agent_more
+UNIT += wire tree tree_pack agent_parts agent_session agent_more agent_limit
 $(foreach t,wire tree tree_pack,$(eval UNIT_LIBS_$(t) := wire))
-$(foreach t,agent_parts agent_session agent_more,\
+$(foreach t,agent_parts agent_session agent_more agent_limit,\
 	$(eval UNIT_LIBS_$(t) := agent wire))
 
 SOFT_UNIT := except lapic string_ops

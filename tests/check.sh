@@ -173,6 +173,8 @@ others() {
 			"$build/mayfly" "$e"
 		suite "system/cgroup/$e" 600 "$here/system/cgroup.sh" \
 			"$build/mayfly" "$e"
+		suite "system/limits/$e" 600 "$here/system/limits.sh" \
+			"$build/mayfly" "$e"
 	done
 	[ "$(id -u)" != 0 ] ||
 		suite system/jail/rootless 600 env AS=4321 \

@@ -44,7 +44,8 @@ all)	tests="set -e; bin/guest-run -p kvm payload/*
 		LIMIT=120 sh system/sessions.sh bin/mayfly kvm
 		LIMIT=120 SHORT=20 sh system/liar.sh bin/mayfly kvm
 		LIMIT=120 sh system/jail.sh bin/mayfly kvm
-		LIMIT=120 sh system/cgroup.sh bin/mayfly kvm
+		LIMIT=120 VMS='1 2' sh system/cgroup.sh bin/mayfly kvm
+		LIMIT=120 OOMS=1 sh system/limits.sh bin/mayfly kvm
 		MEGABYTES=5 LIMIT=120 sh system/cp.sh bin/mayfly kvm $cp
 		for h in $jail; do sh jail/probes.sh bin \$h; done
 		LIMIT=120 sh jail/live.sh bin/mayfly kvm

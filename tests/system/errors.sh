@@ -104,10 +104,46 @@ says 125 'mayfly: run: -m 99999999999999999999: more than any host has' \
 	'mayfly run -m 99999999999999999999 -- true'
 says 125 'mayfly: memory: 104857600 MiB is more than this host has (HOST MiB)
 hint: ask for less with -m, e.g. -m 512m' 'mayfly run -m 100t -- true'
-says 125 'mayfly: run: --cpus 0: must be from 1 to 64' \
-	'mayfly run --cpus 0 -- true'
-says 125 'mayfly: run: --cpus 65: must be from 1 to 64' \
-	'mayfly run --cpus 65 -- true'
+for v in 0 0.000 65 64.001 99999999999999999999; do
+	says 125 "mayfly: run: --cpus $v: must be more than 0, and 64 at the most" \
+		"mayfly run --cpus $v -- true"
+done
+for v in two -1 1. .5 1,5 0.0005; do
+	says 125 "mayfly: run: --cpus $v: not a number of CPUs
+hint: say 2, 0.5 or 1.25: three decimals at most" \
+		"mayfly run --cpus $v -- true"
+done
+for v in 0 -1 4194305 many 1.5 99999999999999999999; do
+	says 125 "mayfly: run: --pids-limit $v: must be from 1 to 4194304" \
+		"mayfly run --pids-limit $v -- true"
+done
+says 125 'mayfly: run: --max-output 0: must be more than 0' \
+	'mayfly run --max-output 0 -- true'
+says 125 'mayfly: run: --max-output 99999999999999t: more than there can be' \
+	'mayfly run --max-output 99999999999999t -- true'
+for v in -1 much 1.5m 1mb; do
+	says 125 "mayfly: run: --max-output $v: not a size
+hint: say 64k or 1g; a bare number is MiB, one with b is of bytes" \
+		"mayfly run --max-output $v -- true"
+done
+says 125 'mayfly: run: --cpu-time 0: must be more than 0' \
+	'mayfly run --cpu-time 0 -- true'
+says 125 'mayfly: run: --cpu-time soon: not a duration
+hint: say 90, 1.5s, 500ms or 1h30m' 'mayfly run --cpu-time soon -- true'
+says 125 'mayfly: run: --meta-format xml: not a format: json or isolate' \
+	'mayfly run --meta m --meta-format xml -- true'
+says 125 'mayfly: run: --meta-format without --meta
+hint: name a file with --meta' 'mayfly run --meta-format isolate -- true'
+for v in 0:10 5:0 1:4294967295 4294967295:1 99999999999999999999:1; do
+	says 125 "mayfly: run: --uid-range $v: must be a part of 1 to 4294967294" \
+		"mayfly run --uid-range $v -- true"
+done
+for v in 5 5: :5 1-2 1:2:3; do
+	says 125 "mayfly: run: --uid-range $v: not FIRST:COUNT
+hint: say 1900000000:4194304" "mayfly run --uid-range $v -- true"
+done
+says 125 'mayfly: run: MAYFLY_UID_RANGE=x: not FIRST:COUNT
+hint: say 1900000000:4194304' 'MAYFLY_UID_RANGE=x mayfly run -- true'
 says 125 'mayfly: run: --engine turbo: not an engine: auto, kvm or soft' \
 	'mayfly run --engine turbo -- true'
 says 125 'mayfly: run: MAYFLY_ENGINE=turbo: not an engine: auto, kvm or soft' \

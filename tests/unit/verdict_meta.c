@@ -63,6 +63,81 @@ Test(verdict, the_guests_exit_decides)
 	}
 }
 
+/* Limits that the guest holds: its word, in the order in which they end it. */
+Test(verdict, the_guests_limits_go_before_what_the_command_made_of_them)
+{
+	const uint64_t some = 4096;
+	const struct {
+		struct wire_exit x;
+		int limited;
+		enum verdict v;
+		int code;
+	} t[] = {
+		{ { .code = 2, .pids_refused = 1, .disk_avail = some }, 1,
+		  VERDICT_PIDS_LIMIT, 137 },
+		{ { .code = 0, .pids_refused = 1, .disk_avail = some }, 1,
+		  VERDICT_PIDS_LIMIT, 137 },
+		{ { .signal = 9, .pids_refused = 1, .oom_kills = 1 }, 1,
+		  VERDICT_PIDS_LIMIT, 137 },
+		{ { .code = 2, .pids_refused = 1, .disk_avail = some }, 0,
+		  VERDICT_RUNTIME_ERROR, 2 },
+		{ { .code = 2, .pids_refused = 0, .disk_avail = some }, 1,
+		  VERDICT_RUNTIME_ERROR, 2 },
+		{ { .code = 2, .pids_refused = WIRE_UNKNOWN,
+		    .disk_avail = some }, 1,
+		  VERDICT_RUNTIME_ERROR, 2 },
+		{ { .signal = 9, .oom_kills = 3, .disk_avail = 0 }, 0,
+		  VERDICT_OOM, 137 },
+		{ { .code = 1, .oom_kills = 3, .disk_avail = some }, 0,
+		  VERDICT_RUNTIME_ERROR, 1 },
+		{ { .code = 5, .disk_avail = 0 }, 0, VERDICT_DISK_FULL, 5 },
+		{ { .signal = 7, .disk_avail = 0 }, 0, VERDICT_DISK_FULL,
+		  135 },
+		{ { .code = 0, .disk_avail = 0 }, 0, VERDICT_OK, 0 },
+		{ { .code = 5, .disk_avail = 1 }, 0, VERDICT_RUNTIME_ERROR,
+		  5 },
+		{ { .code = 126, .stage = WIRE_STAGE_EXEC, .error = EACCES },
+		  0, VERDICT_RUNTIME_ERROR, 126 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		struct run_result r = { .have_exit = 1,
+					.exit = t[i].x,
+					.pids_limited = t[i].limited };
+		struct err err = { 0 };
+
+		verdict_from_exit(&r, "prog", NULL, &err);
+		cr_expect(r.verdict == t[i].v && r.exit_code == t[i].code,
+			  "row %zu: %s %d", i, verdict_name(r.verdict),
+			  r.exit_code);
+		cr_expect(verdict_by_guest(r.verdict), "row %zu", i);
+	}
+}
+
+Test(verdict, the_hosts_limits_are_the_hosts)
+{
+	static const enum verdict host[] = {
+		VERDICT_TIMEOUT, VERDICT_CPU_TIMEOUT, VERDICT_OUTPUT_LIMIT,
+		VERDICT_STOPPED, VERDICT_VM_CRASH,    VERDICT_INTERNAL,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(host); i++) {
+		struct run_result r = { .have_exit = 1,
+					.pids_limited = 1,
+					.exit = { .signal = 9,
+						  .oom_kills = 1,
+						  .pids_refused = 1 } };
+
+		verdict_set(&r, host[i], 1);
+		verdict_from_exit(&r, "prog", NULL, NULL);
+		cr_expect_eq(r.verdict, host[i]);
+		cr_expect_eq(r.exit_code, 1);
+		cr_expect(!verdict_by_guest(host[i]));
+	}
+	for (int v = 0; v < VERDICT_COUNT; v++)
+		cr_expect_not_null(verdict_name((enum verdict)v), "%d", v);
+}
+
 Test(verdict, a_program_that_is_missing_is_named)
 {
 	struct err err = { 0 };
@@ -166,10 +241,14 @@ Test(meta, tells_apart_who_said_what)
 		.begin_ns = 1000000,
 		.ready_ns = 501000000,
 		.exit_ns = 601000000,
+		.cpu_ns = 42500000,
+		.output_bytes = 99,
+		.output_truncated = 1,
 		.ncpus = 1,
 		.have_exit = 1,
 		.exit = { .code = 7,
 			  .user_us = 5,
+			  .max_rss = 8192,
 			  .memory_peak = WIRE_UNKNOWN },
 	};
 	json_t *doc = report(&r, NULL), *host, *guest;
@@ -184,6 +263,15 @@ Test(meta, tells_apart_who_said_what)
 	cr_assert_float_eq(json_real_value(json_object_get(host, "boot_ms")),
 			   500.0, 0.001);
 	cr_assert(json_is_null(json_object_get(host, "vcpu_ms")));
+	cr_assert_float_eq(
+		json_real_value(json_object_get(host, "command_cpu_ms")), 42.5,
+		0.001);
+	cr_assert_eq(json_integer_value(json_object_get(host, "output_bytes")),
+		     99);
+	cr_assert(json_is_true(json_object_get(host, "output_truncated")));
+	cr_assert_eq(json_integer_value(json_object_get(guest,
+							"max_rss_bytes")),
+		     8192);
 	cr_assert_eq(json_integer_value(json_object_get(guest, "code")), 7);
 	cr_assert(json_is_null(json_object_get(guest, "memory_peak_bytes")));
 	json_decref(doc);
