@@ -56,6 +56,7 @@ Installed-Size: $(du -k --apparent-size -s --exclude=DEBIAN "$root" | cut -f 1)
 Built-Using: $built_using
 Section: admin
 Priority: optional
+Suggests: uidmap
 Description: run a command in a one-shot microVM
  mayfly boots a virtual machine, runs one command in it, reports how that
  ended, and leaves nothing of the machine behind. It is for running code that
