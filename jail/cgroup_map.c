@@ -192,13 +192,14 @@ static void set_own(struct mount *m, const char *self)
 /* --- both --------------------------------------------------------------- */
 
 /* Of several mounts of one hierarchy the first that is whole, else the first
- * of all. */
+ * of all; but of those on one place the last, which covers the others. */
 static void add(struct cgroup_map *map, const struct cgroup_hierarchy *h)
 {
 	for (unsigned i = 0; i < map->n; i++)
 		if (map->h[i].version == h->version &&
 		    (map->h[i].controllers & h->controllers)) {
-			if (!map->h[i].whole && h->whole)
+			if ((!map->h[i].whole && h->whole) ||
+			    !strcmp(map->h[i].mount, h->mount))
 				map->h[i] = *h;
 			return;
 		}

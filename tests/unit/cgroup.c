@@ -131,6 +131,19 @@ Test(cgroup, whole_and_writable_mount_goes_before_others)
 	cr_assert_str_eq(map.h[0].mount, "/good");
 }
 
+Test(cgroup, later_mount_on_one_place_covers_the_earlier)
+{
+	struct cgroup_map map = { 0 };
+
+	cgroup_map_parse(&map,
+			 "1 2 0:3 / /cg rw - cgroup2 x rw\n"
+			 "1 2 0:3 /part /cg rw - cgroup2 x rw\n",
+			 "0::/part/a\n");
+	cr_assert_eq(map.n, 1);
+	cr_assert_str_eq(map.h[0].own, "a");
+	cr_assert_not(map.h[0].whole);
+}
+
 Test(cgroup, escapes_in_mountinfo_are_undone)
 {
 	struct cgroup_map map = { 0 };
