@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "jail/cgroup_impl.h"
@@ -12,6 +13,26 @@
 #define PERIOD_US 100000u
 #define QUOTA_MIN_US 1000u
 #define PERIOD_MAX_US 1000000u
+
+/*
+ * Processes in a directory keep it from sharing memory out, but not cpu and
+ * pids: with these it would become the root of a threaded subtree, in which no
+ * directory below takes processes. Our own cgroup is the first that is looked
+ * at without root: leave it as it is. Only the hierarchy's root has no type.
+ */
+static int may_divide(int dir)
+{
+	char text[LIST_MAX];
+	int r = cgroup_read(dir, "cgroup.type", text, sizeof(text));
+
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0 && strcmp(text, "domain\n"))
+		r = -EBUSY;
+	if (r == 0)
+		r = cgroup_read(dir, "cgroup.procs", text, sizeof(text));
+	return r == 0 && *text ? -EBUSY : r;
+}
 
 /*
  * A controller is there for those below a directory when the directory's
@@ -23,8 +44,10 @@ static unsigned enable(int dir, unsigned controllers, int *code)
 {
 	char list[LIST_MAX];
 	unsigned have, there;
-	int r = cgroup_read(dir, "cgroup.controllers", list, sizeof(list));
+	int r = may_divide(dir);
 
+	if (r == 0)
+		r = cgroup_read(dir, "cgroup.controllers", list, sizeof(list));
 	if (r < 0) {
 		*code = r;
 		return 0;

@@ -391,6 +391,29 @@ Test(cgroup_tree, nearest_above_that_hands_controllers_down)
 	cr_assert_neq(faccessat(topfd, "mayfly", F_OK, 0), 0);
 }
 
+/* Not even cpu and pids, though the kernel would let us. */
+Test(cgroup_tree, cgroup_with_processes_in_it_stays_as_it_is)
+{
+	unsigned got;
+	int code;
+
+	dir_v2("", ALL, ALL);
+	dir_v2("mayfly", ALL, ALL);
+	dir_v2("a", ALL, ALL);
+	dir_v2("a/mayfly", ALL, ALL);
+	put("a/cgroup.type", "domain\n");
+	dir_v2("a/b", ALL, "");
+	put("a/b/cgroup.type", "domain\n");
+	put("a/b/cgroup.procs", "17\n");
+	strcpy(map.h[0].own, "a/b");
+	expect_dir(place("mayfly", 0, &got, &code), "a/mayfly");
+	cr_assert_eq(got, CGROUP_ALL);
+	expect("a/b/cgroup.subtree_control", "");
+	cr_assert_neq(faccessat(topfd, "a/b/mayfly", F_OK, 0), 0);
+	put("a/cgroup.type", "domain threaded\n");
+	expect_dir(place("mayfly", 0, &got, &code), "mayfly");
+}
+
 Test(cgroup_tree, best_place_where_none_has_all)
 {
 	unsigned got;
