@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
@@ -239,6 +240,18 @@ static void leave_the_real_host(void)
 		die("namespaces of the test's own");
 }
 
+/* One that execve() does not take away: the jail has to. capabilities(7) */
+static void have_an_ambient_capability(void)
+{
+	const cap_value_t c = CAP_NET_RAW;
+	cap_t now = cap_get_proc();
+
+	if (now && cap_set_flag(now, CAP_INHERITABLE, 1, &c, CAP_SET) == 0 &&
+	    cap_set_proc(now) == 0)
+		cap_set_ambient(c, CAP_SET);
+	cap_free(now);
+}
+
 void outside_make(struct outside *o, const char *probe, int is_private)
 {
 	struct utsname u;
@@ -248,6 +261,7 @@ void outside_make(struct outside *o, const char *probe, int is_private)
 	umask(022);
 	if (!is_private)
 		leave_the_real_host();
+	have_an_ambient_capability();
 	o->program_fd = need(open(probe, O_RDONLY | O_CLOEXEC), probe);
 	make_files(o);
 	make_sockets(o);

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -92,8 +93,19 @@ static void sweep_one(const struct world *w, enum sweep_kind kind, unsigned nr)
 	send(CONTROL_FD, &s, sizeof(s), MSG_NOSIGNAL);
 }
 
+/*
+ * Some calls are made with 0 for everything, and fchmod(0, 0) of somebody who
+ * has remained the host's root takes /dev/null from all others.
+ */
+static int may_do_harm(void)
+{
+	return fchmod(STDIN_FILENO, 0666) == 0;
+}
+
 void sweep(const struct world *w)
 {
+	if (may_do_harm())
+		return;
 	sweep_one(w, SWEEP_THREADS, 0);
 	for (int kind = SWEEP_ZERO; kind < SWEEP_THREADS; kind++)
 		for (unsigned nr = 0; nr < SWEEP_CALLS; nr++)
