@@ -171,7 +171,7 @@ test_out_of_memory_is_the_verdict_every_time() {
 		run -m 64 -- sh -c 'x=$(cat /dev/zero | tr "\0" x)'
 		expect oom 137 guest
 		# the guest's word: the host's comes before it
-		peak=$(sed -n '/"guest"/,$s/.*"memory_peak_bytes": \([0-9]*\).*/\1/p' \
+		peak=$(sed -n '/"guest": {/,$s/.*"memory_peak_bytes": \([0-9]*\).*/\1/p' \
 			"$WORK/meta")
 		[ "${peak:-0}" -gt 20000000 ] && [ "$peak" -lt 67108864 ] ||
 			fail "the guest's peak is $peak"

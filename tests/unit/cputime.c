@@ -42,6 +42,8 @@ Test(cputime, no_more_is_believed_than_the_process_had)
 	cputime_told(&t, UINT64_MAX);
 	cr_assert_eq(cputime_used(&t), S / 4);
 	cr_assert(!cputime_is_doubtful(&t) && !cputime_is_over(&t));
+	t.now_ns = 11 * S;
+	cr_assert(cputime_is_doubtful(&t) && !cputime_is_over(&t));
 	/* Nor that the machine had more before than all of it. */
 	t = at(12 * S, UINT64_MAX);
 	cr_assert_eq(t.base_ns, 10 * S);
