@@ -176,7 +176,7 @@ expect_descriptors() {
 
 test_it_has_the_descriptors_that_it_needs_and_no_other() {
 	# What the caller has open has no business there.
-	exec 7</etc/passwd 6</
+	exec 7<"$MAYFLY" 6</
 	up
 	expect_descriptors
 	down
