@@ -175,6 +175,8 @@ static int init_cpuid(struct vm *vm, struct err *err)
 		if (r)
 			return r;
 	}
+	/* Whoever has /dev/kvm can make more VMs: nobody is to, from here. */
+	close_fd(&vm->kvm_fd);
 	return 0;
 }
 

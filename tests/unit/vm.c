@@ -54,6 +54,23 @@ static int can_run(const struct engine_ops *ops)
 	return ops != &engine_kvm || access("/dev/kvm", R_OK | W_OK) == 0;
 }
 
+/* Descriptors of ours that are open on @path. */
+static int open_paths(const char *path)
+{
+	char link[32], to[64];
+	int found = 0;
+
+	for (int fd = 0; fd < 64; fd++) {
+		ssize_t n;
+
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, to, sizeof(to) - 1);
+		to[MAX(n, 0)] = '\0';
+		found += !strcmp(to, path);
+	}
+	return found;
+}
+
 /* Run @code to its end; what it said on the console goes to @said. */
 static uint32_t run(const struct engine_ops *ops, const void *code, size_t len,
 		    char *said, size_t max)
@@ -68,6 +85,7 @@ static uint32_t run(const struct engine_ops *ops, const void *code, size_t len,
 	cr_assert_eq(pipe(out), 0);
 	p.console_out_fd = out[1];
 	cr_assert_eq(vm_init(&vm, &p, &err), 0, "%s", err.msg);
+	cr_expect_eq(open_paths("/dev/kvm"), 0, "a VM is all that there is");
 	cr_assert_eq(vm_start(&vm, &err), 0, "%s", err.msg);
 	vm_go(&vm);
 	cr_assert_eq(ev_run(&vm.loop), 0);
