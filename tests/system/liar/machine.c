@@ -219,15 +219,16 @@ static int false_panic(const uint64_t *arg)
 	give_up("reboot");
 }
 
-/* To these seconds, there and back. */
+/* To these seconds and back to as early as it goes, where it stays for 0. */
 static int set_the_clock(const uint64_t *arg)
 {
-	struct timespec ts = { .tv_sec = (time_t)arg[0] };
-	struct timespec past = { .tv_sec = 1 };
+	struct timespec far = { .tv_sec = (time_t)arg[0] }, early;
 
-	if (clock_settime(CLOCK_REALTIME, &ts) ||
-	    clock_settime(CLOCK_REALTIME, &past) ||
-	    clock_settime(CLOCK_REALTIME, &ts))
+	/* The kernel refuses a time before its own start. */
+	clock_gettime(CLOCK_MONOTONIC, &early);
+	early.tv_sec += 5;
+	if (clock_settime(CLOCK_REALTIME, &early) ||
+	    (far.tv_sec && clock_settime(CLOCK_REALTIME, &far)))
 		give_up("clock_settime");
 	say("held\n");
 	for (;;)
