@@ -79,7 +79,7 @@ static void message(FILE *f, const struct meta *m, int signo, int code)
 	const char *text = table[m->result->verdict].message;
 
 	fputs("message:", f);
-	if (m->error && m->error->code) {
+	if (m->error && m->error->code && *m->error->msg) {
 		line(f, m->error->msg);
 	} else if (m->result->verdict == VERDICT_DISK_FULL && signo) {
 		fprintf(f, "Disk full, killed by signal %d", signo);
@@ -102,7 +102,7 @@ static void put(FILE *f, const struct meta *m)
 	if (!signo && (r->verdict == VERDICT_OK ||
 		       r->verdict == VERDICT_RUNTIME_ERROR ||
 		       r->verdict == VERDICT_DISK_FULL))
-		code = r->exit_code;
+		code = r->exit_code & 0xff;
 	if (r->ready_ns && r->exit_ns >= r->ready_ns) {
 		seconds(f, "time", r->cpu_ns);
 		seconds(f, "time-wall", r->exit_ns - r->ready_ns);

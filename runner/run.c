@@ -298,7 +298,8 @@ static void on_control(struct ev *ev, uint32_t events)
 		break;
 	case CTL_STATS:
 		run->asked -= run->asked > 0;
-		run->result->instructions = e.instructions;
+		if (run->state > STATE_COMMAND)
+			run->result->instructions = e.instructions;
 		run->result->isa_missing = e.isa_missing;
 		run_told(run, e.vcpu_ns);
 		if (run->result->have_exit && !run->asked)
@@ -306,6 +307,7 @@ static void on_control(struct ev *ev, uint32_t events)
 		break;
 	case CTL_STOPPED:
 		run_told(run, e.vcpu_ns);
+		run->result->vcpu_ns = e.vcpu_ns; /* no more will come */
 		vmm_stopped(run, &e);
 		break;
 	}

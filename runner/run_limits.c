@@ -110,7 +110,9 @@ static void on_cpu(struct ev *ev, uint32_t events)
 
 void run_told(struct run *run, uint64_t vcpu_ns)
 {
-	run->result->vcpu_ns = vcpu_ns;
+	/* The report has what all of it took, and no sum on the way there. */
+	if (run->state > STATE_COMMAND)
+		run->result->vcpu_ns = vcpu_ns;
 	cputime_look(&run->cpu);
 	cputime_told(&run->cpu, vcpu_ns);
 	check_cpu(run);

@@ -19,6 +19,11 @@ static const struct opt options[] = {
 	{ "memory", 'm', "SIZE", NULL, "", config_set_memory, FIELD(memory) },
 	{ "timeout", 0, "TIME", NULL, "", config_set_duration,
 	  FIELD(timeout_ns) },
+	{ "pids-limit", 0, "N", NULL, "", config_set_pids, FIELD(pids_max) },
+	{ "max-output", 0, "SIZE", NULL, "", config_set_output,
+	  FIELD(output_max) },
+	{ "uid-range", 0, "FIRST:COUNT", NULL, "", config_set_uid_range,
+	  FIELD(uid_range) },
 	{ "workdir", 'w', "DIR", NULL, "", config_set_workdir,
 	  FIELD(workdir) },
 	{ "env", 'e', "NAME=VALUE", NULL, "", config_add_env, FIELD(env) },
@@ -67,7 +72,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(memchr(err.msg, '\0', sizeof(err.msg)));
 	} else if (!rest.help) {
 		must(rest.first >= 1 && rest.first <= argc);
-		must(c.cpus >= 1 && c.memory >= CONFIG_MEMORY_MIN &&
+		must(c.cpus.n >= 1 && c.cpus.milli <= c.cpus.n * 1000);
+		must(c.pids_max <= CONFIG_PIDS_MAX);
+		must(c.uid_range.first && c.uid_range.count &&
+		     c.uid_range.count <= UINT32_MAX - c.uid_range.first);
+		must(c.memory >= CONFIG_MEMORY_MIN &&
 		     c.memory % 4096 == 0);
 		must(!c.workdir || c.workdir[0] == '/');
 		for (size_t i = 0; i < c.env.n; i++)

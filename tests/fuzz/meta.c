@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The report of any run is a JSON document, with the numbers that it was given
- * where the guest said so.
+ * where the guest said so, or whole lines of isolate's.
  */
 #include <jansson.h>
 
@@ -34,6 +34,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		     json_object_get(doc, "guest"), "code")) ==
 	     (r.have_exit ? r.exit.code : 0));
 	json_decref(doc);
+	free(text);
+	text = meta_format_isolate(&m);
+	must(text && strchr(text, '\n') && !strstr(text, "\n\n"));
+	must(text[strlen(text) - 1] == '\n');
+	must(!strstr(text, "\nstatus:") || strstr(text, "\nmessage:"));
 	free(text);
 	return 0;
 }

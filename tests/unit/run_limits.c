@@ -222,6 +222,7 @@ static void speaks(struct guest *g)
 	struct wire_exit x = { .signal = SIGKILL, .oom_kills = 1 };
 
 	say_ready(g);
+	tell(g, 5);
 	say_out(g, "0123456");
 	frame(g, WIRE_STDERR, "abcdef", 6);
 	say_out(g, "more");
@@ -245,6 +246,7 @@ Test(limits, output_is_cut_at_the_byte_whatever_the_guest_says_after)
 	cr_assert_str_eq(text(errout), "abc");
 	cr_assert_eq(result.output_bytes, 10);
 	cr_assert(result.output_truncated);
+	cr_assert_eq(result.vcpu_ns, 0, "nobody told all of it");
 	cr_assert(!verdict_by_guest(result.verdict));
 }
 

@@ -526,7 +526,7 @@ static void answers_query(struct guest *g)
 
 	say_ready(g);
 	say_exit(g, 0, 0);
-	if (ctl_recv_word(g->control) == CTL_QUERY)
+	while (ctl_recv_word(g->control) == CTL_QUERY)
 		ctl_send_event(g->control, &e);
 }
 
