@@ -121,7 +121,8 @@ static mode_t expected(int fd, const struct world *w)
 		[GIVEN_KERNEL] = S_IFREG,   [GIVEN_PROGRAM] = S_IFREG,
 		[GIVEN_SETUID] = S_IFREG,   [GIVEN_DISK] = S_IFREG,
 		[GIVEN_CONSOLE] = S_IFIFO,  [GIVEN_LISTENER] = S_IFSOCK,
-		[GIVEN_STREAM] = S_IFSOCK,  [GIVEN_KVM] = S_IFCHR,
+		[GIVEN_STREAM] = S_IFSOCK,  [GIVEN_TERMINAL] = S_IFCHR,
+		[GIVEN_KVM] = S_IFCHR,
 	};
 
 	(void)w;
@@ -247,6 +248,17 @@ static int enter_the_launcher_s_namespaces(const struct world *w)
 	return fd < 0 ? ABSENT : setns(fd, CLONE_NEWNS) == 0;
 }
 
+/* Words for a shell that reads there once we are gone. tty_ioctl(4) */
+static int type_at_a_terminal(const struct world *w)
+{
+	int fd = given[GIVEN_TERMINAL];
+
+	(void)w;
+	setsid();
+	ioctl(fd, TIOCSCTTY, 0); /* not by force: others come after us */
+	return ioctl(fd, TIOCSTI, "x") == 0;
+}
+
 #define LEAK (STEPS | SECCOMP)
 const struct probe probe_fds[] = {
 	{ "open a file below a descriptor", LEAK | LANDLOCK,
@@ -271,6 +283,8 @@ const struct probe probe_fds[] = {
 	  .reach = change_the_mode },
 	{ "open a socket's path", CAPS | UID | SECCOMP,
 	  .flags = FOR_ROOT | MAY_LACK, .reach = open_a_socket_s_path },
+	{ "type at a terminal", CAPS | UID | SECCOMP, .flags = FOR_ROOT,
+	  .reach = type_at_a_terminal },
 	{ "signal the launcher", NSPACE | UID | LANDLOCK | SECCOMP,
 	  .flags = MAY_LACK, .landlock = 6, .reach = signal_the_launcher },
 	{ "take a descriptor of the launcher's",

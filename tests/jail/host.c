@@ -23,6 +23,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "runner/base/mem.h"
@@ -169,6 +170,30 @@ static void make_sockets(struct outside *o)
 
 /* --- processes, and what they share ------------------------------------- */
 
+/* The terminal of a session that somebody else has. */
+static void make_terminal(struct outside *o)
+{
+	int master = need(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), "pty");
+	const char *name;
+
+	if (grantpt(master) < 0 || unlockpt(master) < 0 ||
+	    !(name = ptsname(master)))
+		die("pty");
+	o->user_of_terminal = fork();
+	if (o->user_of_terminal == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		setsid();
+		need(open(name, O_RDWR), name);
+		for (;;)
+			pause();
+	}
+	o->give[GIVEN_TERMINAL] = need(open(name, O_RDONLY | O_NOCTTY |
+					    O_CLOEXEC), name);
+	/* Its session is there before anybody else can take the terminal. */
+	while (tcgetsid(master) < 0 && kill(o->user_of_terminal, 0) == 0)
+		usleep(1000);
+}
+
 /* With a number that no process of the jail's own has. */
 static void make_victim(struct outside *o)
 {
@@ -265,6 +290,7 @@ void outside_make(struct outside *o, const char *probe, int is_private)
 	o->program_fd = need(open(probe, O_RDONLY | O_CLOEXEC), probe);
 	make_files(o);
 	make_sockets(o);
+	make_terminal(o);
 	make_victim(o);
 	make_shared(o);
 	setenv("SECRET", "of the launcher's", 1);
@@ -293,6 +319,7 @@ void outside_free(struct outside *o)
 		"program", "set-uid", "disk", "socket" };
 
 	kill(o->world.victim, SIGKILL);
+	kill(o->user_of_terminal, SIGKILL);
 	outside_tidy(o);
 	for (size_t i = 0; i < ARRAY_SIZE(name); i++)
 		unlinkat(o->dirfd, name[i], 0);

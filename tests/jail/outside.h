@@ -15,6 +15,7 @@ struct outside {
 	int program_fd;	    /* the probe */
 	int give[GIVEN];    /* -1: this host has none */
 	int root;	    /* we are, and not only of a user namespace */
+	pid_t user_of_terminal;
 	int landlock;	    /* the kernel's ABI, 0: none */
 	int dirfd;	    /* of world.dir */
 	int leak[3];	    /* while something is started */

@@ -87,6 +87,7 @@ static int take_boot(void)
 	given[GIVEN_CONSOLE] = fd[b.console_out_fd];
 	given[GIVEN_LISTENER] = fd[b.vsock_listen_fd];
 	given[GIVEN_STREAM] = fd[b.stream[0].fd];
+	given[GIVEN_TERMINAL] = fd[b.console_in_fd];
 	given[GIVEN_KVM] = b.kvm_fd == CTL_NO_FD ? -1 : fd[b.kvm_fd];
 	return ctl_recv_word(CONTROL_FD) == CTL_GO ? 0 : -EPROTO;
 }

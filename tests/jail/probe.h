@@ -107,6 +107,6 @@ const struct probe *probe_at(unsigned i);
 
 /* Descriptors as they were given, for the probes: see run.c, give(). */
 enum { GIVEN_KERNEL, GIVEN_PROGRAM, GIVEN_SETUID, GIVEN_DISK, GIVEN_CONSOLE,
-       GIVEN_LISTENER, GIVEN_STREAM, GIVEN_KVM, GIVEN };
+       GIVEN_LISTENER, GIVEN_STREAM, GIVEN_TERMINAL, GIVEN_KVM, GIVEN };
 extern int given[GIVEN];
 #endif

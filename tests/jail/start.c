@@ -40,6 +40,7 @@ static void describe(const struct outside *o, struct machine *m,
 		machine_disk(m, fd[GIVEN_SETUID], 1);
 	m->boot.console_out_fd = machine_give(m, fd[GIVEN_CONSOLE]);
 	m->boot.vsock_listen_fd = machine_give(m, fd[GIVEN_LISTENER]);
+	m->boot.console_in_fd = machine_give(m, fd[GIVEN_TERMINAL]);
 	machine_stream(m, 1024, fd[GIVEN_STREAM]);
 	if (fd[GIVEN_KVM] >= 0) {
 		m->boot.engine = CTL_ENGINE_KVM;

@@ -80,7 +80,7 @@ static const struct kept unpack[] = {
 	{ SYS_newfstatat, "look at files", 1 },
 	{ SYS_pwrite64, "write its files", 0 },
 	{ SYS_ftruncate, "cut its files", 0 },
-	{ SYS_fchmod, "change modes", 0 },
+	{ SYS_fchmod, "change modes; not to set-user-ID", 1 },
 	{ SYS_utimensat, "change times", 0 },
 	{ SYS_umask, "change the modes of what it makes", 0 },
 	{ SYS_write, "say what went wrong", 0 },
