@@ -27,10 +27,15 @@ static int add(scmp_filter_ctx ctx, uint32_t action,
 {
 	struct scmp_arg_cmp cmp[2];
 
-	for (unsigned i = 0; i < r->nconds; i++)
-		cmp[i] = (struct scmp_arg_cmp){ .arg = r->cond[i].arg,
-						.op = SCMP_CMP_EQ,
-						.datum_a = r->cond[i].is };
+	for (unsigned i = 0; i < r->nconds; i++) {
+		const struct seccomp_cond *c = &r->cond[i];
+
+		cmp[i] = (struct scmp_arg_cmp){ .arg = c->arg,
+						.op = SCMP_CMP_MASKED_EQ,
+						.datum_a = c->mask ? c->mask :
+								     ~0ull,
+						.datum_b = c->is };
+	}
 	return seccomp_rule_add_exact_array(ctx, action, r->nr, r->nconds, cmp);
 }
 

@@ -31,11 +31,17 @@
 	{ .nr = SYS_##call, .why = because, .nconds = 2,                      \
 	  .cond = { { .arg = a, .is = v }, { .arg = b, .is = w } } }
 
+/* A call with none of these bits in an argument. */
+#define CALL_WITHOUT(call, a, bits, because)                                  \
+	{ .nr = SYS_##call, .why = because, .nconds = 1,                      \
+	  .cond = { { .arg = a, .mask = bits } } }
+
 /* Arguments by their place. */
 enum { FUTEX_OP = 1, IOCTL_REQUEST = 1, FALLOCATE_MODE = 1, SHUTDOWN_HOW = 1,
        MADVISE_ADVICE = 2, GETRANDOM_FLAGS = 2, TGKILL_SIG = 2,
        ACCEPT4_FLAGS = 3, SEND_FLAGS = 3, SEND_TO = 4, RECV_FLAGS = 3,
-       TIMERFD_FLAGS = 1, OPENAT_FLAGS = 2, MKDIRAT_MODE = 2,
+       TIMERFD_FLAGS = 1, OPENAT_FLAGS = 2, OPENAT_MODE = 3,
+       MKDIRAT_MODE = 2, FCHMOD_MODE = 1,
        UNLINKAT_FLAGS = 2, FSTATAT_FLAGS = 3 };
 
 /* What both kinds of thread do, of either engine. */
@@ -130,14 +136,15 @@ static const struct seccomp_rule soft_vcpu[] = {
 static const struct seccomp_rule unpack[] = {
 	CALL(read, "the stream"),
 	CALL(pwrite64, "a file's bytes"),
-	CALL1(openat, OPENAT_FLAGS,
+	CALL2(openat, OPENAT_FLAGS,
 	      O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-	      "a file that is not there yet"),
+	      OPENAT_MODE, 0600, "a file that is not there yet"),
 	CALL1(openat, OPENAT_FLAGS,
 	      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
 	      "a directory to go on in"),
 	CALL(ftruncate, "a file that ends in a hole"),
-	CALL(fchmod, "its mode"),
+	CALL_WITHOUT(fchmod, FCHMOD_MODE, ~0777ull,
+		     "its mode: never one that lends its owner's rights"),
 	CALL(utimensat, "its time"),
 	CALL(close, "a file or directory that is done"),
 	CALL(renameat, "a file that is whole gets its name"),

@@ -17,16 +17,17 @@ struct seccomp_rule {
 	int nr;
 	const char *why; /* what of ours calls it */
 	unsigned nconds;
-	/* all of them: argument @arg, as 64 bits, is @is */
+	/* all of them: argument @arg, as 64 bits, is @is; in the bits of
+	 * @mask, where that is not 0 */
 	struct seccomp_cond {
 		unsigned arg;
-		uint64_t is;
+		uint64_t is, mask;
 	} cond[2];
 };
 
 struct seccomp_role {
 	const char *name;
-	/* The most frequent first. */
+	/* In no order: the filter is a tree that is searched by number. */
 	const struct seccomp_rule *rule;
 	unsigned n;
 	/* Sanitizer builds: the rules are what kills, all else is allowed. */

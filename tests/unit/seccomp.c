@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <sched.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -140,8 +142,12 @@ static int allows(enum lock_role role, const struct attempt *a)
 		const struct seccomp_rule *r = &seccomp_role[role].rule[i];
 		int ok = r->nr == a->nr;
 
-		for (unsigned k = 0; k < r->nconds; k++)
-			ok &= a->arg[r->cond[k].arg] == r->cond[k].is;
+		for (unsigned k = 0; k < r->nconds; k++) {
+			const struct seccomp_cond *c = &r->cond[k];
+			uint64_t mask = c->mask ? c->mask : ~0ull;
+
+			ok &= (a->arg[c->arg] & mask) == c->is;
+		}
 		if (ok)
 			return 1;
 	}
@@ -268,6 +274,22 @@ Test(seccomp, every_other_number_kills, .timeout = 120)
 Test(seccomp, allowed_calls_with_other_arguments_kill, .timeout = 60)
 {
 	each_role(other_arguments);
+}
+
+Test(seccomp, unpacker_lends_nobody_its_owners_rights)
+{
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	struct attempt mode = { SYS_fchmod, { -1ul, 0755 } };
+	struct attempt file = { SYS_openat, { -1ul, 0, (unsigned)flags, 0600 } };
+
+	cr_expect_eq(attempt(LOCK_UNPACK, &mode), ALIVE);
+	cr_expect_eq(attempt(LOCK_UNPACK, &file), ALIVE);
+	for (unsigned long bit = S_ISVTX; bit <= S_ISUID; bit <<= 1) {
+		mode.arg[1] = bit | 0755;
+		file.arg[3] = bit | 0600;
+		cr_expect_eq(attempt(LOCK_UNPACK, &mode), -SIGSYS);
+		cr_expect_eq(attempt(LOCK_UNPACK, &file), -SIGSYS);
+	}
 }
 
 Test(seccomp, calls_of_x32_kill, .timeout = 60)
