@@ -62,9 +62,10 @@ static void moved(void *opaque, uint64_t bytes)
 /*
  * Nothing of the file system but below @dir, and there only what unpacking
  * takes. The unpacker follows no path outside anyway: this holds it to that
- * if a stream gets the better of it. Kernels without Landlock go without.
+ * if a stream gets the better of it. Hosts without Landlock go without; being
+ * short of something is no reason to.
  */
-static void confine(int dir)
+static int confine(int dir)
 {
 	struct landlock_ruleset_attr all = {
 		.handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1,
@@ -81,14 +82,29 @@ static void confine(int dir)
 	};
 	int rules = (int)syscall(SYS_landlock_create_ruleset, &all,
 				 sizeof(all), 0);
+	int r = 0;
 
 	if (rules < 0)
-		return;
-	/* Half a rule set would refuse the copy: all of it or none. */
-	if (!syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH,
-		     &below, 0))
-		syscall(SYS_landlock_restrict_self, rules, 0);
+		return errno == ENOSYS || errno == EOPNOTSUPP ||
+				       errno == EPERM ? 0 : -errno;
+	if (syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH,
+		    &below, 0) < 0 ||
+	    syscall(SYS_landlock_restrict_self, rules, 0) < 0)
+		r = -errno;
 	close(rules);
+	return r;
+}
+
+static void lock_unpacker(int dir)
+{
+	int r = confine(dir);
+
+	if (r == 0)
+		r = lock_seccomp(LOCK_UNPACK);
+	if (r >= 0)
+		return;
+	say(NULL, "unpack", "the process cannot lock itself in", -r);
+	_exit(CP_FAILED);
 }
 
 /* Descriptors @fd[0..n) become CHILD_STREAM and on, and the only ones. */
@@ -131,9 +147,7 @@ static _Noreturn void child(struct task *t, int stream, int words)
 		r = tree_pack(CHILD_STREAM, t->path, &ops);
 	} else {
 		t->place.dir = CHILD_DIR;
-		confine(CHILD_DIR);
-		if (lock_seccomp(LOCK_UNPACK) < 0)
-			_exit(CP_FAILED);
+		lock_unpacker(CHILD_DIR);
 		r = tree_unpack(CHILD_STREAM, &t->place, 0, &ops);
 	}
 	_exit(r == 0	    ? CP_WHOLE

@@ -6,13 +6,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/landlock.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -251,6 +254,33 @@ Test(cp_host, unpacker_has_stream_words_and_directory_alone)
 	cr_assert(has_status("NoNewPrivs:\t1"));
 	cr_assert(has_status("Seccomp:\t2"));
 	cr_assert_eq(hang_up(), CP_CUT);
+}
+
+/* As deep as Landlock goes: landlock_restrict_self(2), E2BIG. Only the making
+ * of devices is refused on the way. */
+static int landlock_is_full(void)
+{
+	struct landlock_ruleset_attr a = {
+		.handled_access_fs = LANDLOCK_ACCESS_FS_MAKE_BLOCK,
+	};
+	int fd = (int)syscall(SYS_landlock_create_ruleset, &a, sizeof(a), 0);
+
+	if (fd < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return 0;
+	while (!syscall(SYS_landlock_restrict_self, fd, 0))
+		;
+	close(fd);
+	return errno == E2BIG;
+}
+
+Test(cp_host, unpacker_that_cannot_lock_itself_in_does_not_unpack)
+{
+	if (!landlock_is_full())
+		cr_skip_test("no Landlock in this kernel");
+	unpack();
+	cr_expect_eq(hang_up(), CP_FAILED);
+	cr_expect_str_eq(words(), "unpack: the process cannot lock itself in: "
+				  "Argument list too long\n");
 }
 
 Test(cp_host, packer_says_what_it_cannot_find)
