@@ -80,22 +80,33 @@ static void choose_from_range(const struct jail_ids *ids, pid_t pid,
 
 /* --- without root: subuid(5) ------------------------------------------ */
 
-/* The name of user @uid in passwd(5); the static libc has no getpwuid(). */
-static int user_name(uid_t uid, char name[64])
+#define NAME_MAX_BYTES 64
+
+/* The name of user @uid in passwd(5), or ""; the static libc has no
+ * getpwuid(). A user from elsewhere (LDAP) has none here. */
+static void user_name(uid_t uid, char name[NAME_MAX_BYTES])
 {
 	_cleanup_free_ char *text = NULL;
 	unsigned found;
 	size_t n;
 
+	name[0] = '\0';
 	if (io_read_file("/etc/passwd", FILE_MAX_BYTES, &text, &n) < 0)
-		return -ENOENT;
+		return;
 	for (const char *p = text; p && *p; p = strchr(p, '\n')) {
+		const char *q;
+
 		p += *p == '\n';
-		if (sscanf(p, "%63[^:\n]:%*[^:\n]:%u:", name, &found) == 2 &&
-		    found == uid)
-			return 0;
+		n = strcspn(p, ":\n");
+		q = p + n + (p[n] == ':');
+		q += strcspn(q, ":\n"); /* the password, perhaps empty */
+		if (n >= NAME_MAX_BYTES || sscanf(q, ":%u:", &found) != 1 ||
+		    found != uid)
+			continue;
+		memcpy(name, p, n);
+		name[n] = '\0';
+		return;
 	}
-	return -ENOENT;
 }
 
 /* The first range of the user in @path. */
@@ -103,7 +114,7 @@ static int find_range(const char *path, uid_t uid, const char *name,
 		      struct jail_ids *ids)
 {
 	_cleanup_free_ char *text = NULL;
-	char who[64], number[16];
+	char who[NAME_MAX_BYTES], number[16];
 	size_t n;
 
 	if (io_read_file(path, FILE_MAX_BYTES, &text, &n) < 0)
@@ -157,7 +168,7 @@ static int run_mapper(const char *program, pid_t pid, uint32_t self,
 static int map_subordinate(pid_t pid)
 {
 	struct jail_ids u, g;
-	char name[64] = "";
+	char name[NAME_MAX_BYTES];
 	uid_t uid = geteuid();
 
 	if (access("/usr/bin/newuidmap", X_OK) ||

@@ -5,11 +5,16 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -156,4 +161,66 @@ Test(jail, a_program_that_cannot_run_is_reported)
 	start(&j, "/etc/passwd", argv);
 	cr_assert_eq(j.r, 0, "%s", j.err.msg);
 	cr_expect_str_eq(said(&j), "jail: program: execute: Permission denied");
+}
+
+/* --- without root --------------------------------------------------------- */
+
+/* Here alone, @path has this in it. */
+static int put_over(const char *path, const char *text)
+{
+	char name[] = "/tmp/mayfly-over-XXXXXX";
+	int fd = mkstemp(name), r;
+
+	if (fd < 0)
+		return -1;
+	r = io_write_all(fd, text, strlen(text)) || fchmod(fd, 0644) ||
+	    mount(name, path, NULL, MS_BIND, NULL);
+	unlink(name);
+	close(fd);
+	return r;
+}
+
+/* A host with these users, of whom we are number 5000 from now on. */
+static int be_5000(const char *passwd, const char *ranges)
+{
+	return access("/usr/bin/newuidmap", X_OK) || geteuid() ||
+	       unshare(CLONE_NEWNS) ||
+	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	       put_over("/etc/passwd", passwd) ||
+	       put_over("/etc/subuid", ranges) ||
+	       put_over("/etc/subgid", ranges) || setgroups(0, NULL) ||
+	       setresgid(5000, 5000, 5000) || setresuid(5000, 5000, 5000) ||
+	       prctl(PR_SET_DUMPABLE, 1);
+}
+
+/* What keeps it from being one of our subordinate users; "": nothing. */
+static const char *why_not_another(void)
+{
+	static struct jailed j;
+
+	start_sh(&j, ":");
+	said(&j);
+	if (!(j.report.on & 1u << JAIL_NAMESPACES))
+		cr_skip_test("no user namespace");
+	for (unsigned i = 0; i < j.report.nmissing; i++)
+		if (j.report.missing[i].layer == JAIL_UID)
+			return j.report.missing[i].why;
+	return "";
+}
+
+Test(jail, a_range_goes_by_the_users_name)
+{
+	if (be_5000("root:x:0:0::/root:/bin/sh\n"
+		    "eve::5000:5000::/:/bin/sh\n"
+		    "zed:x:5001:5001::/:/bin/sh\n",
+		    "zed:200000:65536\neve:300000:65536\n"))
+		cr_skip_test("it takes root and newuidmap");
+	cr_expect_str_eq(why_not_another(), "");
+}
+
+Test(jail, nobody_elses_range_is_taken)
+{
+	if (be_5000("zed:x:5001:5001::/:/bin/sh\n", "zed:200000:65536\n"))
+		cr_skip_test("it takes root and newuidmap");
+	cr_expect(strstr(why_not_another(), "have no range for this user"));
 }
