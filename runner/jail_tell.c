@@ -9,8 +9,8 @@
 
 /*
  * Without one of these a VMM that its guest has taken over can do more to this
- * host. A user of its own is none of them: a VMM of root's always has it, and
- * without root it is then the caller's, alone in its user namespace.
+ * host. A user of its own is one of them for root alone, whose VMM is then user
+ * 0; without root it is the caller's, alone in its user namespace.
  */
 #define MATTERS                                                       \
 	((1u << JAIL_NAMESPACES) | (1u << JAIL_ROOT) |                \
@@ -19,7 +19,8 @@
 
 int jail_notice(const struct jail_report *r, char *line, size_t size)
 {
-	uint32_t lacks = jail_report_lacks(r) & MATTERS;
+	uint32_t matters = MATTERS | (geteuid() ? 0 : 1u << JAIL_UID);
+	uint32_t lacks = jail_report_lacks(r) & matters;
 	char names[JAIL_NAMES_MAX];
 
 	if (!lacks)

@@ -99,12 +99,20 @@ Test(jail_report, the_program_has_no_say_in_other_layers)
 
 /* --- a terminal ------------------------------------------------------------ */
 
+/* Whoever runs this test. */
+static void be_nobody(void)
+{
+	if (!geteuid())
+		cr_assert_eq(setresuid(65534, 65534, 65534), 0);
+}
+
 Test(jail_notice, one_line_names_what_matters)
 {
 	struct jail_report r = without(BIT(JAIL_ROOT) | BIT(JAIL_UID) |
 				       BIT(JAIL_PIDS));
 	char line[300];
 
+	be_nobody();
 	cr_assert(jail_notice(&r, line, sizeof(line)));
 	cr_expect(strstr(line, "no empty_root, cgroup_pids on"), "%s",
 		  line);
@@ -116,12 +124,24 @@ Test(jail_notice, a_user_of_ones_own_is_no_news)
 	struct jail_report r = without(BIT(JAIL_UID));
 	char line[300];
 
+	be_nobody();
 	cr_expect_not(jail_notice(&r, line, sizeof(line)));
 	r = without(0);
 	cr_expect_not(jail_notice(&r, line, sizeof(line)));
 	/* What was not asked for is not missing. */
 	r.on &= ~BIT(JAIL_CPU);
 	cr_expect_not(jail_notice(&r, line, sizeof(line)));
+}
+
+Test(jail_notice, root_without_another_user_is_news)
+{
+	struct jail_report r = without(BIT(JAIL_UID));
+	char line[300];
+
+	if (geteuid())
+		cr_skip_test("not root");
+	cr_assert(jail_notice(&r, line, sizeof(line)));
+	cr_expect(strstr(line, "no own_uid on"), "%s", line);
 }
 
 /* --- --strict --------------------------------------------------------------- */
