@@ -43,7 +43,8 @@
  *		  launcher's own must not leak through execve().
  *   descriptors  0, 1 (and 2) are /dev/null, 3 is the control socket, 4 the
  *		  program and 5 the launcher's word, both closed by execve();
- *		  everything above is gone.
+ *		  everything above is gone. Mustn't: come after "room", for a
+ *		  terminal is opened anew, by /proc.
  *   word	  The launcher says who we shall be. It had to know our number.
  *   room	  The mount tree is made private, then replaced by an empty
  *		  read-only root; the old one is detached. No /proc, no /dev: no
@@ -123,6 +124,23 @@ static int place(int from, int to, int flags, struct err *err)
 		       : 0;
 }
 
+/*
+ * A terminal is open for reading as well, and of a session that is not ours no
+ * job control keeps us from what the user types. Where it may not be opened
+ * anew, as after su, its words are lost.
+ */
+static int settle_stderr(int null, int keep, struct err *err)
+{
+	_cleanup_fd_ int terminal = -1;
+
+	if (!keep)
+		return place(null, STDERR_FILENO, 0, err);
+	if (!isatty(STDERR_FILENO))
+		return 0;
+	terminal = open("/proc/self/fd/2", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	return place(terminal < 0 ? null : terminal, STDERR_FILENO, 0, err);
+}
+
 static int step_descriptors(struct jail *j, struct err *err)
 {
 	const struct jail_params *p = j->p;
@@ -144,8 +162,8 @@ static int step_descriptors(struct jail *j, struct err *err)
 	r = place(null, STDIN_FILENO, 0, err);
 	if (r == 0)
 		r = place(null, STDOUT_FILENO, 0, err);
-	if (r == 0 && !p->keep_stderr)
-		r = place(null, STDERR_FILENO, 0, err);
+	if (r == 0)
+		r = settle_stderr(null, p->keep_stderr, err);
 	if (r == 0)
 		r = place(control, JAIL_CONTROL_FD, 0, err);
 	if (r < 0)

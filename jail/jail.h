@@ -32,7 +32,9 @@ struct jail_params {
 	int program_fd;	 /* the binary, open for reading; borrowed */
 	int control_fd;	 /* borrowed */
 	int cgroup_fd;	 /* a cgroup v2 to be born in, or -1; borrowed */
-	int keep_stderr; /* else descriptor 2 is /dev/null, as 0 and 1 are */
+	/* Else descriptor 2 is /dev/null, as 0 and 1 are. A terminal becomes
+	 * one that cannot be read. */
+	int keep_stderr;
 	char *const *argv;
 	/* Of root's launcher: each process gets the one at its own number,
 	 * which no other living process has, modulo .count. */

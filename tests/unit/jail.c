@@ -36,13 +36,14 @@ static void failed(int control_fd, const struct err *err)
 	dprintf(control_fd, "%s", err->msg);
 }
 
-/* busybox, for it is static: in an empty root there is no loader. */
-static void start(struct jailed *j, const char *path, char *const *argv)
+static void start_with(struct jailed *j, const char *path, char *const *argv,
+		       int keep_stderr)
 {
 	_cleanup_fd_ int program = open(path, O_RDONLY | O_CLOEXEC);
 	struct jail_params p = {
 		.program_fd = program,
 		.cgroup_fd = -1,
+		.keep_stderr = keep_stderr,
 		.argv = argv,
 		.ids = { 1900000000, 1u << 22 },
 		.tasks = 3,
@@ -62,11 +63,22 @@ static void start(struct jailed *j, const char *path, char *const *argv)
 	j->control = pair[0];
 }
 
-static void start_sh(struct jailed *j, const char *script)
+static void start(struct jailed *j, const char *path, char *const *argv)
+{
+	start_with(j, path, argv, 0);
+}
+
+/* busybox, for it is static: in an empty root there is no loader. */
+static void start_busybox(struct jailed *j, const char *script, int keep_stderr)
 {
 	char *argv[] = { (char *)"sh", (char *)"-c", (char *)script, NULL };
 
-	start(j, "/bin/busybox", argv);
+	start_with(j, "/bin/busybox", argv, keep_stderr);
+}
+
+static void start_sh(struct jailed *j, const char *script)
+{
+	start_busybox(j, script, 0);
 	cr_assert_eq(j->r, 0, "%s", j->err.msg);
 }
 
@@ -131,6 +143,29 @@ Test(jail, limits_are_low)
 {
 	cr_expect_str_eq(look("for l in c n f l; do ulimit -$l >&3; done"),
 			 "0\n64\n8\n0\n");
+}
+
+Test(jail, a_terminal_is_written_to_and_not_read)
+{
+	int user = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), tty;
+	struct jailed j;
+	char b[64];
+	ssize_t n;
+
+	cr_assert_eq(grantpt(user), 0);
+	cr_assert_eq(unlockpt(user), 0);
+	tty = open(ptsname(user), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	cr_assert_eq(dup2(tty, STDERR_FILENO), STDERR_FILENO);
+	close(tty);
+	cr_assert_eq(write(user, "secret\n", 7), 7);
+	n = read(user, b, sizeof(b)); /* its echo */
+	cr_assert_gt(n, 0);
+	start_busybox(&j, "read x <&2; echo \"<$x>\" >&3; echo words >&2", 1);
+	cr_assert_eq(j.r, 0, "%s", j.err.msg);
+	cr_expect_str_eq(said(&j), "<>\n");
+	n = read(user, b, sizeof(b));
+	cr_assert_geq(n, 5);
+	cr_expect_arr_eq(b, "words", 5);
 }
 
 Test(jail, its_layers_are_told)
