@@ -65,6 +65,8 @@ static void choose_from_range(const struct jail_ids *ids, pid_t pid,
 			      struct jail_word *w, struct jail_report *r)
 {
 	uint32_t id = ids->first + (uint32_t)pid % ids->count;
+	long pids = spawn_setting("/proc/sys/kernel/pid_max");
+	char remedy[64];
 
 	if (!is_mapped("/proc/self/uid_map", id) ||
 	    !is_mapped("/proc/self/gid_map", id)) {
@@ -75,7 +77,15 @@ static void choose_from_range(const struct jail_ids *ids, pid_t pid,
 		return;
 	}
 	w->id = id;
-	jail_report_on(r, JAIL_UID);
+	if (pids < 0 || ids->count >= (unsigned long)pids) {
+		jail_report_on(r, JAIL_UID);
+		return;
+	}
+	snprintf(remedy, sizeof(remedy), "name a range of %ld by --uid-range",
+		 pids);
+	jail_report_missing(r, JAIL_UID, remedy,
+			    "two VMs may be one of %u users: there are %ld "
+			    "process numbers", ids->count, pids);
 }
 
 /* --- without root: subuid(5) ------------------------------------------ */

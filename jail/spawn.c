@@ -74,8 +74,7 @@ int spawn_child(enum jail_mode mode, int cgroup_fd, struct jail_process *out)
 	return pid > 0;
 }
 
-/* The number in a file of /proc/sys; -1: there is no such file. */
-static long setting(const char *path)
+long spawn_setting(const char *path)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t n;
@@ -87,14 +86,14 @@ static long setting(const char *path)
 static const char *remedy(enum jail_mode mode, int code)
 {
 	if (mode == JAIL_ROOTLESS &&
-	    (setting("/proc/sys/user/max_user_namespaces") == 0 ||
+	    (spawn_setting("/proc/sys/user/max_user_namespaces") == 0 ||
 	     code == -ENOSPC))
 		return "sudo sysctl user.max_user_namespaces=15000";
 	if (mode == JAIL_ROOTLESS &&
-	    setting("/proc/sys/kernel/unprivileged_userns_clone") == 0)
+	    spawn_setting("/proc/sys/kernel/unprivileged_userns_clone") == 0)
 		return "sudo sysctl kernel.unprivileged_userns_clone=1";
 	if (mode == JAIL_ROOTLESS &&
-	    setting("/proc/sys/kernel/"
+	    spawn_setting("/proc/sys/kernel/"
 		    "apparmor_restrict_unprivileged_userns") == 1)
 		return "sudo sysctl "
 		       "kernel.apparmor_restrict_unprivileged_userns=0";

@@ -36,8 +36,10 @@ static void failed(int control_fd, const struct err *err)
 	dprintf(control_fd, "%s", err->msg);
 }
 
+static const struct jail_ids many = { 1900000000, 1u << 22 };
+
 static void start_with(struct jailed *j, const char *path, char *const *argv,
-		       int keep_stderr)
+		       struct jail_ids ids, int keep_stderr)
 {
 	_cleanup_fd_ int program = open(path, O_RDONLY | O_CLOEXEC);
 	struct jail_params p = {
@@ -45,7 +47,7 @@ static void start_with(struct jailed *j, const char *path, char *const *argv,
 		.cgroup_fd = -1,
 		.keep_stderr = keep_stderr,
 		.argv = argv,
-		.ids = { 1900000000, 1u << 22 },
+		.ids = ids,
 		.tasks = 3,
 		.nofile = 64,
 		.file_size = 4096,
@@ -65,7 +67,7 @@ static void start_with(struct jailed *j, const char *path, char *const *argv,
 
 static void start(struct jailed *j, const char *path, char *const *argv)
 {
-	start_with(j, path, argv, 0);
+	start_with(j, path, argv, many, 0);
 }
 
 /* busybox, for it is static: in an empty root there is no loader. */
@@ -73,7 +75,7 @@ static void start_busybox(struct jailed *j, const char *script, int keep_stderr)
 {
 	char *argv[] = { (char *)"sh", (char *)"-c", (char *)script, NULL };
 
-	start_with(j, "/bin/busybox", argv, keep_stderr);
+	start_with(j, "/bin/busybox", argv, many, keep_stderr);
 }
 
 static void start_sh(struct jailed *j, const char *script)
@@ -166,6 +168,24 @@ Test(jail, a_terminal_is_written_to_and_not_read)
 	n = read(user, b, sizeof(b));
 	cr_assert_geq(n, 5);
 	cr_expect_arr_eq(b, "words", 5);
+}
+
+/* Of root's launcher. */
+Test(jail, users_that_two_may_be_are_no_layer)
+{
+	char *argv[] = { (char *)"id", (char *)"-u", NULL };
+	struct jailed j;
+
+	if (geteuid())
+		cr_skip_test("not root");
+	start_with(&j, "/bin/busybox", argv, (struct jail_ids){ 1900000000, 2 },
+		   0);
+	said(&j);
+	cr_expect_not(j.report.on & 1u << JAIL_UID);
+	cr_assert(jail_report_lacks(&j.report) & 1u << JAIL_UID);
+	start_with(&j, "/bin/busybox", argv, many, 0);
+	said(&j);
+	cr_expect(j.report.on & 1u << JAIL_UID);
 }
 
 Test(jail, its_layers_are_told)
