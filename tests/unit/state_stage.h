@@ -21,7 +21,7 @@
 
 static char root[] = "/tmp/mayfly-unit-state-XXXXXX";
 static char *const words[] = { "echo", "a b", NULL };
-static struct config config = { .cpus = 1, .memory = 64 << 20,
+static struct config config = { .cpus = { .n = 1 }, .memory = 64 << 20,
 				.argv = (char **)words };
 
 static void open_root(void)
