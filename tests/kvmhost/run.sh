@@ -31,8 +31,10 @@ detached='run_exec_logs_stop_as_one_would_expect killed_vmm_is_a_crash_on_record
 detached="$detached killed_supervisor_leaves_nothing_after_prune"
 cp='names_are_docker_s megabytes_and_holes_pass'
 cp="$cp programs_of_the_guest_cannot_reach_the_agent"
-
 jail='root user container bare bare-root'
+# Not flood-console: after some seconds of port writes with interrupts off
+# QEMU's SVM no more leaves the guest, and the host hangs with its timer pending.
+floods='endless-acks flood-log'
 
 case $what in
 smoke)	tests="set -e; bin/guest-run -p kvm payload/*
@@ -42,7 +44,8 @@ all)	tests="set -e; bin/guest-run -p kvm payload/*
 		$system
 		KILLS=3 LIMIT=120 sh system/detached.sh bin/mayfly kvm $detached
 		LIMIT=120 sh system/sessions.sh bin/mayfly kvm
-		LIMIT=120 SHORT=20 sh system/liar.sh bin/mayfly kvm
+		LIMIT=120 SHORT=10 FLOODS='$floods' \\
+			sh system/liar.sh bin/mayfly kvm
 		LIMIT=120 sh system/jail.sh bin/mayfly kvm
 		LIMIT=120 VMS='1 2' sh system/cgroup.sh bin/mayfly kvm
 		LIMIT=120 OOMS=1 sh system/limits.sh bin/mayfly kvm

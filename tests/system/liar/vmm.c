@@ -222,10 +222,9 @@ static void descriptors(struct vmm *v)
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(fd));
 	memcpy(CMSG_DATA(c), fd, sizeof(fd));
+	(void)v;
 	for (int i = 0; i < 1000; i++)
 		sendmsg(CTL_FD, &msg, MSG_NOSIGNAL);
-	ready(v);
-	ended(v, 3);
 }
 
 static const struct {
