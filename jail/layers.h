@@ -18,7 +18,7 @@ enum jail_layer {
 	JAIL_ROOT,	 /* an empty, read-only root directory */
 	JAIL_UID,	 /* a user that nothing else of the host is */
 	JAIL_RLIMITS,
-	JAIL_CAPS,     /* none in any set, and none to regain */
+	JAIL_CAPS,     /* none that it has, and none to regain */
 	JAIL_NNP,      /* no_new_privs */
 	JAIL_MEMORY,   /* by a cgroup of the host; with the next two */
 	JAIL_CPU,

@@ -21,11 +21,11 @@
  * here by the process itself, for both ways of it would forbid the execve()
  * that brought it here.
  *
- *   Landlock	a rule set that handles every right that the kernel knows of
- *		and grants none. It stands behind the empty root: should a
- *		descriptor of a directory ever get in, nothing below it opens.
- *		A domain is a thread's, and what it creates inherits it, so
- *		it is entered while there is one thread.
+ *   Landlock	a rule set that handles every right of ABI 1 to 6 that the
+ *		kernel knows of, and grants none. It stands behind the empty
+ *		root: should a descriptor of a directory ever get in, nothing
+ *		below it opens. A domain is a thread's, and what it creates
+ *		inherits it, so it is entered while there is one thread.
  *   seccomp	a filter for each thread, by what the thread is for. A vCPU's
  *		is a dozen calls: it is the thread that interprets what the
  *		guest wrote, and the main thread does all that has to do with
@@ -43,7 +43,8 @@
  * set it; who starts mayfly-vmm without the jail, as tests do, gets it here.
  */
 
-/* As linux/landlock.h has it since ABI 6; what is installed may be older. */
+/* As linux/landlock.h has it since ABI 6; what is installed may be older. A
+ * newer kernel takes it as well, and has what came later unrestricted. */
 struct ruleset_attr {
 	uint64_t handled_access_fs;
 	uint64_t handled_access_net; /* ABI 4 */

@@ -13,7 +13,7 @@
 
 /*
  * No path of any file system, no network address, no abstract socket and no
- * signal to another process: whatever this kernel's Landlock can refuse.
+ * signal to another process, as far as this kernel's Landlock goes.
  * Descriptors that are open already stay what they are.
  *
  * The ABI (> 0), 0 where the kernel has no Landlock, or -errno.
