@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -244,10 +245,22 @@ static int limit(int which, const char *name, uint64_t most, struct err *err)
 	return setrlimit(which, &l) < 0 ? err_set(err, -errno, "%s", name) : 0;
 }
 
+/* Since Linux 5.14 a user's tasks are counted in each user namespace apart. */
+static int tasks_are_counted_apart(void)
+{
+	unsigned major = 0, minor = 0;
+	struct utsname u;
+
+	return uname(&u) == 0 &&
+	       sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 5 || (major == 5 && minor >= 14));
+}
+
 static int step_limits(struct jail *j, struct err *err)
 {
 	const struct jail_params *p = j->p;
-	int own = j->word.mode == JAIL_ROOTLESS || j->word.id != UINT32_MAX;
+	int own = j->word.id != UINT32_MAX ||
+		  (j->word.mode == JAIL_ROOTLESS && tasks_are_counted_apart());
 	int r = limit(RLIMIT_CORE, "RLIMIT_CORE", 0, err);
 
 	if (r == 0)

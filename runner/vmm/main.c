@@ -247,9 +247,10 @@ static int run(struct vmm *m)
 		return fail(&err);
 	r = start(m, &err);
 	vm_params_close(&m->params);
-	/* The process ends with all that it has. */
+	/* The process ends with all that it has: its vCPU threads may be
+	 * there, and wait for a word that does not come. */
 	if (r)
-		return m->launcher_gone ? EXIT_LAUNCHER_GONE : fail(&err);
+		_exit(m->launcher_gone ? EXIT_LAUNCHER_GONE : fail(&err));
 	r = ev_run(&m->vm.loop);
 	if (r)
 		vm_request_stop(&m->vm, CTL_STOP_ERROR, "event loop failed");

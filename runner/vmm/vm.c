@@ -268,7 +268,11 @@ int vm_start(struct vm *vm, struct err *err)
 		vcpu_stop(&vm->vcpu[i]);
 	pthread_mutex_unlock(&vm->gate);
 	vm_stop(vm);
-	return err_set(err, r, "vCPU thread");
+	err_set(err, r, "vCPU thread");
+	if (r == -EAGAIN)
+		err_hint(err, "another VM may have its user: --uid-range wants "
+			      "more users than there are process numbers");
+	return r;
 }
 
 void vm_go(struct vm *vm)
