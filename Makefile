@@ -90,7 +90,7 @@ check-all: check-build long-build
 
 CHECK_SUITES := tree unit guest attack fuzz-smoke san system others faults jail kvmhost docs \
 	readme
-LONG_SUITES := tsan diff soak software fuzz package
+LONG_SUITES := tsan diff soak software fuzz kvm package
 
 .PHONY: check-long check-all check-build long-build
 check-build:

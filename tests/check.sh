@@ -7,9 +7,10 @@
 #
 #	N passed, N failed, N skipped
 #
-# SUITE: tree, unit, guest, system, others, jail, kvmhost, docs, readme; san is for the
-# first few of them on the sanitized build in BUILD/san, tsan for those that
-# ThreadSanitizer can watch, in BUILD/tsan. faults are processes that fail or
+# SUITE: tree, unit, guest, system, others, jail, kvmhost, docs, readme; kvm is
+# all that kvmhost takes the first of. san is for the first few of them on the
+# sanitized build in BUILD/san, tsan for those that ThreadSanitizer can watch,
+# in BUILD/tsan. faults are processes that fail or
 # are killed, of the build in BUILD/faults. attack is the payloads of ATTACK
 # against the devices, on whole machines. soak, diff and software take long:
 # many runs, the unit tests of UNIT_LONG with all their cases, a distribution's
@@ -203,12 +204,13 @@ faults() {
 	done
 }
 
+# $1: smoke or all
 kvmhost() {
 	if ! "$here/kvmhost/kernel.sh" >"$log" 2>&1; then
-		cannot kvmhost/smoke "$(tail -n 1 "$log")"
+		cannot "kvmhost/$1" "$(tail -n 1 "$log")"
 		return
 	fi
-	suite kvmhost/smoke 600 "$here/kvmhost/run.sh" "$build" smoke
+	suite "kvmhost/$1" 2400 "$here/kvmhost/run.sh" "$build" "$1"
 }
 
 # $1 a name, $2 how many seconds for each target; 0: a few thousand runs.
@@ -267,7 +269,8 @@ for what in "$@"; do
 	others) others ;;
 	faults) faults ;;
 	jail) jail ;;
-	kvmhost) kvmhost ;;
+	kvmhost) kvmhost smoke ;;
+	kvm) kvmhost all ;;
 	docs) suite completion 120 "$here/completion.sh" "$build/mayfly"
 		suite man 60 "$here/man.sh" "$build/mayfly" ;;
 	package) suite package 300 "$here/package.sh" "$build" ;;

@@ -6,7 +6,7 @@
 # one, and its /dev/kvm runs guests as any host's does, only slower. BUILD is
 # the build directory; a COMMAND is run in /work there, by busybox sh.
 #
-# KVMHOST_LIMIT: seconds before all is stopped (900).
+# KVMHOST_LIMIT: seconds before all is stopped (2400).
 # KVMHOST_EXTRA: a directory whose contents are put into /work there.
 set -eu
 umask 022
@@ -15,7 +15,7 @@ export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
 what=$2
-limit=${KVMHOST_LIMIT:-900}
+limit=${KVMHOST_LIMIT:-2400}
 kernel=$("$here/kernel.sh")
 work=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-kvmhost.XXXXXX")
 qemu=
@@ -38,7 +38,10 @@ floods='endless-acks flood-log'
 
 case $what in
 smoke)	tests="set -e; bin/guest-run -p kvm payload/*
-		$system $smoke" ;;
+		$system $smoke
+		LIMIT=120 VMS=1 sh system/cgroup.sh bin/mayfly kvm
+		sh jail/probes.sh bin root
+		LIMIT=120 sh jail/live.sh bin/mayfly kvm" ;;
 all)	tests="set -e; bin/guest-run -p kvm payload/*
 		bin/attack-run -t 300 -m 64 bin/mayfly-vmm kvm attack/*
 		$system
