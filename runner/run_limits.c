@@ -3,7 +3,7 @@
  * The limits of a run that the host holds: its time, by the wall's clock and
  * the CPU's, and its output. (Those of memory, processes and disk are the
  * guest's: rootfs/agent/limit.c.) What the guest says of itself changes no
- * verdict that one of these has made, and where it may have come to late they
+ * verdict that one of these has made, and where it may have come too late they
  * are looked at first.
  */
 #include "runner/run_parts.h"
@@ -31,7 +31,8 @@ static void on_limit(struct ev *ev, uint32_t events)
 	char limit[32];
 
 	(void)events;
-	ev_drain(ev->fd);
+	if (!ev_drain(ev->fd))
+		return; /* armed anew in this very round: not yet */
 	if (run->state == STATE_BOOT) {
 		snprintf(limit, sizeof(limit), "%.3g",
 			 (double)run->p->config->boot_timeout_ns / (1000 * MS));
@@ -46,7 +47,8 @@ static void on_grace(struct ev *ev, uint32_t events)
 	struct run *run = container_of(ev, struct run, grace);
 
 	(void)events;
-	ev_drain(ev->fd);
+	if (!ev_drain(ev->fd))
+		return;
 	if (run->state == STATE_DRAIN) {
 		run_finish(run);
 		return;

@@ -308,6 +308,64 @@ Test(limits, a_slow_reader_gets_all_up_to_the_limit)
 	cr_assert_eq(status, 0, "not that many bytes");
 }
 
+static void hold(int signo)
+{
+	(void)signo;
+	usleep(200000);
+}
+
+/* The statistics come while the launcher is held up past the time that it
+ * waits for them: both are news of one round. */
+static void tells_late(struct guest *g)
+{
+	static char block[60000];
+	struct wire_frame f;
+
+	say_ready(g);
+	hear(g, &f);
+	while (asks(g, 100))
+		tell(g, 1);
+	for (int i = 0; i < 2; i++)
+		frame(g, WIRE_STDOUT, block, sizeof(block));
+	say_exit(g, 0, 0);
+	if (asks(g, 5000)) {
+		usleep(20000); /* now it waits */
+		kill(getppid(), SIGUSR1);
+		usleep(20000);
+		tell(g, 1);
+	}
+}
+
+Test(limits, a_clock_that_was_put_off_cuts_no_output_short)
+{
+	const struct sigaction on_usr1 = { .sa_handler = hold };
+	char buf[65536];
+	int p[2], status;
+	pid_t reader;
+
+	cr_assert_eq(pipe(p), 0);
+	reader = fork();
+	if (reader == 0) {
+		size_t all = 0;
+		ssize_t n;
+
+		close(p[1]);
+		usleep(600000);
+		while ((n = read(p[0], buf, sizeof(buf))) > 0)
+			all += (size_t)n;
+		_exit(all == 120000 ? 0 : 1);
+	}
+	close(p[0]);
+	sigaction(SIGUSR1, &on_usr1, NULL);
+	config.meta = "asks";
+	limits.stats = 100 * MS;
+	cr_assert_eq(play_on(tells_late, p[1], 2), 0);
+	expect(VERDICT_OK, 0);
+	close(p[1]);
+	cr_assert_eq(waitpid(reader, &status, 0), reader);
+	cr_assert_eq(status, 0, "not that many bytes");
+}
+
 Test(limits, a_reader_that_goes_before_the_limit_ends_the_run_as_ever)
 {
 	int p[2];
