@@ -95,7 +95,8 @@ int cgroup_attach(struct cgroup *cg, pid_t pid, struct jail_report *report);
 
 void cgroup_usage(const struct cgroup *cg, struct cgroup_usage *u);
 
-/* SIGKILL to all that is in it. Waits for nobody. */
+/* SIGKILL to all that is in it, and no quota any more, which would put off
+ * their end. Waits for nobody. */
 void cgroup_kill(const struct cgroup *cg);
 
 /* Takes one that has nothing. What cannot be removed is left to a sweep. */

@@ -34,6 +34,7 @@ struct cgroup_ops {
 		     const struct cgroup_limits *l);
 	/* Fill in what these controllers count. */
 	void (*usage)(int dir, unsigned controllers, struct cgroup_usage *u);
+	/* Lifts the quota as well: it would make an end wait for its turn. */
 	void (*kill)(int dir);
 };
 extern const struct cgroup_ops cgroup_v1_ops, cgroup_v2_ops;

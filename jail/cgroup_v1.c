@@ -93,11 +93,17 @@ static void usage(int dir, unsigned controllers, struct cgroup_usage *u)
 	}
 }
 
+static void kill_all(int dir)
+{
+	cgroup_write(dir, "cpu.cfs_quota_us", "-1");
+	cgroup_kill_each(dir);
+}
+
 const struct cgroup_ops cgroup_v1_ops = {
 	.version = 1,
 	.enable = enable,
 	.may_move = may_move,
 	.limit = limit,
 	.usage = usage,
-	.kill = cgroup_kill_each,
+	.kill = kill_all,
 };

@@ -142,6 +142,7 @@ static void usage(int dir, unsigned controllers, struct cgroup_usage *u)
 
 static void kill_all(int dir)
 {
+	cgroup_write(dir, "cpu.max", "max");
 	/* Since Linux 5.14; whoever is being born in it dies as well. */
 	if (cgroup_write(dir, "cgroup.kill", "1") < 0)
 		cgroup_kill_each(dir);

@@ -357,6 +357,9 @@ static void end_process(struct machine *m)
 		pidfd_send_signal(m->pidfd, SIGKILL, NULL, 0);
 	else
 		kill(m->pid, SIGKILL);
+	/* To end takes CPU time too, of which there may be little. */
+	if (m->limits.cpu_milli)
+		cgroup_kill(&m->cgroup);
 	do
 		r = wait4(m->pid, &m->wait_status, 0, &usage);
 	while (r < 0 && errno == EINTR);

@@ -545,6 +545,10 @@ Test(cgroup_tree, values_of_v1)
 	expect("memory.swappiness", "00");
 	expect("cpu.cfs_period_us", "1000000");
 	expect("cpu.cfs_quota_us", "3000");
+	/* Who is killed ends at once. */
+	put("cpu.cfs_quota_us", "");
+	cgroup_v1_ops.kill(topfd);
+	expect("cpu.cfs_quota_us", "-1");
 }
 
 Test(cgroup_tree, values_of_v2)
@@ -567,6 +571,9 @@ Test(cgroup_tree, values_of_v2)
 	put("cpu.max", "");
 	set_all(&cgroup_v2_ops, &little);
 	expect("cpu.max", "1000 1000000");
+	put("cpu.max", "");
+	cgroup_v2_ops.kill(topfd);
+	expect("cpu.max", "max");
 	cr_assert_eq(unlinkat(topfd, "pids.max", 0), 0);
 	cr_assert_eq(cgroup_v2_ops.limit(topfd, CGROUP_PIDS, &limits),
 		     -ENOENT);
