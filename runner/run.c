@@ -379,8 +379,9 @@ static void look_back(const struct run *run, int went_well)
 	struct trace *trace = run->p->trace;
 
 	run->result->output_ns = s->output_ns;
-	run->result->output_bytes = s->output_bytes;
-	run->result->output_truncated = s->full;
+	run->result->output_bytes = session_written(s);
+	run->result->output_truncated =
+		s->full || run->result->output_bytes < s->output_bytes;
 	if (trace) {
 		trace->command_ns = s->started_ns;
 		trace->guest_command_ns = s->started.boot_ns;

@@ -79,7 +79,7 @@ struct session {
 	/* CLOCK_MONOTONIC; 0: not yet */
 	uint64_t ready_ns, started_ns, output_ns;
 	int have_exit, lost;
-	uint64_t output_bytes; /* passed on */
+	uint64_t output_bytes; /* taken, to be passed on */
 	int full; /* and more were not */
 	char tail[SESSION_TAIL]; /* the last of what it said on stderr */
 	size_t tail_len;
@@ -116,6 +116,8 @@ void session_end_input(struct session *s);
 void session_pump(struct session *s);
 /* All that came is written out. */
 int session_is_flushed(const struct session *s);
+/* Of output_bytes, what its readers, or the journal, have. */
+uint64_t session_written(const struct session *s);
 /* No news any more. */
 void session_stop(struct session *s);
 

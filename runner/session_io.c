@@ -28,6 +28,12 @@ int session_is_flushed(const struct session *s)
 	return !s->out.len && !s->errout.len;
 }
 
+uint64_t session_written(const struct session *s)
+{
+	return s->p.journal ? s->output_bytes :
+			      s->out.written + s->errout.written;
+}
+
 static void check_output(struct session *s, const struct sink *k)
 {
 	if (k->error && !s->stopped)

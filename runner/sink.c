@@ -109,6 +109,7 @@ static int flush_some(struct sink *k)
 	}
 	k->head += (size_t)n;
 	k->len -= (size_t)n;
+	k->written += (uint64_t)n;
 	return k->len && k->s.kind != STREAM_SHARED;
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sink, tap: bytes out of and into the launcher without ever waiting.
+ * sink, stream: bytes out of and into the launcher without ever waiting.
  *
  * Standard input and output are shared with other programs, and O_NONBLOCK
  * belongs to what is shared: setting it would change the shell's terminal or
- * the other end of a pipe. So stdio_private() opens the same pipe or terminal
+ * the other end of a pipe. So stream_private() opens the same pipe or terminal
  * once more where it can, and the new description is ours to set; where it
  * cannot, writes stay small enough not to block after EPOLLOUT.
  *
@@ -16,6 +16,7 @@
 #define MAYFLY_SINK_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "runner/base/ev.h"
@@ -52,6 +53,7 @@ struct sink {
 	void *opaque;
 	char *buf;
 	size_t head, len;
+	uint64_t written; /* bytes that went out */
 	int error; /* -errno once it broke; further bytes are dropped */
 };
 

@@ -48,7 +48,7 @@ struct run_result {
 	uint64_t exit_ns;      /* the verdict was there */
 	uint64_t vcpu_ns;      /* CPU time of the vCPU threads, or 0 */
 	uint64_t cpu_ns;       /* the same since READY (cputime_used()) */
-	uint64_t output_bytes; /* of stdout and stderr, passed on */
+	uint64_t output_bytes; /* of stdout and stderr, written out */
 	int output_truncated;  /* there were more */
 	int pids_limited;      /* the guest was told to limit processes */
 	uint64_t instructions; /* soft: executed, or 0 */

@@ -366,6 +366,24 @@ Test(limits, a_clock_that_was_put_off_cuts_no_output_short)
 	cr_assert_eq(status, 0, "not that many bytes");
 }
 
+Test(limits, what_nobody_took_does_not_count_as_output)
+{
+	char buf[65536];
+	uint64_t all = 0;
+	ssize_t n;
+	int p[2];
+
+	cr_assert_eq(pipe2(p, O_NONBLOCK), 0);
+	config.timeout_ns = 200 * MS;
+	cr_assert_eq(play_on(floods, p[1], 2), 0);
+	expect(VERDICT_TIMEOUT, 124);
+	while ((n = read(p[0], buf, sizeof(buf))) > 0)
+		all += (uint64_t)n;
+	cr_assert_gt(all, 0);
+	cr_assert_eq(result.output_bytes, all);
+	cr_assert(result.output_truncated);
+}
+
 Test(limits, a_reader_that_goes_before_the_limit_ends_the_run_as_ever)
 {
 	int p[2];
