@@ -8,7 +8,8 @@
  * us when the process's clock says that the limit may be reached, and an idle
  * guest wakes nobody. A mayfly-vmm that does not answer, or tells less than is
  * true, has its process's clock against it: that must not pass the limit by
- * half and CPUTIME_SLACK more.
+ * half and CPUTIME_SLACK more. An honest one cannot be told from it, and so may
+ * not use more than that for its devices either.
  *
  *	cputime_open()	the machine has started
  *	cputime_begin()	its command has
