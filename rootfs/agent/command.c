@@ -209,8 +209,9 @@ void command_signal(struct session *s, int signo)
 {
 	/* The group is the command's own: it called setsid(). A shell's jobs
 	 * have groups of their own, and it is the shell that passes signals
-	 * on; what a user types reaches the job through the terminal. */
-	if (s->state == RUNNING)
+	 * on; what a user types reaches the job through the terminal. While it
+	 * settles, what it left behind is who is to hear. */
+	if (s->state == RUNNING || s->state == SETTLING)
 		kill(-s->pid, signo);
 }
 

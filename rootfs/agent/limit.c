@@ -95,6 +95,8 @@ int limit_has_settled(struct session *s)
 		return 1; /* it was hit */
 	if (boot_ns() < s->look_ns)
 		return 0;
+	if (!cgroup_read(s->spawn.cgroup, "cgroup.events", "populated"))
+		return 1; /* all of it has ended */
 	grown = cgroup_read(s->spawn.cgroup, "pids.peak", NULL);
 	s->idle_looks = grown == s->grown ? s->idle_looks + 1 : 0;
 	s->grown = grown;

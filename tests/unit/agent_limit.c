@@ -123,6 +123,16 @@ Test(limit, what_grows_is_given_time)
 	cr_assert_gt(n, 1, "one look is no proof");
 }
 
+Test(limit, what_has_ended_needs_no_more_time)
+{
+	limit_watch(&s);
+	cr_assert_eq(limit_may_grow(&s), 1);
+	put_file("pids.peak", "5\n");
+	cr_assert_eq(settled(), 0);
+	put_file("cgroup.events", "populated 0\nfrozen 0\n");
+	cr_assert_eq(settled(), 1);
+}
+
 Test(limit, what_hits_the_limit_has_had_its_time)
 {
 	limit_watch(&s);
