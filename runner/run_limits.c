@@ -90,7 +90,11 @@ int run_ask_stats(struct run *run)
 
 static void check_cpu(struct run *run)
 {
-	if (run->state == STATE_COMMAND && cputime_is_over(&run->cpu))
+	/* Once the end is near, no look is wanted: one that is overdue would
+	 * come again at once, and again. */
+	if (run->state != STATE_COMMAND)
+		return;
+	if (cputime_is_over(&run->cpu))
 		time_is_up(run, VERDICT_CPU_TIMEOUT, EXIT_CPU_TIMED_OUT);
 	else
 		cputime_arm(&run->cpu, run->asked > 0);
