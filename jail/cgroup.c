@@ -44,7 +44,7 @@ static_assert(JAIL_CPU == JAIL_MEMORY + CGROUP_CPU &&
 static unsigned asked(const struct cgroup_limits *l)
 {
 	return (l->memory_max ? 1u << CGROUP_MEMORY : 0) |
-	       (l->cpu_milli ? 1u << CGROUP_CPU : 0) |
+	       (l->cpu_milli || l->cpu_shares ? 1u << CGROUP_CPU : 0) |
 	       (l->pids_max ? 1u << CGROUP_PIDS : 0);
 }
 

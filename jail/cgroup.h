@@ -49,7 +49,7 @@ struct cgroup_limits {
 	uint64_t memory_max; /* bytes; swap never adds to it */
 	unsigned cpu_milli;  /* thousandths of one CPU */
 	unsigned pids_max;   /* threads of the kernel's that serve it count */
-	unsigned weight;     /* 1 to 10000 against others' 100; needs a quota */
+	unsigned cpu_shares; /* 2 to 262144, against the 1024 of others */
 };
 
 /* CGROUP_UNKNOWN: nobody counts it on this host. */

@@ -46,22 +46,26 @@ static int limit_memory(int dir, uint64_t max)
 #define PERIOD_MAX_US 1000000u
 #define QUOTA_MIN_US  1000u
 
-static int limit_cpu(int dir, const struct cgroup_limits *l)
+static int limit_quota(int dir, unsigned milli)
 {
 	/* A quota has at least a millisecond; a share below that of the
 	 * usual period takes the longest one. */
-	unsigned period = l->cpu_milli < 10 ? PERIOD_MAX_US : PERIOD_US;
-	uint64_t quota = (uint64_t)l->cpu_milli * period / 1000;
+	unsigned period = milli < 10 ? PERIOD_MAX_US : PERIOD_US;
+	uint64_t quota = (uint64_t)milli * period / 1000;
 	int r = cgroup_write_number(dir, "cpu.cfs_period_us", period);
 
-	if (r == 0)
-		r = cgroup_write_number(dir, "cpu.cfs_quota_us",
-					quota < QUOTA_MIN_US ? QUOTA_MIN_US :
-							       quota);
-	/* 1024 is to shares what 100 is to weights. */
-	if (r == 0 && l->weight)
-		r = cgroup_write_number(dir, "cpu.shares",
-					(uint64_t)l->weight * 1024 / 100);
+	return r < 0 ? r :
+		       cgroup_write_number(dir, "cpu.cfs_quota_us",
+					   quota < QUOTA_MIN_US ? QUOTA_MIN_US :
+								  quota);
+}
+
+static int limit_cpu(int dir, const struct cgroup_limits *l)
+{
+	int r = l->cpu_milli ? limit_quota(dir, l->cpu_milli) : 0;
+
+	if (r == 0 && l->cpu_shares)
+		r = cgroup_write_number(dir, "cpu.shares", l->cpu_shares);
 	return r;
 }
 

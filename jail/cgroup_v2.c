@@ -93,19 +93,33 @@ static int limit_memory(int dir, uint64_t max)
 	return r == -ENOENT ? 0 : r;
 }
 
-static int limit_cpu(int dir, const struct cgroup_limits *l)
+static int limit_quota(int dir, unsigned milli)
 {
 	/* As in cgroup_v1.c: a quota has at least a millisecond. */
-	unsigned period = l->cpu_milli < 10 ? PERIOD_MAX_US : PERIOD_US;
-	uint64_t quota = (uint64_t)l->cpu_milli * period / 1000;
+	unsigned period = milli < 10 ? PERIOD_MAX_US : PERIOD_US;
+	uint64_t quota = (uint64_t)milli * period / 1000;
 	char text[48];
-	int r;
 
 	snprintf(text, sizeof(text), "%" PRIu64 " %u",
 		 quota < QUOTA_MIN_US ? QUOTA_MIN_US : quota, period);
-	r = cgroup_write(dir, "cpu.max", text);
-	if (r == 0 && l->weight)
-		r = cgroup_write_number(dir, "cpu.weight", l->weight);
+	return cgroup_write(dir, "cpu.max", text);
+}
+
+/* What 1024 is to shares 100 is to weights, which go from 1 to 10000. */
+static unsigned weight(unsigned shares)
+{
+	uint64_t w = (uint64_t)shares * 100 / 1024;
+
+	return w < 1 ? 1 : w > 10000 ? 10000 : (unsigned)w;
+}
+
+static int limit_cpu(int dir, const struct cgroup_limits *l)
+{
+	int r = l->cpu_milli ? limit_quota(dir, l->cpu_milli) : 0;
+
+	if (r == 0 && l->cpu_shares)
+		r = cgroup_write_number(dir, "cpu.weight",
+					weight(l->cpu_shares));
 	return r;
 }
 

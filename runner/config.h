@@ -65,6 +65,7 @@ struct config {
 	const char *cgroup_parent; /* NULL: jail/cgroup.h's own */
 	const char *workdir; /* absolute, NULL: / */
 	int interactive, tty;
+	unsigned cpu_shares; /* against the 1024 of others; 0: as they have */
 	struct config_ids uid_range; /* whom mayfly-vmm may be */
 	int strict; /* a layer of the jail that cannot be is an error */
 	uint64_t boot_timeout_ns; /* from the start to READY */
@@ -93,6 +94,7 @@ int config_set_engine(void *field, const char *arg, struct err *err);
  * uint64_t. */
 int config_set_cpus(void *field, const char *arg, struct err *err);
 int config_set_uid_range(void *field, const char *arg, struct err *err);
+int config_set_shares(void *field, const char *arg, struct err *err);
 int config_set_pids(void *field, const char *arg, struct err *err);
 int config_set_output(void *field, const char *arg, struct err *err);
 int config_set_meta_format(void *field, const char *arg, struct err *err);

@@ -80,6 +80,18 @@ int config_set_uid_range(void *field, const char *arg, struct err *err)
 	return 0;
 }
 
+int config_set_shares(void *field, const char *arg, struct err *err)
+{
+	unsigned *shares = field;
+	uint64_t v;
+
+	/* What cpu.shares of cgroup v1 takes, and Docker's option. */
+	if (config_parse_digits(&arg, &v) < 0 || *arg || v < 2 || v > 262144)
+		return err_say(err, -EINVAL, "must be from 2 to 262144");
+	*shares = (unsigned)v;
+	return 0;
+}
+
 int config_set_pids(void *field, const char *arg, struct err *err)
 {
 	uint32_t *pids = field;

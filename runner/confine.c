@@ -43,6 +43,7 @@ void confine_limits(const struct machine *m, const struct config *c,
 		.memory_max = c->memory + CONFINE_OVERHEAD +
 			      c->memory / CONFINE_SHARE + disks_in_memory(m),
 		.cpu_milli = c->cpus.milli,
+		.cpu_shares = c->cpu_shares,
 		.pids_max = m->boot.ncpus + CONFINE_TASKS,
 	};
 }

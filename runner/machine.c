@@ -358,7 +358,7 @@ static void end_process(struct machine *m)
 	else
 		kill(m->pid, SIGKILL);
 	/* To end takes CPU time too, of which there may be little. */
-	if (m->limits.cpu_milli)
+	if (m->limits.cpu_milli || m->limits.cpu_shares)
 		cgroup_kill(&m->cgroup);
 	do
 		r = wait4(m->pid, &m->wait_status, 0, &usage);

@@ -160,7 +160,11 @@ static json_t *cgroup_part(const struct meta *m, int *bad)
 	if (on & (1u << JAIL_PIDS))
 		add(o, "pids_limit", number(l->pids_max), bad);
 	if (on & (1u << JAIL_CPU)) {
-		add(o, "cpu_limit", json_real(l->cpu_milli / 1000.0), bad);
+		add(o, "cpu_limit",
+		    l->cpu_milli ? json_real(l->cpu_milli / 1000.0) :
+				   json_null(), bad);
+		add(o, "cpu_shares",
+		    number(l->cpu_shares ? l->cpu_shares : 1024), bad);
 		add(o, "throttled_ms", milliseconds(u->throttled_ns), bad);
 	}
 	add(o, "cpu_ms", milliseconds(u->cpu_ns), bad);

@@ -102,6 +102,22 @@ test_vm_is_in_a_cgroup_with_its_values() {
 	end_sleeper
 }
 
+test_shares_are_its_weight_and_no_quota() {
+	needs_cgroups
+	sleeper -m 64 --cpu-shares 2048
+	case $(value cpu.shares cpu.weight) in
+	2048 | 200) ;;
+	*) fail "weight $(value cpu.shares cpu.weight)" ;;
+	esac
+	case $(value cpu.cfs_quota_us cpu.max) in
+	-1 | 'max 100000') ;;
+	*) fail "quota $(value cpu.cfs_quota_us cpu.max)" ;;
+	esac
+	end_sleeper
+	expect_meta cpu_shares 2048
+	expect_meta cpu_limit null
+}
+
 test_report_has_limits_and_usage() {
 	needs_cgroups
 	start -m 64 --cpus 1 --meta "$WORK/meta" -- true
@@ -109,6 +125,7 @@ test_report_has_limits_and_usage() {
 	expect_meta oom_killed false
 	expect_meta pids_limit 9
 	expect_meta cpu_limit 1.0
+	expect_meta cpu_shares 1024
 	[ "$(meta memory_peak_bytes)" -gt $((4 * MIB)) ] ||
 		fail "peak $(meta memory_peak_bytes)"
 	no_groups || fail "cgroups are left: $(groups_of_ours)"

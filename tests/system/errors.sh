@@ -117,6 +117,10 @@ for v in 0 -1 4194305 many 1.5 99999999999999999999; do
 	says 125 "mayfly: run: --pids-limit $v: must be from 1 to 4194304" \
 		"mayfly run --pids-limit $v -- true"
 done
+for v in 0 1 -1 262145 much 1.5 99999999999999999999; do
+	says 125 "mayfly: run: --cpu-shares $v: must be from 2 to 262144" \
+		"mayfly run --cpu-shares $v -- true"
+done
 says 125 'mayfly: run: --max-output 0: must be more than 0' \
 	'mayfly run --max-output 0 -- true'
 says 125 'mayfly: run: --max-output 99999999999999t: more than there can be' \

@@ -509,7 +509,7 @@ Test(cgroup_tree, another_file_system_is_no_cgroup)
 static const struct cgroup_limits limits = { .memory_max = 128 << 20,
 					     .cpu_milli = 1250,
 					     .pids_max = 9,
-					     .weight = 50 };
+					     .cpu_shares = 512 };
 
 static void set_all(const struct cgroup_ops *ops, const struct cgroup_limits *l)
 {
@@ -541,7 +541,9 @@ Test(cgroup_tree, values_of_v1)
 	put("memory.swappiness", "60");
 	put("cpu.cfs_period_us", "");
 	put("cpu.cfs_quota_us", "");
+	put("cpu.shares", "");
 	set_all(&cgroup_v1_ops, &little);
+	expect("cpu.shares", "");
 	expect("memory.swappiness", "00");
 	expect("cpu.cfs_period_us", "1000000");
 	expect("cpu.cfs_quota_us", "3000");
@@ -571,6 +573,17 @@ Test(cgroup_tree, values_of_v2)
 	put("cpu.max", "");
 	set_all(&cgroup_v2_ops, &little);
 	expect("cpu.max", "1000 1000000");
+	/* A share alone is no quota; both ends of the scale. */
+	put("cpu.max", "");
+	put("cpu.weight", "");
+	set_all(&cgroup_v2_ops, &(struct cgroup_limits){
+		.memory_max = 1, .cpu_shares = 2, .pids_max = 1 });
+	expect("cpu.max", "");
+	expect("cpu.weight", "1");
+	put("cpu.weight", "");
+	set_all(&cgroup_v2_ops, &(struct cgroup_limits){
+		.memory_max = 1, .cpu_shares = 262144, .pids_max = 1 });
+	expect("cpu.weight", "10000");
 	put("cpu.max", "");
 	cgroup_v2_ops.kill(topfd);
 	expect("cpu.max", "max");

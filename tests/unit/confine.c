@@ -37,6 +37,7 @@ Test(confine, cpus_are_quota_and_tasks)
 	cr_assert_eq(l.cpu_milli, 1250);
 	cr_assert_eq(l.pids_max, 10);
 	cr_assert_eq(limits_of(1, 0, 64 * MIB, -1, 0).cpu_milli, 0);
+	cr_assert_eq(limits_of(1, 0, 64 * MIB, -1, 0).cpu_shares, 0);
 }
 
 /* What a memfd has is memory, as a file on tmpfs is. */
