@@ -699,7 +699,7 @@ compile_commands.json: Makefile
 
 BENCH_DIR := $(B)/bench
 BENCH_TOOLS := $(addprefix $(BENCH_DIR)/,race launch jail jailed speed out \
-	exits.soft exits.kvm mayfly-vmm.unlocked init.cpio speed.img)
+	exits.soft exits.kvm init.cpio speed.img)
 
 $(BENCH_DIR)/race: tests/bench/race.c
 	$(say) LD $@
@@ -745,14 +745,6 @@ $(BENCH_DIR)/exits.%: tests/bench/exits.S tests/guest/payload.lds
 	$(Q)$(CC) -static -no-pie -nostdlib -Wl,--build-id=none \
 		-Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -DEXITS=$(EXITS_$*) \
 		-Wl,--no-warn-rwx-segments -T tests/guest/payload.lds -o $@ $<
-
-$(BENCH_DIR)/mayfly-vmm.unlocked: $(B)/obj/runner/vmm/main.o \
-		$(B)/obj/tests/bench/unlocked.o \
-		$(foreach l,vmm virtio engine soft base,$(B)/lib$(l).a)
-	$(say) LD $@
-	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -Wl,--gc-sections -o $@ \
-		$(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
-		-Wl,--end-group -lpthread -lm
 
 $(BENCH_DIR)/init: $(B)/guest/obj/tests/bench/init.o \
 		$(filter-out %/main.o,$(AGENT_OBJ))
