@@ -14,22 +14,22 @@ static void cleanup_cap(cap_t *c)
 		cap_free(*c);
 }
 
-static int have_setpcap(struct err *err)
+int caps_have(cap_value_t cap)
 {
 	_cleanup_(cleanup_cap) cap_t now = cap_get_proc();
 	cap_flag_value_t v = CAP_CLEAR;
 
-	if (!now || cap_get_flag(now, CAP_SETPCAP, CAP_EFFECTIVE, &v) < 0)
-		return err_set(err, -errno, "capabilities");
+	if (!now || cap_get_flag(now, cap, CAP_EFFECTIVE, &v) < 0)
+		return -errno;
 	return v == CAP_SET;
 }
 
 int caps_forbid_regaining(struct err *err)
 {
-	int r = have_setpcap(err);
+	int r = caps_have(CAP_SETPCAP);
 
 	if (r <= 0)
-		return r;
+		return r < 0 ? err_set(err, r, "capabilities") : 0;
 	for (cap_value_t c = 0; CAP_IS_SUPPORTED(c); c++)
 		if (cap_drop_bound(c) < 0)
 			return err_set(err, -errno, "drop bounding set");

@@ -15,7 +15,6 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/capability.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,19 +27,6 @@
 #define INSIDE 1 /* of the user namespace: whom newuidmap has mapped for us */
 
 /* --- root's launcher -------------------------------------------------- */
-
-static int may_change(void)
-{
-	cap_t now = cap_get_proc();
-	cap_flag_value_t uid = CAP_CLEAR, gid = CAP_CLEAR;
-
-	if (now) {
-		cap_get_flag(now, CAP_SETUID, CAP_EFFECTIVE, &uid);
-		cap_get_flag(now, CAP_SETGID, CAP_EFFECTIVE, &gid);
-	}
-	cap_free(now);
-	return uid == CAP_SET && gid == CAP_SET;
-}
 
 /* Is @id one that this user namespace knows? user_namespaces(7) */
 static int is_mapped(const char *map, uint32_t id)
@@ -232,7 +218,7 @@ void ids_choose(const struct jail_params *p, pid_t pid, struct jail_word *w,
 	w->id = UINT32_MAX;
 	if (w->mode == JAIL_ROOTLESS)
 		choose_subordinate(pid, w, r);
-	else if (may_change())
+	else if (caps_have(CAP_SETUID) > 0 && caps_have(CAP_SETGID) > 0)
 		choose_from_range(&p->ids, pid, w, r);
 	else
 		jail_report_missing(r, JAIL_UID,

@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/capability.h>
 #include <sys/pidfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -23,13 +22,7 @@
 
 int spawn_is_privileged(void)
 {
-	cap_t now = cap_get_proc();
-	cap_flag_value_t v = CAP_CLEAR;
-
-	if (now)
-		cap_get_flag(now, CAP_SYS_ADMIN, CAP_EFFECTIVE, &v);
-	cap_free(now);
-	return v == CAP_SET;
+	return caps_have(CAP_SYS_ADMIN) > 0;
 }
 
 /* Where a container's filter does not know clone3(). */
