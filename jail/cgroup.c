@@ -105,6 +105,40 @@ static void remove_dir(struct cgroup_dir *d)
 	close_fd(&d->parent);
 }
 
+/* A quota has at least a millisecond; a share of a CPU below that of the usual
+ * period takes the longest one. */
+#define PERIOD_US     100000u
+#define PERIOD_MAX_US 1000000u
+#define QUOTA_MIN_US  1000u
+
+static int limit_cpu(const struct cgroup_ops *ops, int dir,
+		     const struct cgroup_limits *l)
+{
+	unsigned period = l->cpu_milli < 10 ? PERIOD_MAX_US : PERIOD_US;
+	uint64_t quota = (uint64_t)l->cpu_milli * period / 1000;
+	int r = 0;
+
+	if (l->cpu_milli)
+		r = ops->limit_quota(dir, MAX(quota, (uint64_t)QUOTA_MIN_US),
+				     period);
+	if (r == 0 && l->cpu_shares)
+		r = ops->limit_shares(dir, l->cpu_shares);
+	return r;
+}
+
+int cgroup_limit(const struct cgroup_ops *ops, int dir,
+		 enum cgroup_controller c, const struct cgroup_limits *l)
+{
+	switch (c) {
+	case CGROUP_MEMORY:
+		return ops->limit_memory(dir, l->memory_max);
+	case CGROUP_CPU:
+		return limit_cpu(ops, dir, l);
+	default:
+		return cgroup_write_number(dir, "pids.max", l->pids_max);
+	}
+}
+
 /* The values of those of @want; which of them hold. */
 static unsigned set_limits(struct cgroup_dir *d, unsigned want,
 			   const struct cgroup_limits *l,
@@ -117,7 +151,7 @@ static unsigned set_limits(struct cgroup_dir *d, unsigned want,
 
 		if (!(want & (1u << c)))
 			continue;
-		r = d->ops->limit(d->fd, (enum cgroup_controller)c, l);
+		r = cgroup_limit(d->ops, d->fd, (enum cgroup_controller)c, l);
 		if (r == 0)
 			held |= 1u << c;
 		else

@@ -30,8 +30,9 @@ struct cgroup_ops {
 	unsigned (*enable)(int dir, unsigned controllers, int *code);
 	/* May processes be moved from a cgroup in @dir to another? */
 	int (*may_move)(int dir);
-	int (*limit)(int dir, enum cgroup_controller c,
-		     const struct cgroup_limits *l);
+	int (*limit_memory)(int dir, uint64_t max);
+	int (*limit_quota)(int dir, uint64_t quota_us, unsigned period_us);
+	int (*limit_shares)(int dir, unsigned shares);
 	/* Fill in what these controllers count. */
 	void (*usage)(int dir, unsigned controllers, struct cgroup_usage *u);
 	/* Lifts the quota as well: it would make an end wait for its turn. */
@@ -80,6 +81,10 @@ int cgroup_open_parent(const struct cgroup_map *map,
 		       int as_root, unsigned want, unsigned *got, int *code);
 void cgroup_explain(struct jail_report *r, enum cgroup_controller c,
 		    int version, int code);
+
+/* Write the values of one controller. */
+int cgroup_limit(const struct cgroup_ops *ops, int dir,
+		 enum cgroup_controller c, const struct cgroup_limits *l);
 
 int cgroup_open(int dir, const char *path);
 int cgroup_write(int dir, const char *file, const char *text);

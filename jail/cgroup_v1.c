@@ -42,44 +42,17 @@ static int limit_memory(int dir, uint64_t max)
 	return r;
 }
 
-#define PERIOD_US     100000u
-#define PERIOD_MAX_US 1000000u
-#define QUOTA_MIN_US  1000u
-
-static int limit_quota(int dir, unsigned milli)
+static int limit_quota(int dir, uint64_t quota_us, unsigned period_us)
 {
-	/* A quota has at least a millisecond; a share below that of the
-	 * usual period takes the longest one. */
-	unsigned period = milli < 10 ? PERIOD_MAX_US : PERIOD_US;
-	uint64_t quota = (uint64_t)milli * period / 1000;
-	int r = cgroup_write_number(dir, "cpu.cfs_period_us", period);
+	int r = cgroup_write_number(dir, "cpu.cfs_period_us", period_us);
 
 	return r < 0 ? r :
-		       cgroup_write_number(dir, "cpu.cfs_quota_us",
-					   quota < QUOTA_MIN_US ? QUOTA_MIN_US :
-								  quota);
+		       cgroup_write_number(dir, "cpu.cfs_quota_us", quota_us);
 }
 
-static int limit_cpu(int dir, const struct cgroup_limits *l)
+static int limit_shares(int dir, unsigned shares)
 {
-	int r = l->cpu_milli ? limit_quota(dir, l->cpu_milli) : 0;
-
-	if (r == 0 && l->cpu_shares)
-		r = cgroup_write_number(dir, "cpu.shares", l->cpu_shares);
-	return r;
-}
-
-static int limit(int dir, enum cgroup_controller c,
-		 const struct cgroup_limits *l)
-{
-	switch (c) {
-	case CGROUP_MEMORY:
-		return limit_memory(dir, l->memory_max);
-	case CGROUP_CPU:
-		return limit_cpu(dir, l);
-	default:
-		return cgroup_write_number(dir, "pids.max", l->pids_max);
-	}
+	return cgroup_write_number(dir, "cpu.shares", shares);
 }
 
 static void usage(int dir, unsigned controllers, struct cgroup_usage *u)
@@ -107,7 +80,9 @@ const struct cgroup_ops cgroup_v1_ops = {
 	.version = 1,
 	.enable = enable,
 	.may_move = may_move,
-	.limit = limit,
+	.limit_memory = limit_memory,
+	.limit_quota = limit_quota,
+	.limit_shares = limit_shares,
 	.usage = usage,
 	.kill = kill_all,
 };

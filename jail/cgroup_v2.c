@@ -10,9 +10,6 @@
 #include "jail/cgroup_impl.h"
 
 #define LIST_MAX  512
-#define PERIOD_US 100000u
-#define QUOTA_MIN_US 1000u
-#define PERIOD_MAX_US 1000000u
 
 /*
  * Processes in a directory keep it from sharing memory out, but not cpu and
@@ -93,15 +90,11 @@ static int limit_memory(int dir, uint64_t max)
 	return r == -ENOENT ? 0 : r;
 }
 
-static int limit_quota(int dir, unsigned milli)
+static int limit_quota(int dir, uint64_t quota_us, unsigned period_us)
 {
-	/* As in cgroup_v1.c: a quota has at least a millisecond. */
-	unsigned period = milli < 10 ? PERIOD_MAX_US : PERIOD_US;
-	uint64_t quota = (uint64_t)milli * period / 1000;
 	char text[48];
 
-	snprintf(text, sizeof(text), "%" PRIu64 " %u",
-		 quota < QUOTA_MIN_US ? QUOTA_MIN_US : quota, period);
+	snprintf(text, sizeof(text), "%" PRIu64 " %u", quota_us, period_us);
 	return cgroup_write(dir, "cpu.max", text);
 }
 
@@ -113,27 +106,9 @@ static unsigned weight(unsigned shares)
 	return w < 1 ? 1 : w > 10000 ? 10000 : (unsigned)w;
 }
 
-static int limit_cpu(int dir, const struct cgroup_limits *l)
+static int limit_shares(int dir, unsigned shares)
 {
-	int r = l->cpu_milli ? limit_quota(dir, l->cpu_milli) : 0;
-
-	if (r == 0 && l->cpu_shares)
-		r = cgroup_write_number(dir, "cpu.weight",
-					weight(l->cpu_shares));
-	return r;
-}
-
-static int limit(int dir, enum cgroup_controller c,
-		 const struct cgroup_limits *l)
-{
-	switch (c) {
-	case CGROUP_MEMORY:
-		return limit_memory(dir, l->memory_max);
-	case CGROUP_CPU:
-		return limit_cpu(dir, l);
-	default:
-		return cgroup_write_number(dir, "pids.max", l->pids_max);
-	}
+	return cgroup_write_number(dir, "cpu.weight", weight(shares));
 }
 
 static uint64_t microseconds(uint64_t us)
@@ -166,7 +141,9 @@ const struct cgroup_ops cgroup_v2_ops = {
 	.version = 2,
 	.enable = enable,
 	.may_move = may_move,
-	.limit = limit,
+	.limit_memory = limit_memory,
+	.limit_quota = limit_quota,
+	.limit_shares = limit_shares,
 	.usage = usage,
 	.kill = kill_all,
 };

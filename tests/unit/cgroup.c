@@ -252,7 +252,8 @@ static const struct cgroup_limits limits = { .memory_max = 128 << 20,
 static void set_all(const struct cgroup_ops *ops, const struct cgroup_limits *l)
 {
 	for (int c = 0; c < CGROUP_CONTROLLERS; c++)
-		cr_assert_eq(ops->limit(topfd, (enum cgroup_controller)c, l),
+		cr_assert_eq(cgroup_limit(ops, topfd,
+					  (enum cgroup_controller)c, l),
 			     0);
 }
 
@@ -326,7 +327,7 @@ Test(cgroup_tree, values_of_v2)
 	cgroup_v2_ops.kill(topfd);
 	expect("cpu.max", "max");
 	cr_assert_eq(unlinkat(topfd, "pids.max", 0), 0);
-	cr_assert_eq(cgroup_v2_ops.limit(topfd, CGROUP_PIDS, &limits),
+	cr_assert_eq(cgroup_limit(&cgroup_v2_ops, topfd, CGROUP_PIDS, &limits),
 		     -ENOENT);
 }
 
