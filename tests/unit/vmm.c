@@ -2,14 +2,12 @@
 /* The real mayfly-vmm, by its control socket: before, at and after CTL_GO. */
 #include <criterion/criterion.h>
 #include <dirent.h>
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,8 +15,7 @@
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
 #include "runner/vmm/ctl.h"
-
-#define ENTRY 0x1000000
+#include "tests/unit/kernel.h"
 
 enum { GUEST_ENDED, FAILED, LAUNCHER_GONE }; /* its exit codes */
 
@@ -30,30 +27,6 @@ static int control, console;
 static const uint8_t says_x_and_resets[] =
 	"\xba\xf8\x03\0\0\xb0x\xee\xb0\n\xee\xb0\xfe\xe6\x64\xf4\xeb\xfd";
 static const uint8_t sleeps[] = "\xf4\xeb\xfd";
-
-/* A vmlinux of one segment. */
-static int kernel(const void *code, size_t len)
-{
-	struct {
-		Elf64_Ehdr eh;
-		Elf64_Phdr ph;
-		uint8_t code[1024];
-	} k = {
-		.eh = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64,
-				     ELFDATA2LSB, EV_CURRENT },
-			.e_type = ET_EXEC, .e_machine = EM_X86_64,
-			.e_entry = ENTRY, .e_phoff = sizeof(Elf64_Ehdr),
-			.e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 1 },
-		.ph = { .p_type = PT_LOAD, .p_paddr = ENTRY,
-			.p_offset = offsetof(__typeof__(k), code),
-			.p_filesz = len, .p_memsz = len },
-	};
-	int fd = memfd_create("kernel", MFD_CLOEXEC);
-
-	memcpy(k.code, code, len);
-	cr_assert_eq(write(fd, &k, sizeof(k)), sizeof(k));
-	return fd;
-}
 
 /* mayfly-vmm lies two directories above the tests. */
 static _Noreturn void child(int sock)
