@@ -15,6 +15,7 @@
 #include "runner/base/ev.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
+#include "runner/config_options.h"
 #include "runner/confine.h"
 #include "runner/console.h"
 #include "runner/jail_tell.h"
@@ -27,7 +28,7 @@
 #define CMDLINE "console=ttyS0 reboot=k panic=-1"
 #define ESCAPE	0x1d /* Ctrl-] */
 
-#define FIELD(f) offsetof(struct config, f)
+#define FIELD CONFIG_FIELD
 static const struct opt boot_options[] = {
 	{ "kernel", 0, "FILE", "MAYFLY_KERNEL", "vmlinux or bzImage",
 	  opt_string, FIELD(kernel) },
@@ -37,24 +38,11 @@ static const struct opt boot_options[] = {
 	  opt_string, FIELD(append) },
 	{ "disk", 0, "FILE", NULL, "disk image, read-only, as /dev/vda",
 	  opt_string, FIELD(disk) },
-	{ "memory", 'm', "SIZE", "MAYFLY_MEMORY",
-	  "memory: 512m, 2g; a bare number is MiB (512m)", config_set_memory,
-	  FIELD(memory) },
-	{ "cpus", 0, "N", "MAYFLY_CPUS",
-	  "number of CPUs, and the limit of the host's: 2, 0.5 (1, none)",
-	  config_set_cpus, FIELD(cpus) },
+	CONFIG_SIZE_OPTIONS,
 	{ "engine", 0, "auto|kvm|soft", "MAYFLY_ENGINE",
 	  "what runs the guest's CPUs (auto)", config_set_engine,
 	  FIELD(engine) },
-	{ "strict", 0, NULL, NULL,
-	  "fail where a layer of the jail is impossible on this host",
-	  opt_flag, FIELD(strict) },
-	{ "uid-range", 0, "FIRST:COUNT", "MAYFLY_UID_RANGE",
-	  "users of which mayfly-vmm becomes one, if run by root",
-	  config_set_uid_range, FIELD(uid_range) },
-	{ "cgroup-parent", 0, "PATH", "MAYFLY_CGROUP_PARENT",
-	  "cgroup of the host below which the VM gets its own (mayfly)",
-	  opt_string, FIELD(cgroup_parent) },
+	CONFIG_JAIL_OPTIONS,
 	{ "verbose", 0, NULL, NULL, "say on stderr what is done", opt_flag,
 	  FIELD(verbose) },
 };

@@ -9,11 +9,12 @@
 #include "runner/base/io.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
+#include "runner/config_options.h"
 #include "runner/meta.h"
 #include "runner/opts.h"
 #include "runner/supervise.h"
 
-#define FIELD(f) offsetof(struct config, f)
+#define FIELD CONFIG_FIELD
 static const struct opt run_options[] = {
 	{ .help = "The command" },
 	{ "interactive", 'i', NULL, NULL, "hand on standard input", opt_flag,
@@ -53,12 +54,7 @@ static const struct opt run_options[] = {
 	  "kill at more output than this, of both streams; exit code 153",
 	  config_set_output, FIELD(output_max) },
 	{ .help = "Its machine" },
-	{ "memory", 'm', "SIZE", "MAYFLY_MEMORY",
-	  "memory: 512m, 2g; a bare number is MiB (512m)", config_set_memory,
-	  FIELD(memory) },
-	{ "cpus", 0, "N", "MAYFLY_CPUS",
-	  "number of CPUs, and the limit of the host's: 2, 0.5 (1, none)",
-	  config_set_cpus, FIELD(cpus) },
+	CONFIG_SIZE_OPTIONS,
 	{ "cpu-shares", 0, "N", NULL,
 	  "its weight where CPUs are short, against 1024 of others",
 	  config_set_shares, FIELD(cpu_shares) },
@@ -74,15 +70,7 @@ static const struct opt run_options[] = {
 	{ "append", 0, "WORDS", NULL, "add to the kernel command line",
 	  opt_string, FIELD(append) },
 	{ .help = "Its jail" },
-	{ "strict", 0, NULL, NULL,
-	  "fail where a layer of the jail is impossible on this host",
-	  opt_flag, FIELD(strict) },
-	{ "uid-range", 0, "FIRST:COUNT", "MAYFLY_UID_RANGE",
-	  "users of which mayfly-vmm becomes one, if run by root",
-	  config_set_uid_range, FIELD(uid_range) },
-	{ "cgroup-parent", 0, "PATH", "MAYFLY_CGROUP_PARENT",
-	  "cgroup of the host below which the VM gets its own (mayfly)",
-	  opt_string, FIELD(cgroup_parent) },
+	CONFIG_JAIL_OPTIONS,
 	{ .help = "Detached runs" },
 	{ "detach", 'd', NULL, NULL,
 	  "print the run's id once the command runs, and leave it running",

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "jail/jail.h"
+
 struct err;
 
 enum config_engine {
@@ -40,10 +42,6 @@ struct config_cpus {
 	unsigned milli; /* thousandths of a CPU of the host; 0: no limit */
 };
 
-struct config_ids {
-	uint32_t first, count;
-};
-
 /* mayfly-vmm's user is the first and the number of its process, as the host
  * counts them, on: Linux's numbers end below 2^22. */
 #define CONFIG_UID_FIRST 1900000000u
@@ -66,7 +64,7 @@ struct config {
 	const char *workdir; /* absolute, NULL: / */
 	int interactive, tty;
 	unsigned cpu_shares; /* against the 1024 of others; 0: as they have */
-	struct config_ids uid_range; /* whom mayfly-vmm may be */
+	struct jail_ids uid_range; /* whom mayfly-vmm may be */
 	int strict; /* a layer of the jail that cannot be is an error */
 	uint64_t boot_timeout_ns; /* from the start to READY */
 	uint64_t stop_timeout_ns; /* from a forwarded signal to the VM's end */
@@ -90,7 +88,7 @@ void config_free(struct config *c);
 
 /* Option setters (struct opt.set). */
 int config_set_engine(void *field, const char *arg, struct err *err);
-/* config_limits.c: of struct config_cpus, struct config_ids, uint32_t and
+/* config_limits.c: of struct config_cpus, struct jail_ids, uint32_t and
  * uint64_t. */
 int config_set_cpus(void *field, const char *arg, struct err *err);
 int config_set_uid_range(void *field, const char *arg, struct err *err);

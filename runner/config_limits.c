@@ -57,7 +57,7 @@ int config_set_cpus(void *field, const char *arg, struct err *err)
 
 int config_set_uid_range(void *field, const char *arg, struct err *err)
 {
-	struct config_ids *ids = field;
+	struct jail_ids *ids = field;
 	uint64_t first, count;
 	int r = config_parse_digits(&arg, &first);
 
@@ -76,7 +76,7 @@ int config_set_uid_range(void *field, const char *arg, struct err *err)
 	    count > UINT32_MAX - first)
 		return err_say(err, -ERANGE,
 			       "must be a part of 1 to 4294967294");
-	*ids = (struct config_ids){ (uint32_t)first, (uint32_t)count };
+	*ids = (struct jail_ids){ (uint32_t)first, (uint32_t)count };
 	return 0;
 }
 

@@ -45,7 +45,7 @@ void machine_init(struct machine *m, const struct config *c)
 			  .console_out_fd = CTL_NO_FD,
 			  .console_in_fd = CTL_NO_FD,
 			  .vsock_listen_fd = CTL_NO_FD },
-		.ids = { c->uid_range.first, c->uid_range.count },
+		.ids = c->uid_range,
 		.strict = c->strict,
 		.boot_timeout_ns = c->boot_timeout_ns,
 		.pid = -1,
@@ -358,7 +358,7 @@ static void end_process(struct machine *m)
 	else
 		kill(m->pid, SIGKILL);
 	/* To end takes CPU time too, of which there may be little. */
-	if (m->limits.cpu_milli || m->limits.cpu_shares)
+	if (m->limits.cpu_milli)
 		cgroup_kill(&m->cgroup);
 	do
 		r = wait4(m->pid, &m->wait_status, 0, &usage);

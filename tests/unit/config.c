@@ -214,7 +214,7 @@ Test(config, users_are_neither_root_nor_nobody_at_all)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
-		struct config_ids ids = { 7, 8 };
+		struct jail_ids ids = { 7, 8 };
 		struct err err = { 0 };
 		int r = config_set_uid_range(&ids, t[i].text, &err);
 
