@@ -228,7 +228,7 @@ static int describe(struct boot *b, const struct config *c, int *to_guest)
 		fd = machine_open_disk("disk", c->disk, b->err);
 		if (fd < 0)
 			return fd;
-		machine_disk(m, fd, 1);
+		machine_disk(m, CTL_DISK_READ, &fd, 1, NULL);
 	}
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return err_set(b->err, -errno, "console pipe");

@@ -23,12 +23,12 @@ static uint64_t disks_in_memory(const struct machine *m)
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; i < m->boot.ndisks; i++) {
-		int fd = m->fd[m->boot.disk[i].fd];
+		int32_t at = ctl_disk_written(&m->boot.disk[i]);
 		struct statfs fs;
 		struct stat st;
 
-		if (m->boot.disk[i].readonly || fstatfs(fd, &fs) < 0 ||
-		    fstat(fd, &st) < 0 || st.st_size < 0)
+		if (at < 0 || fstatfs(m->fd[at], &fs) < 0 ||
+		    fstat(m->fd[at], &st) < 0 || st.st_size < 0)
 			continue;
 		if (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC)
 			sum += (uint64_t)st.st_size;

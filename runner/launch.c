@@ -57,7 +57,7 @@ static int give_files(struct machine *m, const struct launch *l,
 		       : artifact_open(a, ARTIFACT_BASE, err);
 	if (fd < 0)
 		return fd;
-	machine_disk(m, fd, 1);
+	machine_disk(m, CTL_DISK_READ, &fd, 1, NULL);
 	empty = artifact_open(a, ARTIFACT_SCRATCH, err);
 	if (empty < 0)
 		return empty;
@@ -67,7 +67,7 @@ static int give_files(struct machine *m, const struct launch *l,
 		return fd;
 	if (l->scratch)
 		*l->scratch = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	machine_disk(m, fd, 0);
+	machine_disk(m, CTL_DISK_SCRATCH, &fd, 1, NULL);
 	trace_mark(l->trace, TRACE_SCRATCH);
 	fault_point("launcher", "files");
 	return 0;

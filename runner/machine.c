@@ -24,9 +24,11 @@
 #define SECTOR 512
 
 /* Descriptors that mayfly-vmm may have: a connection of vsock is one, and it
- * has 128 of those at most. */
+ * has 128 of those at most. Its own are fewer than that. */
 #define VMM_FDS	  512
+static_assert(IO_FDS_MAX + 2 * 128 <= VMM_FDS, "all of them at once");
 #define CODE_SIZE CONFIG_MIB
+#define SEND_NS	  10000000000ull
 
 static_assert(JAIL_CONTROL_FD == CTL_FD, "jail and VMM mean the same");
 
@@ -132,13 +134,21 @@ int32_t machine_give(struct machine *m, int fd)
 	return (int32_t)m->nfds++;
 }
 
-void machine_disk(struct machine *m, int fd, int readonly)
+void machine_disk(struct machine *m, enum ctl_disk_kind kind, const int *fds,
+		  unsigned nfds, const struct ctl_rate rate[2])
 {
-	assert(m->boot.ndisks < CTL_DISKS);
-	m->boot.disk[m->boot.ndisks++] = (struct ctl_disk){
-		.fd = machine_give(m, fd),
-		.readonly = readonly != 0,
-	};
+	struct ctl_disk *d = &m->boot.disk[m->boot.ndisks];
+
+	assert(m->boot.ndisks < CTL_DISKS && nfds && nfds <= CTL_PARTS);
+	*d = (struct ctl_disk){ .fd = (int32_t)m->nfds, .nfds = nfds,
+				.kind = kind };
+	if (rate) {
+		d->ops = rate[0];
+		d->bytes = rate[1];
+	}
+	for (unsigned i = 0; i < nfds; i++)
+		machine_give(m, fds[i]);
+	m->boot.ndisks++;
 }
 
 void machine_stream(struct machine *m, uint32_t port, int fd)
@@ -224,10 +234,10 @@ static uint64_t largest_file(const struct machine *m)
 	uint64_t most = CODE_SIZE;
 
 	for (unsigned i = 0; i < m->boot.ndisks; i++) {
-		const struct ctl_disk *d = &m->boot.disk[i];
-		off_t size = lseek(m->fd[d->fd], 0, SEEK_END);
+		int32_t at = ctl_disk_written(&m->boot.disk[i]);
+		off_t size = at < 0 ? 0 : lseek(m->fd[at], 0, SEEK_END);
 
-		if (!d->readonly && size > 0)
+		if (size > 0)
 			most = MAX(most, (uint64_t)size);
 	}
 	return most;
@@ -262,6 +272,24 @@ static int start_process(struct machine *m, int program_fd, int control_fd,
 	return r;
 }
 
+/*
+ * All descriptors of a user's that are on their way in sockets count as those
+ * of one process (unix(7), ETOOMANYREFS), root's excepted: where many VMs of
+ * many files start at once, one waits until others have theirs.
+ */
+static int send_boot(const struct machine *m)
+{
+	uint64_t until = io_now_ns() + SEND_NS;
+	int r;
+
+	for (;;) {
+		r = ctl_send_boot(m->control, &m->boot, m->fd, m->nfds);
+		if (r != -ETOOMANYREFS || io_now_ns() > until)
+			return r;
+		usleep(1000);
+	}
+}
+
 /* The guest may run. */
 static int go(struct machine *m, struct err *err)
 {
@@ -286,7 +314,7 @@ int machine_start(struct machine *m, int program_fd, struct err *err)
 	close(pair[1]);
 	if (r < 0)
 		return r;
-	r = ctl_send_boot(m->control, &m->boot, m->fd, m->nfds);
+	r = send_boot(m);
 	close_given(m);
 	fault_point("launcher", "boot");
 	/* A child that failed has left its reason in the socket. */

@@ -58,7 +58,10 @@ const char *machine_engine_name(const struct machine *m);
 
 /* Take ownership of @fd; its index in the boot message. */
 int32_t machine_give(struct machine *m, int fd);
-void machine_disk(struct machine *m, int fd, int readonly);
+/* The next disk, of @nfds files (ctl.h says how many each kind has), which are
+ * owned from here on. @rate: operations and bytes, or NULL: as they come. */
+void machine_disk(struct machine *m, enum ctl_disk_kind kind, const int *fds,
+		  unsigned nfds, const struct ctl_rate rate[2]);
 /* A guest's connection to @port becomes this stream. */
 void machine_stream(struct machine *m, uint32_t port, int fd);
 

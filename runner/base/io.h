@@ -24,8 +24,10 @@ ssize_t io_pread_full(int fd, void *buf, size_t len, off_t off);
  * The caller frees *@buf. */
 int io_read_file(const char *path, size_t max, char **buf, size_t *len);
 
-/* One datagram with @nfds descriptors (at most IO_FDS_MAX). */
-#define IO_FDS_MAX 32
+/* One datagram with @nfds descriptors (at most IO_FDS_MAX, of the 253 that
+ * Linux takes: SCM_MAX_FD). -ETOOMANYREFS: the user's other messages on their
+ * way have more descriptors than one process may; they will arrive. */
+#define IO_FDS_MAX 224
 int io_send_fds(int sock, const void *buf, size_t len, const int *fds,
 		size_t nfds);
 

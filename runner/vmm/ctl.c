@@ -10,9 +10,10 @@
 #include "runner/base/mem.h"
 #include "runner/engine/engine.h"
 
-/* The six plain ones, and every disk and stream. */
-#define CTL_FDS_MAX (6 + CTL_DISKS + CTL_STREAMS)
-static_assert(CTL_FDS_MAX <= IO_FDS_MAX, "a boot message fits one datagram");
+/* The six plain ones, every stream, one image of all parts, and a base and
+ * what is above it for every other disk. More fail in machine_give(). */
+static_assert(6 + CTL_STREAMS + CTL_PARTS + 2 * (CTL_DISKS - 1) <= IO_FDS_MAX,
+	      "a boot message fits one datagram");
 
 int ctl_send_boot(int sock, const struct ctl_boot *b, const int *fds,
 		  unsigned nfds)
@@ -21,13 +22,20 @@ int ctl_send_boot(int sock, const struct ctl_boot *b, const int *fds,
 }
 
 /* Every index names a descriptor that came, and no two name the same. */
-static int take_index(int32_t idx, unsigned nfds, uint32_t *seen)
+static int take_index(int32_t idx, unsigned nfds, uint8_t *seen)
 {
-	if (idx == CTL_NO_FD)
-		return 1;
-	if (idx < 0 || (unsigned)idx >= nfds || *seen & 1u << idx)
+	if (idx < 0 || (unsigned)idx >= nfds || seen[idx])
 		return 0;
-	*seen |= 1u << idx;
+	seen[idx] = 1;
+	return 1;
+}
+
+static int take_disk(const struct ctl_disk *d, unsigned nfds, uint8_t *seen)
+{
+	for (unsigned i = 0; i < d->nfds; i++)
+		if (d->fd < 0 || d->fd >= IO_FDS_MAX ||
+		    !take_index(d->fd + (int32_t)i, nfds, seen))
+			return 0;
 	return 1;
 }
 
@@ -36,21 +44,30 @@ static int indices_ok(const struct ctl_boot *b, unsigned nfds)
 	const int32_t plain[] = { b->kvm_fd,	     b->kernel_fd,
 				  b->initrd_fd,	     b->console_out_fd,
 				  b->console_in_fd,  b->vsock_listen_fd };
-	uint32_t seen = 0;
+	uint8_t seen[IO_FDS_MAX] = { 0 };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(plain); i++)
-		if (!take_index(plain[i], nfds, &seen))
+		if (plain[i] != CTL_NO_FD && !take_index(plain[i], nfds, seen))
 			return 0;
 	for (unsigned i = 0; i < b->ndisks; i++)
-		if (b->disk[i].fd == CTL_NO_FD ||
-		    !take_index(b->disk[i].fd, nfds, &seen))
+		if (!take_disk(&b->disk[i], nfds, seen))
 			return 0;
 	for (unsigned i = 0; i < b->nstreams; i++)
-		if (b->stream[i].fd == CTL_NO_FD ||
-		    !take_index(b->stream[i].fd, nfds, &seen))
+		if (!take_index(b->stream[i].fd, nfds, seen))
 			return 0;
 	/* A descriptor that nothing names would stay open unowned. */
-	return nfds >= 32 ? 0 : seen == (1u << nfds) - 1;
+	return nfds <= sizeof(seen) && !memchr(seen, 0, nfds);
+}
+
+static int disk_ok(const struct ctl_disk *d)
+{
+	unsigned most = d->kind == CTL_DISK_READ ? CTL_PARTS :
+			d->kind == CTL_DISK_COW	 ? 2 : 1;
+	unsigned least = d->kind == CTL_DISK_COW ? 2 : 1;
+
+	return d->kind >= CTL_DISK_READ && d->kind <= CTL_DISK_COW &&
+	       d->nfds >= least && d->nfds <= most &&
+	       !(d->pad | d->ops.pad | d->bytes.pad);
 }
 
 static const char *boot_flaw(const struct ctl_boot *b, unsigned nfds)
@@ -64,8 +81,8 @@ static const char *boot_flaw(const struct ctl_boot *b, unsigned nfds)
 	if (b->ndisks > CTL_DISKS || b->nstreams > CTL_STREAMS)
 		return "counts";
 	for (unsigned i = 0; i < b->ndisks; i++)
-		if (b->disk[i].readonly > 1)
-			return "readonly";
+		if (!disk_ok(&b->disk[i]))
+			return "disk";
 	/* virtio 1.2 5.10.4: CIDs 0 to 2 and 2^32 - 1 are reserved. */
 	if (b->guest_cid == 1 || b->guest_cid == 2 ||
 	    b->guest_cid == UINT32_MAX)

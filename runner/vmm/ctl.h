@@ -28,8 +28,9 @@
 #include "runner/base/err.h"
 
 #define CTL_FD	     3
-#define CTL_VERSION  4
-#define CTL_DISKS    4
+#define CTL_VERSION  5
+#define CTL_DISKS    12
+#define CTL_PARTS    128 /* files of a disk */
 #define CTL_STREAMS  4
 #define CTL_CMDLINE  2048 /* with its NUL */
 #define CTL_NO_FD    (-1)
@@ -46,9 +47,25 @@ enum ctl_type {
 
 enum ctl_engine { CTL_ENGINE_KVM = 1, CTL_ENGINE_SOFT };
 
+enum ctl_disk_kind {
+	CTL_DISK_READ = 1, /* 1 to CTL_PARTS files, one after the other */
+	CTL_DISK_SCRATCH,  /* one file that nobody reads after the VM */
+	CTL_DISK_DRIVE,	   /* one file that somebody does: FLUSH is meant */
+	CTL_DISK_COW,	   /* two: a base, and what keeps the changes to it */
+};
+
+/* A token bucket (runner/virtio/limiter.h). A size or a time of 0: none. */
+struct ctl_rate {
+	uint64_t size, burst;
+	uint32_t refill_ms, pad;
+};
+
 struct ctl_disk {
-	int32_t fd; /* index into the message's descriptors */
-	uint32_t readonly;
+	int32_t fd;    /* index of the first in the message's descriptors */
+	uint32_t nfds; /* the others follow it there */
+	uint32_t kind; /* enum ctl_disk_kind */
+	uint32_t pad;
+	struct ctl_rate ops, bytes;
 };
 
 /* A guest connection to host port `port` (CID 2) becomes this stream, once. */
@@ -116,10 +133,19 @@ struct ctl_word {
 	uint32_t type, pad;
 };
 
-static_assert(sizeof(struct ctl_boot) == 64 + 8 * CTL_DISKS +
+static_assert(sizeof(struct ctl_disk) == 64, "ctl_disk has no hidden padding");
+static_assert(sizeof(struct ctl_boot) == 64 + 64 * CTL_DISKS +
 	      8 * CTL_STREAMS + CTL_CMDLINE, "ctl_boot has no hidden padding");
 static_assert(sizeof(struct ctl_event) == 48 + 8 * CTL_STAGES + ERR_MSG_MAX + ERR_HINT_MAX,
 	      "ctl_event has no hidden padding");
+
+/* The index of the file that the guest's writes go to, or CTL_NO_FD. */
+static inline int32_t ctl_disk_written(const struct ctl_disk *d)
+{
+	if (d->kind == CTL_DISK_READ)
+		return CTL_NO_FD;
+	return d->kind == CTL_DISK_COW ? d->fd + 1 : d->fd;
+}
 
 /* Both ends. Receive validates the type, the size and every index. */
 int ctl_send_boot(int sock, const struct ctl_boot *b, const int *fds,

@@ -109,8 +109,12 @@ static void fill_params(struct vmm *m, const int *fds)
 		.confine = lock_vcpu,
 	};
 	for (unsigned i = 0; i < b->ndisks; i++) {
-		p->disk[i].fd = pick(fds, b->disk[i].fd);
-		p->disk[i].readonly = (int)b->disk[i].readonly;
+		const struct ctl_disk *d = &b->disk[i];
+
+		p->disk[i] = (struct vm_disk){ .kind = d->kind, .nfds = d->nfds,
+					       .ops = d->ops,
+					       .bytes = d->bytes };
+		memcpy(p->disk[i].fd, &fds[d->fd], d->nfds * sizeof(*fds));
 	}
 	for (unsigned i = 0; i < b->nstreams; i++) {
 		p->stream[i].port = b->stream[i].port;

@@ -30,7 +30,8 @@ void vm_params_close(struct vm_params *p)
 	close_fd(&p->console_in_fd);
 	close_fd(&p->vsock_listen_fd);
 	for (unsigned i = 0; i < p->ndisks; i++)
-		close_fd(&p->disk[i].fd);
+		for (unsigned k = 0; k < p->disk[i].nfds; k++)
+			close_fd(&p->disk[i].fd[k]);
 	for (unsigned i = 0; i < p->nstreams; i++)
 		close_fd(&p->stream[i].fd);
 }

@@ -43,8 +43,10 @@ struct vm_params {
 	int kvm_fd, kernel_fd, initrd_fd, console_out_fd, console_in_fd;
 	int vsock_listen_fd;
 	struct vm_disk {
-		int fd;
-		int readonly;
+		enum ctl_disk_kind kind;
+		unsigned nfds;
+		int fd[CTL_PARTS];
+		struct ctl_rate ops, bytes;
 	} disk[CTL_DISKS];
 	struct vm_stream {
 		uint32_t port;

@@ -134,9 +134,9 @@ static int add_disk(struct vm *vm, struct vm_disk *d, unsigned i,
 	struct raw raw;
 	char name[16];
 
-	if (raw_init(&raw, d->fd, d->readonly, err))
+	if (raw_init(&raw, d->fd[0], d->kind == CTL_DISK_READ, err))
 		return err_wrap(err, "disk %u", i);
-	d->fd = -1;
+	d->fd[0] = -1;
 	snprintf(name, sizeof(name), "disk%u", i);
 	dev = virtio_blk_new(&host, layout_slot_gsi(vm->nslots), &raw, name,
 			     err);

@@ -31,7 +31,8 @@ static size_t make_boot(struct bytes *b, struct ctl_boot *m)
 		.kvm_fd = CTL_NO_FD, .initrd_fd = CTL_NO_FD,
 		.console_out_fd = CTL_NO_FD, .console_in_fd = CTL_NO_FD,
 		.vsock_listen_fd = CTL_NO_FD,
-		.disk = { { .fd = 1 } }, .stream = { { .fd = 2 } },
+		.disk = { { .fd = 1, .nfds = 1, .kind = CTL_DISK_SCRATCH } },
+		.stream = { { .fd = 2 } },
 	};
 	for (unsigned i = 0; i < (n & 7); i++) {
 		size_t at = take16(b) % (sizeof(*m) / 4) * 4;
@@ -39,7 +40,7 @@ static size_t make_boot(struct bytes *b, struct ctl_boot *m)
 
 		/* the first fields are where the numbers are */
 		if (n & 16)
-			at %= 128;
+			at %= 160;
 		memcpy((uint8_t *)m + at, &v, sizeof(v));
 	}
 	if (n & 32)
@@ -66,7 +67,9 @@ static void boot(struct bytes *b, const int pair[2], const int *some)
 		must(out.kernel_fd < (int)nfds);
 		must(out.kernel_fd != out.initrd_fd);
 		for (unsigned i = 0; i < out.ndisks; i++)
-			must(out.disk[i].fd >= 0 && out.disk[i].fd < (int)nfds);
+			must(out.disk[i].nfds && out.disk[i].fd >= 0 &&
+			     out.disk[i].nfds <= CTL_PARTS &&
+			     out.disk[i].fd + out.disk[i].nfds <= nfds);
 		must(strnlen(out.cmdline, CTL_CMDLINE) < CTL_CMDLINE);
 		while (got)
 			close(fds[--got]);

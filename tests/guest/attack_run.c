@@ -152,7 +152,9 @@ static int describe(struct host *h, const struct options *o, const char *kernel,
 		if (h->disk[i] < 0)
 			h->disk[i] = make_disk();
 		/* Open for writing: to refuse is the VMM's part. */
-		b->disk[i] = (struct ctl_disk){ .fd = n, .readonly = i };
+		b->disk[i] = (struct ctl_disk){
+			.fd = n, .nfds = 1,
+			.kind = i ? CTL_DISK_READ : CTL_DISK_DRIVE };
 		fds[n++] = dup(h->disk[i]);
 	}
 	for (unsigned i = 0; i < STREAMS; i++) {

@@ -35,9 +35,9 @@ static void describe(const struct outside *o, struct machine *m,
 	m->boot.guest_cid = 3;
 	m->boot.kernel_fd = machine_give(m, fd[GIVEN_KERNEL]);
 	m->boot.initrd_fd = machine_give(m, fd[GIVEN_PROGRAM]);
-	machine_disk(m, fd[GIVEN_DISK], 0);
+	machine_disk(m, CTL_DISK_SCRATCH, &fd[GIVEN_DISK], 1, NULL);
 	if (fd[GIVEN_SETUID] >= 0)
-		machine_disk(m, fd[GIVEN_SETUID], 1);
+		machine_disk(m, CTL_DISK_READ, &fd[GIVEN_SETUID], 1, NULL);
 	m->boot.console_out_fd = machine_give(m, fd[GIVEN_CONSOLE]);
 	m->boot.vsock_listen_fd = machine_give(m, fd[GIVEN_LISTENER]);
 	m->boot.console_in_fd = machine_give(m, fd[GIVEN_TERMINAL]);

@@ -10,7 +10,8 @@
 #define MIB CONFIG_MIB
 
 static struct cgroup_limits limits_of(unsigned cpus, unsigned milli,
-				      uint64_t memory, int disk, int readonly)
+				      uint64_t memory, int disk,
+				     enum ctl_disk_kind kind)
 {
 	struct config c = { .cpus = { cpus, milli }, .memory = memory };
 	struct cgroup_limits l;
@@ -18,7 +19,7 @@ static struct cgroup_limits limits_of(unsigned cpus, unsigned milli,
 
 	machine_init(&m, &c);
 	if (disk >= 0)
-		machine_disk(&m, disk, readonly);
+		machine_disk(&m, kind, &disk, 1, NULL);
 	confine_limits(&m, &c, &l);
 	machine_free(&m);
 	return l;
@@ -48,6 +49,8 @@ Test(confine, scratch_disk_in_memory_counts)
 	cr_assert_geq(fd, 0);
 	cr_assert_eq(ftruncate(fd, 100 * (off_t)MIB), 0);
 	ro = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	cr_assert_eq(limits_of(1, 0, 64 * MIB, fd, 0).memory_max, 229 * MIB);
-	cr_assert_eq(limits_of(1, 0, 64 * MIB, ro, 1).memory_max, 129 * MIB);
+	cr_assert_eq(limits_of(1, 0, 64 * MIB, fd, CTL_DISK_SCRATCH)
+			     .memory_max, 229 * MIB);
+	cr_assert_eq(limits_of(1, 0, 64 * MIB, ro, CTL_DISK_READ)
+			     .memory_max, 129 * MIB);
 }

@@ -31,7 +31,7 @@ static struct ctl_boot good(void)
 		.kvm_fd = CTL_NO_FD, .kernel_fd = 0, .initrd_fd = CTL_NO_FD,
 		.console_out_fd = CTL_NO_FD, .console_in_fd = CTL_NO_FD,
 		.vsock_listen_fd = CTL_NO_FD,
-		.disk = { { .fd = 1, .readonly = 1 } },
+		.disk = { { .fd = 1, .nfds = 1, .kind = CTL_DISK_READ } },
 		.stream = { { .port = 1024, .fd = 2 } },
 		.cmdline = "console=ttyS0",
 	};
@@ -106,10 +106,63 @@ Test(ctl, every_bad_field_is_refused, .init = setup)
 	REFUSED(b.kernel_fd = -2);
 	REFUSED(b.disk[0].fd = 0); /* the kernel's */
 	REFUSED(b.disk[0].fd = CTL_NO_FD);
-	REFUSED(b.disk[0].readonly = 2);
+	REFUSED(b.disk[0].fd = -1);
+	REFUSED(b.disk[0].fd = INT32_MAX);
+	REFUSED(b.disk[0].nfds = 0);
+	REFUSED(b.disk[0].nfds = 2); /* the stream's */
+	REFUSED(b.disk[0].nfds = CTL_PARTS + 1);
+	REFUSED(b.disk[0].nfds = UINT32_MAX);
+	REFUSED(b.disk[0].kind = 0);
+	REFUSED(b.disk[0].kind = CTL_DISK_COW); /* without an upper */
+	REFUSED(b.disk[0].kind = CTL_DISK_COW + 1);
+	REFUSED(b.disk[0].pad = 1);
+	REFUSED(b.disk[0].bytes.pad = 1);
 	REFUSED(b.stream[0].fd = INT32_MAX);
 	REFUSED(b.nstreams = 0); /* leaves a descriptor unnamed */
 	REFUSED(memset(b.cmdline, 'x', sizeof(b.cmdline)));
+}
+
+/* As many as there can be: an image of all parts, drives with a copy. */
+Test(ctl, disk_of_many_files_arrives, .init = setup)
+{
+	struct ctl_boot b = good(), got;
+	int many[IO_FDS_MAX], fds[IO_FDS_MAX];
+	unsigned n = 0, have = IO_FDS_MAX;
+	struct err err = { 0 };
+
+	b.nstreams = 0;
+	n++;
+	b.disk[0] = (struct ctl_disk){ .fd = 1, .nfds = CTL_PARTS,
+				       .kind = CTL_DISK_READ };
+	n += CTL_PARTS;
+	for (b.ndisks = 1; b.ndisks < CTL_DISKS; b.ndisks++, n += 2)
+		b.disk[b.ndisks] = (struct ctl_disk){
+			.fd = (int32_t)n, .nfds = 2, .kind = CTL_DISK_COW };
+	for (unsigned i = 0; i < n; i++)
+		many[i] = sent[i % NFDS];
+	cr_assert_eq(ctl_send_boot(pair[0], &b, many, n), 0);
+	cr_assert_eq(ctl_recv_boot(pair[1], &got, fds, &have, &err), 0, "%s",
+		     err.msg);
+	cr_assert_eq(have, n);
+	/* One file twice, and one not at all. */
+	b.disk[3].fd--;
+	cr_assert_eq(ctl_send_boot(pair[0], &b, many, n), 0);
+	have = IO_FDS_MAX;
+	cr_assert_eq(ctl_recv_boot(pair[1], &got, fds, &have, &err), -EPROTO);
+}
+
+Test(ctl, written_file_is_the_one_above)
+{
+	struct ctl_disk d = { .fd = 7 };
+
+	d.kind = CTL_DISK_READ;
+	cr_assert_eq(ctl_disk_written(&d), CTL_NO_FD);
+	d.kind = CTL_DISK_SCRATCH;
+	cr_assert_eq(ctl_disk_written(&d), 7);
+	d.kind = CTL_DISK_DRIVE;
+	cr_assert_eq(ctl_disk_written(&d), 7);
+	d.kind = CTL_DISK_COW;
+	cr_assert_eq(ctl_disk_written(&d), 8);
 }
 
 Test(ctl, short_and_empty_messages_are_refused, .init = setup)

@@ -153,7 +153,9 @@ Test(vm, failed_construction_leaves_nothing)
 	struct vm_params p = params(&engine_soft, kernel(CODE(HLT_LOOP)));
 
 	p.ndisks = 1;
-	p.disk[0].fd = open("/dev/null", O_RDWR); /* not a disk */
+	p.disk[0].kind = CTL_DISK_SCRATCH;
+	p.disk[0].nfds = 1;
+	p.disk[0].fd[0] = open("/dev/null", O_RDWR); /* not a disk */
 	cr_expect_lt(vm_init(&vm, &p, &err), 0);
 	cr_expect_eq(strncmp(err.msg, "disk 0: ", 8), 0, "%s", err.msg);
 	vm_free(&vm);
