@@ -161,7 +161,10 @@ WIRE_SRC := $(addprefix rootfs/,wire.c tree_pack.c tree_unpack.c)
 AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c limit.c more.c \
 	say.c session.c spawn.c stream.c tool.c user.c)
 
-LIBS := diff base vmm virtio engine soft jail lock run wire agent
+# unpack: what reads tars of images, in a program of its own.
+UNPACK_SRC := $(addprefix rootfs/,layer.c layer_write.c)
+
+LIBS := diff base vmm virtio engine soft jail lock run wire agent unpack
 # the host CPU as the oracle of tests/unit/diff_*.c, and soft beside it
 diff_SRC := $(addprefix tests/diff/,host.c enter.S guest.c forms.c gen.c insn.c \
 	check.c print.c block.c)
@@ -175,6 +178,7 @@ lock_SRC := $(LOCK_SRC)
 run_SRC := $(RUN_SRC)
 wire_SRC := $(WIRE_SRC)
 agent_SRC := $(AGENT_SRC)
+unpack_SRC := $(UNPACK_SRC)
 
 define lib_rule
 $(B)/lib$(1).a: $$(addprefix $(B)/obj/,$$(addsuffix .o,$$(basename $$($(1)_SRC))))
