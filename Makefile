@@ -122,8 +122,8 @@ VMM_SRC := $(addprefix runner/vmm/,gmem.c bus.c ctl.c vcpu.c vm.c \
 	$(addprefix runner/dev/,serial.c power.c rtc.c)
 
 VIRTIO_SRC := $(addprefix runner/virtio/,queue.c virtio.c mmio.c blk.c \
-	vsock.c vsock_conn.c vsock_dial.c rng.c) \
-	runner/disk/raw.c
+	limiter.c vsock.c vsock_conn.c vsock_dial.c rng.c) \
+	$(addprefix runner/disk/,raw.c concat.c overlay.c)
 
 ENGINE_SRC := $(addprefix runner/engine/,engine.c kvm.c kvm_state.c probe.c \
 	probe_cache.c probe_guest.S)
@@ -152,7 +152,7 @@ RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	completion.S commands.c)
 
 RUN_SRC += $(addprefix runner/,confine.c doctor_engine.c doctor_host.c \
-	scratch_pack.c \
+	scratch_pack.c scratch_make.c scratch_cache.c config_disk.c drive.c \
 	trace.c stats.c jail_tell.c doctor_jail.c)
 
 # wire: both ends of the control connection. agent: the guest's init, here
@@ -337,16 +337,17 @@ $(B)/guest/agent.cpio: $(B)/guest/mayfly-agent $(B)/mkinitramfs
 $(B)/guest/base.img $(B)/guest/scratch.img: $(B)/guest/%.img: \
 		rootfs/base/build.sh $(wildcard rootfs/base/etc/*)
 	$(say) IMG $@
-	$(Q)rootfs/base/build.sh $* $@
+	$(Q)rootfs/base/build.sh $* $@ $(B)/mkscratch
+$(B)/guest/scratch.img: $(B)/mkscratch
 
 $(B)/mkscratch: $(B)/obj/runner/mkscratch.o $(B)/obj/runner/scratch_pack.o \
-		$(B)/libbase.a
+		$(B)/obj/runner/scratch_make.o $(B)/libbase.a
 	$(say) LD $@
 	$(Q)$(CC) -pie $(LDFLAGS_ALL) -o $@ $^
 
 $(B)/guest/scratch.pack: $(B)/guest/scratch.img $(B)/mkscratch
 	$(say) PACK $@
-	$(Q)$(B)/mkscratch $< $@
+	$(Q)$(B)/mkscratch pack $< $@
 
 $(B)/guest/vmlinux: kernel-config/build.sh $(addprefix kernel-config/,\
 		base.config x86_64.config)
@@ -371,6 +372,7 @@ $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 LAUNCHER_UNIT := format_record state state_broken journal control detach \
 	log_view opts config jail console scratch sink terminal verdict_meta \
 	run_session run_control session config_env
+LAUNCHER_UNIT += config_disk drive
 LAUNCHER_UNIT += trace doctor cgroup cgroup_map cgroup_host confine
 LAUNCHER_UNIT += cp_host jail_report run_limits cputime meta_isolate
 UNIT += $(LAUNCHER_UNIT)

@@ -56,6 +56,9 @@ static const char *argument_kind(const struct opt *o)
 		return SIGNALS;
 	if (!strcmp(o->arg, "NAME") || !strcmp(o->arg, "PATH"))
 		return "-";
+	/* What may follow a file is not a word of its own. */
+	if (!strncmp(o->arg, "FILE[", 5))
+		return "FILE";
 	return known(o->arg) ? o->arg : "-";
 }
 

@@ -35,6 +35,8 @@ void config_free(struct config *c)
 	for (size_t i = 0; i < c->env_texts.n; i++)
 		free((char *)c->env_texts.v[i]);
 	free(c->env_texts.v);
+	while (c->drives.n)
+		free(c->drives.v[--c->drives.n].path);
 	c->env = c->env_files = c->env_texts = (struct strings){ 0 };
 }
 

@@ -42,6 +42,34 @@ struct config_cpus {
 	unsigned milli; /* thousandths of a CPU of the host; 0: no limit */
 };
 
+enum config_drive_mode {
+	CONFIG_DRIVE_WRITE,
+	CONFIG_DRIVE_READ,
+	CONFIG_DRIVE_COW, /* writes go with the VM */
+};
+
+#define CONFIG_DRIVES_MAX 10 /* CTL_DISKS, less the guest's own two */
+
+struct config_drive {
+	char *path; /* owned */
+	enum config_drive_mode mode;
+};
+
+struct config_drives {
+	struct config_drive v[CONFIG_DRIVES_MAX];
+	size_t n;
+};
+
+/* A second's, and what may be had at once before that counts; 0: no limit. */
+struct config_rate {
+	uint64_t size, burst;
+};
+
+/* Of each disk. */
+struct config_rates {
+	struct config_rate bytes, ops;
+};
+
 /* mayfly-vmm's user is the first and the number of its process, as the host
  * counts them, on: Linux's numbers end below 2^22. */
 #define CONFIG_UID_FIRST 1900000000u
@@ -56,6 +84,9 @@ struct config {
 	const char *disk;    /* boot */
 	const char *append;  /* more kernel command line, or NULL */
 	const char *rootfs;  /* root image, NULL: the built-in one */
+	uint64_t disk_size;  /* of what the guest writes to; 0: as built in */
+	struct config_drives drives;
+	struct config_rates rates;
 	struct strings env;  /* NAME=value, no name twice */
 	struct strings env_files; /* for config_load_env() */
 	struct strings env_texts; /* their bytes, owned; `env` points there */
@@ -97,6 +128,10 @@ int config_set_pids(void *field, const char *arg, struct err *err);
 int config_set_output(void *field, const char *arg, struct err *err);
 int config_set_meta_format(void *field, const char *arg, struct err *err);
 int config_set_memory(void *field, const char *arg, struct err *err);
+/* config_disk.c: of uint64_t, struct config_drives and config_rates. */
+int config_set_disk(void *field, const char *arg, struct err *err);
+int config_add_drive(void *field, const char *arg, struct err *err);
+int config_set_rates(void *field, const char *arg, struct err *err);
 int config_set_duration(void *field, const char *arg, struct err *err);
 int config_set_workdir(void *field, const char *arg, struct err *err);
 /* NAME=value, or NAME to hand on the caller's own. */

@@ -13,6 +13,7 @@
 #include "runner/base/fault.h"
 #include "runner/base/mem.h"
 #include "runner/confine.h"
+#include "runner/drive.h"
 #include "runner/scratch.h"
 #include "runner/state.h"
 #include "runner/trace.h"
@@ -36,13 +37,49 @@
 #define CMDLINE_SOFT  "tsc=reliable"
 #define CMDLINE_HIGH  "swiotlb=noforce"
 
-/* Kernel, initramfs and both disks. */
+/* What its root is read from. */
+static int give_root(struct machine *m, const struct config *c,
+		     const struct artifacts *a, const struct ctl_rate *rate,
+		     struct err *err)
+{
+	int fd = c->rootfs ? machine_open_disk("rootfs", c->rootfs, err) :
+			     artifact_open(a, ARTIFACT_BASE, err);
+
+	if (fd >= 0)
+		machine_disk(m, CTL_DISK_READ, &fd, 1, rate);
+	return MIN(fd, 0);
+}
+
+/* What it writes to. */
+static int give_scratch(struct machine *m, const struct launch *l,
+			const struct artifacts *a, const struct ctl_rate *rate,
+			struct err *err)
+{
+	uint64_t size = l->config->disk_size;
+	_cleanup_fd_ int empty = -1;
+	int fd;
+
+	empty = !size || size == SCRATCH_SIZE ?
+			artifact_open(a, ARTIFACT_SCRATCH, err) :
+			scratch_template(size, err);
+	if (empty < 0)
+		return empty;
+	fd = scratch_create(empty, err);
+	if (fd < 0)
+		return fd;
+	if (l->scratch)
+		*l->scratch = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	machine_disk(m, CTL_DISK_SCRATCH, &fd, 1, rate);
+	return 0;
+}
+
+/* Kernel, initramfs and disks. */
 static int give_files(struct machine *m, const struct launch *l,
 		      const struct artifacts *a, struct err *err)
 {
 	const struct config *c = l->config;
-	_cleanup_fd_ int empty = -1;
-	int fd;
+	struct ctl_rate rate[2];
+	int fd, r;
 
 	fd = c->kernel ? machine_open_file("kernel", c->kernel, err)
 		       : artifact_open(a, ARTIFACT_KERNEL, err);
@@ -53,24 +90,16 @@ static int give_files(struct machine *m, const struct launch *l,
 	if (fd < 0)
 		return fd;
 	m->boot.initrd_fd = machine_give(m, fd);
-	fd = c->rootfs ? machine_open_disk("rootfs", c->rootfs, err)
-		       : artifact_open(a, ARTIFACT_BASE, err);
-	if (fd < 0)
-		return fd;
-	machine_disk(m, CTL_DISK_READ, &fd, 1, NULL);
-	empty = artifact_open(a, ARTIFACT_SCRATCH, err);
-	if (empty < 0)
-		return empty;
+	drive_rates(&c->rates, rate);
+	r = give_root(m, c, a, rate, err);
 	trace_mark(l->trace, TRACE_FILES);
-	fd = scratch_create(empty, err);
-	if (fd < 0)
-		return fd;
-	if (l->scratch)
-		*l->scratch = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	machine_disk(m, CTL_DISK_SCRATCH, &fd, 1, NULL);
+	if (r == 0)
+		r = give_scratch(m, l, a, rate, err);
+	for (size_t i = 0; r == 0 && i < c->drives.n; i++)
+		r = drive_add(m, &c->drives.v[i], rate, err);
 	trace_mark(l->trace, TRACE_SCRATCH);
 	fault_point("launcher", "files");
-	return 0;
+	return r;
 }
 
 static int give_cmdline(struct machine *m, const struct config *c,

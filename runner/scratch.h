@@ -7,7 +7,9 @@
  * process.
  *
  * The template is packed: a few dozen KiB that stand for 10 GiB, so that
- * nobody who copies, packages or unpacks it has to know of sparse files.
+ * nobody who copies, packages or unpacks it has to know of sparse files. One
+ * of SCRATCH_SIZE is built with mayfly; e2fsprogs makes those of other sizes,
+ * when first asked for, and they are kept in the cache directory.
  */
 #ifndef MAYFLY_SCRATCH_H
 #define MAYFLY_SCRATCH_H
@@ -28,6 +30,22 @@ struct scratch_extent {
 };
 #define SCRATCH_MAGIC	    "mflyscr1"
 #define SCRATCH_EXTENTS_MAX 65536
+
+#define SCRATCH_SIZE (10ull << 30) /* the built-in one's */
+#define SCRATCH_MIN  (1ull << 20)
+/* 2^32 - 1 blocks, which is as much as a file of the host's ext4 can have. */
+#define SCRATCH_MAX  ((1ull << 44) - 4096)
+#define SCRATCH_NAME 48
+
+/* Make the file @raw an empty disk of @size bytes, a multiple of 4096. */
+int scratch_make(int raw, uint64_t size, struct err *err);
+
+/* What the template of that size is called in a cache: another one with other
+ * parameters has another name. */
+void scratch_name(uint64_t size, char name[SCRATCH_NAME]);
+
+/* The template of a disk of @size bytes: a descriptor that the caller owns. */
+int scratch_template(uint64_t size, struct err *err);
 
 /* Pack the disk image @raw into @out; leaves out what is zero. 0 or -errno. */
 int scratch_pack(int raw, int out);

@@ -1,16 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# build.sh base|scratch OUT: make a disk image, or find it in the cache, and
-# link OUT to it.
+# build.sh base|scratch OUT [MKSCRATCH]: make a disk image, or find it in the
+# cache, and link OUT to it.
 #
 #   base     the built-in root: busybox and a small /etc. erofs: mkfs.erofs
 #            needs no root, sets owners and times itself (--all-root, -T), and
 #            gives the same bytes for the same input; the guest finds and
 #            mounts it in 80,000 instructions. The image is only ever read.
 #   scratch  what every run copies as its writable disk: an empty ext4, sparse,
-#            whose size is the quota (10 GiB). Its contents never outlive the
-#            guest, so there is no journal, and no checksum of metadata.
+#            whose size is the quota. runner/scratch_make.c makes it.
 #
 # Both are byte-for-byte reproducible: the cache's key is a hash of everything
 # that goes in, this script and the tools' versions among it.
@@ -66,35 +65,17 @@ base_build() {
 scratch_inputs() {
 	need mke2fs e2fsprogs
 	mke2fs -V 2>&1
+	sha256sum <"$here/../../runner/scratch_make.c"
 }
 
-# What counts is that few blocks hold data, for a run copies exactly those. The
-# inode tables are holes, and marked as zeroed, so that the guest starts no
-# thread to zero them. All metadata is in front, and with this many inodes
-# leaves room for data in the first block group: a guest that has to look
-# further for its first block pays 70,000 instructions.
+# e2fsprogs writes zeros where other formats have their superblocks.
 scratch_build() {
-	export E2FSPROGS_FAKE_TIME=1 MKE2FS_CONFIG=/dev/null
-	export MKE2FS_SKIP_PROGRESS=1 MKE2FS_SKIP_CHECK_MSG=1
-	truncate -s 10G "$1/scratch.img"
-	mke2fs -q -F -b 4096 -I 256 -N 393216 -m 0 -U "$uuid" \
-		-O "$scratch_features" \
-		-E "$scratch_extended,hash_seed=$uuid" "$1/scratch.img"
-	# The two directories of overlayfs, owned by root whoever runs this.
-	printf 'rmdir lost+found\nmkdir up\nmkdir work\n' |
-		debugfs -w -f - "$1/scratch.img" >/dev/null 2>&1
-	# mke2fs writes zeros where other formats have their superblocks.
+	"$mkscratch" make "$1/scratch.img"
 	fallocate --dig-holes "$1/scratch.img"
 }
 
-scratch_features=none,dir_index,filetype,extent,flex_bg,sparse_super2
-scratch_features=$scratch_features,large_file,huge_file,dir_nlink,extra_isize
-scratch_features=$scratch_features,uninit_bg,ext_attr
-scratch_extended=lazy_itable_init=0,root_owner=0:0
-scratch_extended=$scratch_extended,num_backup_sb=0,packed_meta_blocks=1
-
-[ $# = 2 ] || die "usage: build.sh base|scratch OUT"
-kind=$1 out=$2
+[ $# -ge 2 ] || die "usage: build.sh base|scratch OUT [MKSCRATCH]"
+kind=$1 out=$2 mkscratch=${3:-}
 case $kind in
 base | scratch) ;;
 *) die "no such image: $kind" ;;

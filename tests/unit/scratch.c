@@ -6,9 +6,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "runner/base/err.h"
@@ -137,4 +139,136 @@ Test(scratch, a_directory_that_is_not_there_is_named_with_the_way_out)
 	cr_assert_eq(scratch_create(packed(image(4096)), &err), -ENOENT);
 	cr_assert(strstr(err.msg, "/nowhere"));
 	cr_assert(strstr(err.hint, "TMPDIR"));
+}
+
+/* --- templates of other sizes ------------------------------------------ */
+
+#define SIZE (32ull << 20)
+
+static char cache[] = "/tmp/test-scratch-cache-XXXXXX";
+
+static void with_cache(void)
+{
+	set_up();
+	cr_assert_not_null(mkdtemp(cache));
+	setenv("MAYFLY_CACHE", cache, 1);
+}
+
+static int entries(void)
+{
+	char path[64];
+	int n = -2;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/scratch", cache);
+	d = opendir(path);
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return d ? n : 0;
+}
+
+static void entry(char path[128], uint64_t size)
+{
+	char name[SCRATCH_NAME];
+
+	scratch_name(size, name);
+	snprintf(path, 128, "%s/scratch/%s", cache, name);
+}
+
+static void without_cache(void)
+{
+	char path[128];
+
+	entry(path, SIZE);
+	unlink(path);
+	*strrchr(path, '/') = '\0';
+	rmdir(path);
+	cr_assert_eq(rmdir(cache), 0);
+	tear_down();
+}
+
+TestSuite(template, .init = with_cache, .fini = without_cache);
+
+static void expect_disk(int t, uint64_t size)
+{
+	unsigned char magic[2];
+	struct stat st;
+	int fd;
+
+	cr_assert_geq(t, 0);
+	fd = scratch_create(t, NULL);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(fstat(fd, &st), 0);
+	cr_expect_eq((uint64_t)st.st_size, size);
+	cr_expect_lt(st.st_blocks, 1024);
+	cr_assert_eq(pread(fd, magic, 2, 1024 + 56), 2);
+	cr_expect_eq(magic[0] | magic[1] << 8, 0xef53); /* ext4's s_magic */
+	close(fd);
+	close(t);
+}
+
+Test(template, is_made_once_and_found_again)
+{
+	struct stat one, two;
+	char path[128];
+
+	expect_disk(scratch_template(SIZE, NULL), SIZE);
+	entry(path, SIZE);
+	cr_assert_eq(stat(path, &one), 0);
+	setenv("PATH", "/nowhere", 1);
+	expect_disk(scratch_template(SIZE, NULL), SIZE);
+	cr_assert_eq(stat(path, &two), 0);
+	cr_expect_eq(one.st_ino, two.st_ino);
+	cr_expect_eq(entries(), 1);
+}
+
+Test(template, a_damaged_one_is_made_anew)
+{
+	char path[128];
+
+	expect_disk(scratch_template(SIZE, NULL), SIZE);
+	entry(path, SIZE);
+	cr_assert_eq(truncate(path, 0), 0);
+	expect_disk(scratch_template(SIZE, NULL), SIZE);
+	cr_assert_eq(chmod(path, 0666), 0);
+	expect_disk(scratch_template(SIZE, NULL), SIZE);
+	cr_expect_eq(entries(), 1);
+}
+
+Test(template, runs_without_a_place_to_keep_it)
+{
+	setenv("MAYFLY_CACHE", "/proc/nowhere", 1);
+	expect_disk(scratch_template(SIZE, NULL), SIZE);
+	setenv("MAYFLY_CACHE", cache, 1);
+	cr_expect_eq(entries(), 0);
+}
+
+Test(template, many_at_once_make_one)
+{
+	for (int i = 0; i < 8; i++)
+		if (fork() == 0) {
+			int fd = scratch_template(SIZE, NULL);
+
+			_exit(fd < 0);
+		}
+	for (int i = 0; i < 8; i++) {
+		int status;
+
+		cr_assert_gt(wait(&status), 0);
+		cr_expect_eq(status, 0);
+	}
+	cr_expect_eq(entries(), 1);
+	expect_disk(scratch_template(SIZE, NULL), SIZE);
+}
+
+Test(template, sizes_have_names_of_their_own)
+{
+	char one[SCRATCH_NAME], two[SCRATCH_NAME];
+
+	scratch_name(SIZE, one);
+	scratch_name(SIZE + 4096, two);
+	cr_expect_str_neq(one, two);
+	cr_expect_eq(strncmp(one, "33554432-", 9), 0, "%s", one);
 }
