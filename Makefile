@@ -163,6 +163,7 @@ AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c limit.c more.c 
 
 # unpack: what reads tars of images, in a program of its own.
 UNPACK_SRC := $(addprefix rootfs/,layer.c layer_write.c)
+UNPACK_SRC += $(addprefix rootfs/,merge.c merge_tree.c erofs.c erofs_parts.c)
 
 LIBS := diff base vmm virtio engine soft jail lock run wire agent unpack
 # the host CPU as the oracle of tests/unit/diff_*.c, and soft beside it
@@ -365,7 +366,7 @@ $(foreach t,gmem bus ctl boot acpi serial rtc cpuid,\
 	$(eval UNIT_LIBS_$(t) := vmm base))
 
 VIRTIO_UNIT := virtqueue virtio_mmio virtio_blk virtio_vsock virtio_vsock_dial \
-	virtio_vsock_threads virtio_rng
+	virtio_vsock_threads virtio_rng disk limiter
 UNIT += $(VIRTIO_UNIT)
 $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 
