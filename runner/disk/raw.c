@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A disk image that is just its bytes. */
+/* A file or block device as bytes, and a disk that is just that. */
 #include "runner/disk/raw.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
+#include "runner/disk/disk.h"
 
 int raw_init(struct raw *r, int fd, bool readonly, struct err *err)
 {
@@ -28,16 +30,22 @@ int raw_init(struct raw *r, int fd, bool readonly, struct err *err)
 			       "neither a regular file nor a block device");
 	else if (ioctl(fd, BLKGETSIZE64, &size) < 0)
 		return err_set(err, -errno, "size of the block device");
-	if (size == 0)
-		return err_say(err, -EINVAL, "the image is empty");
-	if (size % RAW_SECTOR) {
-		err_say(err, -EINVAL,
-			"%llu bytes is not a whole number of 512-byte sectors",
-			(unsigned long long)size);
-		return err_hint(err, "pad it: truncate -s %%512 FILE");
-	}
+	if (!readonly && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
+		return err_say(err, -EBADF, "not open for writing");
 	*r = (struct raw){ .fd = fd, .size = size, .readonly = readonly };
 	return 0;
+}
+
+int raw_sectors(const struct raw *r, struct err *err)
+{
+	if (r->size == 0)
+		return err_say(err, -EINVAL, "the image is empty");
+	if (r->size % DISK_SECTOR == 0)
+		return 0;
+	err_say(err, -EINVAL,
+		"%llu bytes is not a whole number of 512-byte sectors",
+		(unsigned long long)r->size);
+	return err_hint(err, "pad it: truncate -s %%512 FILE");
 }
 
 void raw_free(struct raw *r)
@@ -95,10 +103,34 @@ int raw_writev(const struct raw *r, struct iovec *iov, unsigned n, uint64_t off)
 	return 0;
 }
 
+int raw_part(raw_fn fn, const struct raw *r, struct iovec **iov, unsigned *n,
+	     uint64_t len, uint64_t off)
+{
+	struct iovec *first = *iov, cut = { 0 };
+	unsigned whole = 0;
+	int ret;
+
+	while (whole < *n && first[whole].iov_len <= len)
+		len -= first[whole++].iov_len;
+	/* What is left of @len ends inside the next. */
+	if (whole == *n)
+		len = 0;
+	if (len) {
+		cut = first[whole];
+		first[whole].iov_len = len;
+	}
+	ret = fn(r, first, whole + (len != 0), off);
+	if (len)
+		first[whole] = (struct iovec){
+			.iov_base = (uint8_t *)cut.iov_base + len,
+			.iov_len = cut.iov_len - len };
+	*iov += whole;
+	*n -= whole;
+	return ret;
+}
+
 int raw_flush(const struct raw *r)
 {
-	if (r->readonly)
-		return 0;
 	return fdatasync(r->fd) < 0 ? -errno : 0;
 }
 
@@ -151,4 +183,76 @@ int raw_zero(const struct raw *r, uint64_t off, uint64_t len, bool unmap)
 	if (ret == -EOPNOTSUPP)
 		ret = write_zeros(r, off, len);
 	return ret;
+}
+
+/* --- a disk --------------------------------------------------------------- */
+
+struct raw_disk {
+	struct disk disk;
+	struct raw raw;
+};
+
+static const struct raw *raw_of(struct disk *d)
+{
+	return &container_of(d, struct raw_disk, disk)->raw;
+}
+
+static int disk_readv(struct disk *d, struct iovec *iov, unsigned n,
+		      uint64_t off)
+{
+	return raw_readv(raw_of(d), iov, n, off);
+}
+
+static int disk_writev(struct disk *d, struct iovec *iov, unsigned n,
+		       uint64_t off)
+{
+	return raw_writev(raw_of(d), iov, n, off);
+}
+
+static int disk_flush(struct disk *d)
+{
+	return d->durable ? raw_flush(raw_of(d)) : 0;
+}
+
+static int disk_discard(struct disk *d, uint64_t off, uint64_t len)
+{
+	return raw_discard(raw_of(d), off, len);
+}
+
+static int disk_zero(struct disk *d, uint64_t off, uint64_t len, bool unmap)
+{
+	return raw_zero(raw_of(d), off, len, unmap);
+}
+
+static void raw_disk_free(struct disk *d)
+{
+	struct raw_disk *r = container_of(d, struct raw_disk, disk);
+
+	raw_free(&r->raw);
+	free(r);
+}
+
+static const struct disk_ops raw_ops = {
+	.readv = disk_readv,
+	.writev = disk_writev,
+	.flush = disk_flush,
+	.discard = disk_discard,
+	.zero = disk_zero,
+	.free = raw_disk_free,
+};
+
+struct disk *disk_raw_new(int fd, bool readonly, bool durable, struct err *err)
+{
+	_cleanup_free_ struct raw_disk *r = calloc(1, sizeof(*r));
+
+	if (!r) {
+		err_set(err, -ENOMEM, "disk");
+		return NULL;
+	}
+	if (raw_init(&r->raw, fd, readonly, err) < 0 ||
+	    raw_sectors(&r->raw, err) < 0)
+		return NULL;
+	r->disk = (struct disk){ .ops = &raw_ops, .size = r->raw.size,
+				 .readonly = readonly, .durable = durable };
+	return &steal_ptr(&r)->disk;
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * raw: a disk image that is just its bytes, behind a file descriptor.
+ * raw: a file or block device as bytes: what all disks are made of (disk.h).
  *
- * No format is ever probed: a guest that writes a QCOW header into its disk
- * has a disk with a QCOW header. Owns the descriptor from raw_init() to
- * raw_free(). Offsets and lengths are bytes and the caller has checked them
- * against `size`. All calls block; 0 or -errno.
+ * Owns the descriptor from raw_init() to raw_free(). Offsets and lengths are
+ * bytes and the caller has checked them against `size`. All calls block; 0 or
+ * -errno.
  */
 #ifndef MAYFLY_DISK_RAW_H
 #define MAYFLY_DISK_RAW_H
@@ -18,15 +17,15 @@ struct err;
 
 struct raw {
 	int fd;
-	uint64_t size; /* bytes, a multiple of RAW_SECTOR, not 0 */
+	uint64_t size; /* bytes */
 	bool readonly;
 };
 
-#define RAW_SECTOR 512u
-
 /* Regular file or block device, open for reading, and for writing unless
- * @readonly. Takes @fd on success only. */
+ * @readonly. Takes @fd on success only. raw_sectors() then: of a size that a
+ * disk may have. */
 int raw_init(struct raw *r, int fd, bool readonly, struct err *err);
+int raw_sectors(const struct raw *r, struct err *err);
 void raw_free(struct raw *r);
 
 /* All of it or an error; @iov is used up. Past the end of a file that shrank
@@ -35,6 +34,13 @@ int raw_readv(const struct raw *r, struct iovec *iov, unsigned n, uint64_t off);
 int raw_writev(const struct raw *r, struct iovec *iov, unsigned n,
 	       uint64_t off);
 int raw_flush(const struct raw *r);
+
+/* The same for the first @len bytes of a list, or for all of a shorter one.
+ * They are dropped from it. */
+typedef int (*raw_fn)(const struct raw *r, struct iovec *iov, unsigned n,
+		      uint64_t off);
+int raw_part(raw_fn fn, const struct raw *r, struct iovec **iov, unsigned *n,
+	     uint64_t len, uint64_t off);
 
 /* Give the range back to the host; contents undefined (in fact zeros), or
  * unchanged where the file cannot do that. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A disk over a raw file (virtio 1.2, 5.2). */
+/* A disk (virtio 1.2, 5.2). */
 #include "runner/virtio/blk.h"
 
 #include <assert.h>
@@ -8,6 +8,7 @@
 
 #include "runner/base/err.h"
 #include "runner/base/fault.h"
+#include "runner/base/io.h"
 #include "runner/base/mem.h"
 
 /* 5.2.3 */
@@ -41,6 +42,8 @@
  * small one, all of it for one that may wait for the disk. */
 #define COST_MIN 4096u
 #define COST_ALL VIRTIO_BLK_ROUND
+
+#define SECTOR DISK_SECTOR
 
 /* 5.2.4 */
 struct blk_config {
@@ -78,27 +81,35 @@ static_assert(sizeof(struct blk_range) == 16, "5.2.6");
 
 /*
  * The request in hand. Its readable part is the header and then the data of a
- * write, its writable part the data of a read and then one status byte. A long
- * transfer is done in slices, over several turns of the loop.
+ * write, its writable part the data of a read and then one status byte. It is
+ * read and judged once, perhaps waits for the limiter, and is done; a long
+ * transfer in slices, over several turns of the loop.
  */
 struct blk_req {
 	bool active;
+	bool paid;  /* the limiter has let it pass */
 	bool write;
 	uint8_t status;
+	uint32_t type;
 	uint32_t cost;
-	uint64_t off;	 /* of the transfer, in the file */
+	uint64_t off;	 /* of the transfer, on the disk */
 	uint32_t len;	 /* of the transfer, 0 for other requests */
 	uint32_t done;	 /* of len */
 	uint32_t filled; /* data bytes written into the chain */
+	unsigned nranges;
+	struct blk_range range[RANGES_MAX];
 	struct virtq_chain chain;
 };
 
 struct blk {
 	struct virtio_dev dev;
-	struct raw raw;
+	struct disk *disk;
 	struct blk_config cfg;
 	char id[VIRTIO_BLK_ID_SIZE];
 	struct blk_req req;
+	struct limiter limiter;
+	struct ev timer;   /* fd -1: there is no limit */
+	uint64_t retry_ns; /* not before: the request in hand waits */
 };
 
 static struct blk *to_blk(struct virtio_dev *dev)
@@ -118,22 +129,21 @@ static uint8_t status_of(int r)
 	return r < 0 ? BLK_S_IOERR : BLK_S_OK;
 }
 
-static uint8_t begin_transfer(struct blk *b, uint64_t sector, uint32_t len,
-			      bool write)
+static uint8_t judge_transfer(struct blk *b, uint64_t sector, uint32_t len)
 {
 	struct blk_req *r = &b->req;
 
-	if (write && b->raw.readonly)
+	r->write = r->type == BLK_T_OUT;
+	if (r->write && b->disk->readonly)
 		return BLK_S_IOERR;
-	if (len % RAW_SECTOR || !on_disk(b, sector, len / RAW_SECTOR))
+	if (len % SECTOR || !on_disk(b, sector, len / SECTOR))
 		return BLK_S_IOERR;
-	r->write = write;
-	r->off = sector * RAW_SECTOR;
+	r->off = sector * SECTOR;
 	r->len = len;
 	return BLK_S_OK;
 }
 
-static uint8_t check_range(const struct blk *b, const struct blk_range *g,
+static uint8_t judge_range(const struct blk *b, const struct blk_range *g,
 			   bool zero)
 {
 	if (g->flags & ~(zero ? BLK_RANGE_UNMAP : 0))
@@ -143,55 +153,33 @@ static uint8_t check_range(const struct blk *b, const struct blk_range *g,
 	return on_disk(b, g->sector, g->nsectors) ? BLK_S_OK : BLK_S_IOERR;
 }
 
-static int do_range(const struct blk *b, const struct blk_range *g, bool zero)
-{
-	uint64_t off = g->sector * RAW_SECTOR;
-	uint64_t len = (uint64_t)g->nsectors * RAW_SECTOR;
-
-	if (!len)
-		return 0;
-	return zero ? raw_zero(&b->raw, off, len, g->flags & BLK_RANGE_UNMAP)
-		    : raw_discard(&b->raw, off, len);
-}
-
 /* DISCARD and WRITE_ZEROES: all ranges are good, or none is touched. */
-static uint8_t do_ranges(struct blk *b, uint32_t len, bool zero)
+static uint8_t judge_ranges(struct blk *b, uint32_t len)
 {
-	struct blk_range g[RANGES_MAX];
-	unsigned n = len / sizeof(*g);
+	struct blk_req *r = &b->req;
+	bool zero = r->type == BLK_T_WRITE_ZEROES;
+	unsigned n = len / sizeof(*r->range);
 
-	if (b->raw.readonly)
+	if (b->disk->readonly)
 		return BLK_S_IOERR;
 	if (!virtio_has(&b->dev, zero ? BLK_F_WRITE_ZEROES : BLK_F_DISCARD))
 		return BLK_S_UNSUPP;
-	if (!n || n > (zero ? 1 : RANGES_MAX) || len % sizeof(*g))
+	if (!n || n > (zero ? 1 : RANGES_MAX) || len % sizeof(*r->range))
 		return BLK_S_IOERR;
-	virtq_read(&b->req.chain, sizeof(struct blk_hdr), g, len);
+	virtq_read(&r->chain, sizeof(struct blk_hdr), r->range, len);
 	for (unsigned i = 0; i < n; i++) {
-		uint8_t status = check_range(b, &g[i], zero);
+		uint8_t status = judge_range(b, &r->range[i], zero);
 
 		if (status != BLK_S_OK)
 			return status;
 	}
-	for (unsigned i = 0; i < n; i++)
-		if (do_range(b, &g[i], zero) < 0)
-			return BLK_S_IOERR;
+	r->nranges = n;
+	r->cost = COST_ALL;
 	return BLK_S_OK;
 }
 
-static uint8_t get_id(struct blk *b)
-{
-	struct blk_req *r = &b->req;
-
-	if (r->chain.in_len <= sizeof(b->id))
-		return BLK_S_IOERR;
-	virtq_write(&b->dev.vq[0], &r->chain, 0, b->id, sizeof(b->id));
-	r->filled = sizeof(b->id);
-	return BLK_S_OK;
-}
-
-/* Judge the new request; do it, unless it is a transfer. */
-static uint8_t begin(struct blk *b)
+/* What the new request is, and whether it may be. */
+static uint8_t judge(struct blk *b)
 {
 	struct blk_req *r = &b->req;
 	const struct virtq_chain *c = &r->chain;
@@ -202,23 +190,109 @@ static uint8_t begin(struct blk *b)
 	if (!virtq_read(c, 0, &h, sizeof(h)) || !c->in_len)
 		return BLK_S_IOERR;
 	out = c->out_len - (uint32_t)sizeof(h);
+	r->type = h.type;
 	switch (h.type) {
 	case BLK_T_IN:
-		return begin_transfer(b, h.sector, c->in_len - 1, false);
+		return judge_transfer(b, h.sector, c->in_len - 1);
 	case BLK_T_OUT:
-		return begin_transfer(b, h.sector, out, true);
+		return judge_transfer(b, h.sector, out);
 	case BLK_T_FLUSH:
-		r->cost = COST_ALL;
-		return status_of(raw_flush(&b->raw));
+		if (b->disk->durable)
+			r->cost = COST_ALL;
+		return BLK_S_OK;
 	case BLK_T_GET_ID:
-		fault_point("vmm", "asked");
+		return c->in_len > sizeof(b->id) ? BLK_S_OK : BLK_S_IOERR;
+	case BLK_T_DISCARD:
+	case BLK_T_WRITE_ZEROES:
+		return judge_ranges(b, out);
+	default:
+		return BLK_S_UNSUPP;
+	}
+}
+
+/*
+ * What it costs the limiter: bytes that it moves, and those that it zeroes,
+ * which may have to be written. Whatever is wrong with it, it is an operation.
+ */
+static uint64_t charge(const struct blk_req *r)
+{
+	if (r->status != BLK_S_OK)
+		return 0;
+	if (r->type == BLK_T_WRITE_ZEROES)
+		return (uint64_t)r->range[0].nsectors * SECTOR;
+	return r->len;
+}
+
+static bool pay(struct blk *b)
+{
+	struct blk_req *r = &b->req;
+	uint64_t now, wait;
+
+	if (r->paid || b->timer.fd < 0)
+		return true;
+	now = io_now_ns();
+	/* Kicks of a driver that cannot wait. */
+	if (now < b->retry_ns)
+		return false;
+	wait = limiter_take(&b->limiter, charge(r), now);
+	r->paid = wait == 0;
+	if (wait) {
+		b->retry_ns = now + wait;
+		ev_timer_arm(b->timer.fd, wait);
+	}
+	return r->paid;
+}
+
+static uint8_t get_id(struct blk *b)
+{
+	struct blk_req *r = &b->req;
+
+	fault_point("vmm", "asked");
+	virtq_write(&b->dev.vq[0], &r->chain, 0, b->id, sizeof(b->id));
+	r->filled = sizeof(b->id);
+	return BLK_S_OK;
+}
+
+static uint8_t flush(struct blk *b)
+{
+	return b->disk->durable ? status_of(b->disk->ops->flush(b->disk))
+				: BLK_S_OK;
+}
+
+static uint8_t do_ranges(struct blk *b)
+{
+	const struct disk_ops *ops = b->disk->ops;
+	const struct blk_req *r = &b->req;
+	int ret = 0;
+
+	for (unsigned i = 0; i < r->nranges && ret == 0; i++) {
+		const struct blk_range *g = &r->range[i];
+		uint64_t off = g->sector * SECTOR;
+		uint64_t len = (uint64_t)g->nsectors * SECTOR;
+
+		if (!len)
+			continue;
+		ret = r->type == BLK_T_DISCARD
+			      ? ops->discard(b->disk, off, len)
+			      : ops->zero(b->disk, off, len,
+					  g->flags & BLK_RANGE_UNMAP);
+	}
+	return status_of(ret);
+}
+
+/* A request that is no transfer. */
+static uint8_t perform(struct blk *b)
+{
+	switch (b->req.type) {
+	case BLK_T_FLUSH:
+		return flush(b);
+	case BLK_T_GET_ID:
 		return get_id(b);
 	case BLK_T_DISCARD:
 	case BLK_T_WRITE_ZEROES:
-		r->cost = COST_ALL;
-		return do_ranges(b, out, h.type == BLK_T_WRITE_ZEROES);
+		return do_ranges(b);
 	default:
-		return BLK_S_UNSUPP;
+		return BLK_S_OK; /* of no sectors */
 	}
 }
 
@@ -232,10 +306,12 @@ static uint8_t transfer(struct blk *b, uint32_t n)
 	if (r->write) {
 		cnt = virtq_out(&r->chain, sizeof(struct blk_hdr) + r->done, n,
 				iov);
-		ret = raw_writev(&b->raw, iov, cnt, r->off + r->done);
+		ret = b->disk->ops->writev(b->disk, iov, cnt,
+					   r->off + r->done);
 	} else {
 		cnt = virtq_in(&r->chain, r->done, n, iov);
-		ret = raw_readv(&b->raw, iov, cnt, r->off + r->done);
+		ret = b->disk->ops->readv(b->disk, iov, cnt,
+					  r->off + r->done);
 		virtq_wrote(&b->dev.vq[0], &r->chain, r->done, n);
 	}
 	if (ret < 0)
@@ -246,7 +322,7 @@ static uint8_t transfer(struct blk *b, uint32_t n)
 	/* 5.2.6.2: a driver that did not take FLUSH sees a write-through
 	 * cache. */
 	if (r->write && r->done == r->len && !virtio_has(&b->dev, BLK_F_FLUSH))
-		return status_of(raw_flush(&b->raw));
+		return flush(b);
 	return BLK_S_OK;
 }
 
@@ -274,11 +350,28 @@ static uint32_t step(struct blk *b, uint32_t left)
 
 	if (n)
 		r->status = transfer(b, n);
+	else if (r->status == BLK_S_OK)
+		r->status = perform(b);
 	if (r->status != BLK_S_OK || r->done == r->len)
 		finish(b);
 	return MIN(left, MAX(n, r->cost));
 }
 
+static void begin(struct blk *b)
+{
+	struct blk_req *r = &b->req;
+
+	r->active = true;
+	r->paid = false;
+	r->type = 0;
+	r->len = r->done = r->filled = 0;
+	r->nranges = 0;
+	r->cost = COST_MIN;
+	r->status = judge(b);
+}
+
+/* Until there is no more, the turn is over, or the limiter says so: then the
+ * timer goes on with the request in hand. */
 static void blk_notify(struct virtio_dev *dev, unsigned queue)
 {
 	struct blk *b = to_blk(dev);
@@ -286,12 +379,10 @@ static void blk_notify(struct virtio_dev *dev, unsigned queue)
 	uint32_t left = VIRTIO_BLK_ROUND;
 
 	while (left && (r->active || virtio_pop(dev, queue, &r->chain))) {
-		if (!r->active) {
-			r->active = true;
-			r->len = r->done = r->filled = 0;
-			r->cost = COST_MIN;
-			r->status = begin(b);
-		}
+		if (!r->active)
+			begin(b);
+		if (!pay(b))
+			break;
 		left -= step(b, left);
 	}
 	if (!left)
@@ -299,9 +390,22 @@ static void blk_notify(struct virtio_dev *dev, unsigned queue)
 	virtio_flush(dev, queue);
 }
 
+static void on_timer(struct ev *ev, uint32_t events)
+{
+	struct blk *b = container_of(ev, struct blk, timer);
+
+	(void)events;
+	ev_drain(ev->fd);
+	if (!virtio_enter(&b->dev))
+		return;
+	blk_notify(&b->dev, 0);
+	virtio_leave(&b->dev);
+}
+
 static void blk_reset(struct virtio_dev *dev)
 {
 	to_blk(dev)->req.active = false;
+	/* What the driver before it has spent stays spent. */
 }
 
 static void blk_cfg_read(struct virtio_dev *dev, uint64_t off, void *data,
@@ -317,7 +421,9 @@ static void blk_free(struct virtio_dev *dev)
 	struct blk *b = to_blk(dev);
 
 	virtio_fini(dev);
-	raw_free(&b->raw);
+	ev_del(&b->timer);
+	close_fd(&b->timer.fd);
+	disk_free(b->disk);
 	free(b);
 }
 
@@ -325,15 +431,52 @@ static const struct virtio_ops blk_ops = {
 	.id = 2,
 	.name = "blk",
 	.nqueues = 1,
-	.features = BLK_F_SEG_MAX | BLK_F_BLK_SIZE | BLK_F_FLUSH,
+	.features = BLK_F_SEG_MAX | BLK_F_BLK_SIZE,
 	.reset = blk_reset,
 	.notify = blk_notify,
 	.cfg_read = blk_cfg_read,
 	.free = blk_free,
 };
 
+static struct blk_config config_of(const struct disk *disk)
+{
+	return (struct blk_config){
+		.capacity = disk->size / SECTOR,
+		/* A chain without INDIRECT: header and status besides. */
+		.seg_max = VIRTQ_SIZE_MAX - 2,
+		.blk_size = SECTOR,
+		.num_queues = 1,
+		.max_discard_sectors = DISCARD_SECTORS_MAX,
+		.max_discard_seg = RANGES_MAX,
+		.discard_sector_alignment = 4096 / SECTOR,
+		.max_write_zeroes_sectors = ZERO_SECTORS_MAX,
+		.max_write_zeroes_seg = 1,
+		.write_zeroes_may_unmap = 1,
+	};
+}
+
+/* Before the filters: no timer can be made later. */
+static int init_limiter(struct blk *b, const struct virtio_blk_params *p,
+			struct err *err)
+{
+	int r;
+
+	limiter_init(&b->limiter, &p->ops, &p->bytes, io_now_ns());
+	if (!limiter_limits(&b->limiter))
+		return 0;
+	r = ev_timer_fd();
+	if (r < 0)
+		return err_set(err, r, "virtio-blk: timer");
+	b->timer.fd = r;
+	b->timer.fn = on_timer;
+	r = ev_set(b->dev.host.loop, &b->timer, EPOLLIN);
+	if (r < 0)
+		close_fd(&b->timer.fd);
+	return r < 0 ? err_set(err, r, "virtio-blk: timer") : 0;
+}
+
 struct virtio_dev *virtio_blk_new(const struct virtio_host *host, unsigned gsi,
-				  struct raw *raw, const char *serial,
+				  const struct virtio_blk_params *p,
 				  struct err *err)
 {
 	struct blk *b = calloc(1, sizeof(*b));
@@ -342,27 +485,25 @@ struct virtio_dev *virtio_blk_new(const struct virtio_host *host, unsigned gsi,
 		err_set(err, -ENOMEM, "virtio-blk");
 		return NULL;
 	}
+	b->timer.fd = -1;
 	if (virtio_init(&b->dev, &blk_ops, host, gsi, err) < 0) {
 		free(b);
 		return NULL;
 	}
-	b->dev.features |= raw->readonly ? BLK_F_RO
-					 : BLK_F_DISCARD | BLK_F_WRITE_ZEROES;
-	b->cfg = (struct blk_config){
-		.capacity = raw->size / RAW_SECTOR,
-		/* A chain without INDIRECT: header and status besides. */
-		.seg_max = VIRTQ_SIZE_MAX - 2,
-		.blk_size = RAW_SECTOR,
-		.num_queues = 1,
-		.max_discard_sectors = DISCARD_SECTORS_MAX,
-		.max_discard_seg = RANGES_MAX,
-		.discard_sector_alignment = 4096 / RAW_SECTOR,
-		.max_write_zeroes_sectors = ZERO_SECTORS_MAX,
-		.max_write_zeroes_seg = 1,
-		.write_zeroes_may_unmap = 1,
-	};
-	memcpy(b->id, serial, strnlen(serial, sizeof(b->id)));
-	b->raw = *raw;
-	raw->fd = -1;
+	if (init_limiter(b, p, err) < 0) {
+		virtio_fini(&b->dev);
+		free(b);
+		return NULL;
+	}
+	b->dev.features |= p->disk->readonly ? BLK_F_RO
+					     : BLK_F_DISCARD |
+						       BLK_F_WRITE_ZEROES;
+	/* Without it a driver takes what is written for written, and saves
+	 * itself requests that mean nothing here. */
+	if (p->disk->durable)
+		b->dev.features |= BLK_F_FLUSH;
+	b->cfg = config_of(p->disk);
+	memcpy(b->id, p->serial, strnlen(p->serial, sizeof(b->id)));
+	b->disk = p->disk;
 	return &b->dev;
 }

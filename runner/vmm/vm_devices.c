@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "runner/base/err.h"
 #include "runner/base/io.h"
@@ -20,6 +21,9 @@
 #include "runner/virtio/virtio.h"
 #include "runner/virtio/vsock.h"
 #include "runner/x86/layout.h"
+
+/* One slot stays free, for a network. */
+static_assert(CTL_DISKS + 3 <= BUS_SLOTS, "disks, vsock, rng, net");
 
 /* --- what devices call -------------------------------------------------- */
 
@@ -126,22 +130,40 @@ static int plug(struct vm *vm, struct virtio_dev *dev, struct err *err)
 	return 0;
 }
 
+/* virtio 1.2 5.2.6.2: only a drive's writes are to outlive the guest. */
+static struct disk *make_disk(const struct vm_disk *d, struct err *err)
+{
+	if (d->kind == CTL_DISK_COW)
+		return disk_overlay_new(d->fd[0], d->fd[1], err);
+	if (d->nfds > 1)
+		return disk_concat_new(d->fd, d->nfds, err);
+	return disk_raw_new(d->fd[0], d->kind == CTL_DISK_READ,
+			    d->kind == CTL_DISK_DRIVE, err);
+}
+
+static struct limiter_rate rate_of(const struct ctl_rate *r)
+{
+	return (struct limiter_rate){ r->size, r->burst, r->refill_ms };
+}
+
 static int add_disk(struct vm *vm, struct vm_disk *d, unsigned i,
 		    struct err *err)
 {
+	char name[16];
+	struct virtio_blk_params bp = { .disk = make_disk(d, err),
+					.serial = name,
+					.ops = rate_of(&d->ops),
+					.bytes = rate_of(&d->bytes) };
 	struct virtio_host host = host_of(vm);
 	struct virtio_dev *dev;
-	struct raw raw;
-	char name[16];
 
-	if (raw_init(&raw, d->fd[0], d->kind == CTL_DISK_READ, err))
+	if (!bp.disk)
 		return err_wrap(err, "disk %u", i);
-	d->fd[0] = -1;
+	memset(d->fd, -1, sizeof(d->fd));
 	snprintf(name, sizeof(name), "disk%u", i);
-	dev = virtio_blk_new(&host, layout_slot_gsi(vm->nslots), &raw, name,
-			     err);
+	dev = virtio_blk_new(&host, layout_slot_gsi(vm->nslots), &bp, err);
 	if (!dev) {
-		raw_free(&raw);
+		disk_free(bp.disk);
 		return err_wrap(err, "disk %u", i);
 	}
 	return plug(vm, dev, err);

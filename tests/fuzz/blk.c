@@ -61,13 +61,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t after[DISK];
 	static struct fuzz f;
 	struct stat st;
-	struct raw raw;
+	struct virtio_blk_params p = { .serial = "fuzz" };
 	bool readonly = take8(&b) & 1;
 
 	fuzz_begin(&f);
 	fresh_disk();
-	must(raw_init(&raw, dup(file), readonly, NULL) == 0);
-	f.dev = virtio_blk_new(&f.host, 5, &raw, "fuzz", NULL);
+	p.disk = disk_raw_new(dup(file), readonly, true, NULL);
+	must(p.disk);
+	f.dev = virtio_blk_new(&f.host, 5, &p, NULL);
 	must(f.dev);
 	fuzz_steps(&f, &b, FUZZ_COMMON + 4, request);
 	fuzz_end(&f);

@@ -33,10 +33,23 @@ static struct fake f;
 static int file;
 static uint64_t hdr_at, data_at, status_at;
 
+static void plug(struct disk *disk, const struct limiter_rate *ops,
+		 const struct limiter_rate *bytes)
+{
+	struct virtio_blk_params p = { .disk = disk,
+				       .serial = "serial-0123456789-abc" };
+
+	cr_assert_not_null(disk);
+	if (ops)
+		p.ops = *ops;
+	if (bytes)
+		p.bytes = *bytes;
+	f.dev = virtio_blk_new(&f.host, 5, &p, NULL);
+	cr_assert_not_null(f.dev);
+}
+
 static void start(bool readonly, uint64_t features)
 {
-	struct raw raw;
-
 	fake_init(&f);
 	file = memfd_create("disk", MFD_CLOEXEC);
 	cr_assert_eq(ftruncate(file, SECTORS * 512), 0);
@@ -46,10 +59,7 @@ static void start(bool readonly, uint64_t features)
 		memset(sector, 'a' + (int)(i % 26), sizeof(sector));
 		cr_assert_eq(pwrite(file, sector, 512, i * 512), 512);
 	}
-	cr_assert_eq(raw_init(&raw, dup(file), readonly, NULL), 0);
-	f.dev = virtio_blk_new(&f.host, 5, &raw, "serial-0123456789-abc", NULL);
-	cr_assert_not_null(f.dev);
-	cr_assert_eq(raw.fd, -1);
+	plug(disk_raw_new(dup(file), readonly, !readonly, NULL), NULL, NULL);
 	if (!features)
 		features = fake_offered(&f);
 	fake_start(&f, features & ~VIRTIO_F_EVENT_IDX, 64);
@@ -357,12 +367,9 @@ static void start_large(uint32_t len)
 
 static void regrow(uint64_t size)
 {
-	struct raw raw;
-
 	virtio_free(f.dev);
 	cr_assert_eq(ftruncate(file, (off_t)size), 0);
-	cr_assert_eq(raw_init(&raw, dup(file), false, NULL), 0);
-	f.dev = virtio_blk_new(&f.host, 5, &raw, "", NULL);
+	plug(disk_raw_new(dup(file), false, false, NULL), NULL, NULL);
 	fake_start(&f, fake_offered(&f) & ~VIRTIO_F_EVENT_IDX, 64);
 	fake_run(&f);
 }
@@ -480,26 +487,11 @@ Test(virtio_blk, file_that_shrank_reads_as_zeros)
 
 Test(virtio_blk, guest_that_writes_a_qcow_header_keeps_a_raw_disk)
 {
-	struct raw raw;
+	struct disk *again;
 
 	memcpy(fake_ptr(&f, data_at), "QFI\xfb\0\0\0\2", 8);
 	cr_assert_eq(request(OUT, 0, 512, false), OK);
-	cr_assert_eq(raw_init(&raw, dup(file), false, NULL), 0);
-	cr_assert_eq(raw.size, SECTORS * 512);
-	raw_free(&raw);
-}
-
-Test(raw, bad_images_are_refused_in_words)
-{
-	struct err err = { 0 };
-	struct raw raw;
-	int fd = memfd_create("x", 0), p[2];
-
-	cr_assert_eq(raw_init(&raw, fd, false, &err), -EINVAL);
-	cr_assert_eq(ftruncate(fd, 513), 0);
-	cr_assert_eq(raw_init(&raw, fd, false, &err), -EINVAL);
-	cr_assert(strstr(err.msg, "513") && err.hint[0]);
-	cr_assert_eq(pipe(p), 0);
-	cr_assert_eq(raw_init(&raw, p[0], false, &err), -EINVAL);
-	cr_assert_eq(raw_init(&raw, -1, false, &err), -EBADF);
+	again = disk_raw_new(dup(file), false, true, NULL);
+	cr_assert_eq(again->size, SECTORS * 512);
+	disk_free(again);
 }
