@@ -55,7 +55,8 @@ endif
 # let a second make look at what there is to build.
 
 GUEST_FILES := vmlinux agent.cpio base.img scratch.pack
-PRODUCT := $(B)/mayfly $(B)/mayfly-vmm $(GUEST_FILES:%=$(B)/guest/%)
+PRODUCT := $(B)/mayfly $(B)/mayfly-vmm $(B)/mayfly-unpack \
+	$(GUEST_FILES:%=$(B)/guest/%)
 # The kernel's build shows its progress on one line: it comes last, alone.
 SMALL := $(filter-out %/vmlinux,$(PRODUCT))
 # For a make below this one: all CPUs, unless who called has said how many.
@@ -152,7 +153,8 @@ RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	completion.S commands.c)
 
 RUN_SRC += $(addprefix runner/,confine.c doctor_engine.c doctor_host.c \
-	scratch_pack.c scratch_make.c scratch_cache.c config_disk.c drive.c \
+	scratch_pack.c scratch_make.c scratch_cache.c config_disk.c drive.c signo.c \
+	config_image.c image_find.c \
 	trace.c stats.c jail_tell.c doctor_jail.c)
 
 # wire: both ends of the control connection. agent: the guest's init, here
@@ -162,7 +164,8 @@ AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c limit.c more.c 
 	say.c session.c spawn.c stream.c tool.c user.c)
 
 # unpack: what reads tars of images, in a program of its own.
-UNPACK_SRC := $(addprefix rootfs/,layer.c layer_write.c)
+UNPACK_SRC := $(addprefix rootfs/,layer.c layer_write.c layer_data.c blob.c \
+	tar.c tar_pax.c tar_sparse.c untar.c unarchive.c)
 UNPACK_SRC += $(addprefix rootfs/,merge.c merge_tree.c erofs.c erofs_parts.c)
 
 LIBS := diff base vmm virtio engine soft jail lock run wire agent unpack
@@ -241,6 +244,20 @@ $(B)/mayfly: $(B)/obj/runner/main.o \
 		$(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
 		-Wl,--end-group $(MAYFLY_LD)
 
+# --- mayfly-unpack -----------------------------------------------------
+# With the libraries of the host, unlike the others: what reads compressed
+# tars is to be mended by the host's updates.
+
+UNPACK_LIBS := unpack lock base
+UNPACK_LD := -larchive -lnettle
+
+$(B)/mayfly-unpack: $(B)/obj/runner/unpack/main.o \
+		$(foreach l,$(UNPACK_LIBS),$(B)/lib$(l).a)
+	$(say) LD $@
+	$(Q)$(CC) -pie $(LDFLAGS_ALL) -o $@ \
+		$(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+		-Wl,--end-group $(UNPACK_LD)
+
 # --- install -----------------------------------------------------------
 # The order below lib/mayfly is that of $(B): runner/artifact.c. Completions
 # and manual pages go where shells and man look below PREFIX.
@@ -251,15 +268,16 @@ ZSHDIR  ?= $(SHARE)/zsh/site-functions
 FISHDIR ?= $(SHARE)/fish/vendor_completions.d
 MANDIR  ?= $(SHARE)/man/man1
 LIBDIR  := lib/mayfly
+PROGRAMS = $(addprefix $(B)/,mayfly mayfly-vmm mayfly-unpack)
 MAN     := $(notdir $(wildcard man/*.1))
 
 .PHONY: install uninstall
 #: install        to PREFIX (/usr/local), below DESTDIR
 install: $(PRODUCT)
-	$(Q)! grep -q MAYFLY_FAULT $(B)/mayfly $(B)/mayfly-vmm || \
+	$(Q)! grep -q MAYFLY_FAULT $(PROGRAMS) || \
 		{ echo 'install: $(B) was built with FAULTS=1, for tests' >&2; \
 		exit 1; }
-	$(Q)! grep -qE '__(asan|tsan|ubsan)_' $(B)/mayfly $(B)/mayfly-vmm || \
+	$(Q)! grep -qE '__(asan|tsan|ubsan)_' $(PROGRAMS) || \
 		{ echo 'install: $(B) was built with SAN, for tests' >&2; \
 		exit 1; }
 	$(say) INSTALL $(DESTDIR)$(PREFIX)
@@ -267,8 +285,8 @@ install: $(PRODUCT)
 		$(PREFIX)/$(LIBDIR)/guest $(BASHDIR) $(ZSHDIR) $(FISHDIR) \
 		$(MANDIR))
 	$(Q)install -m 755 $(B)/mayfly $(DESTDIR)$(PREFIX)/bin/mayfly
-	$(Q)install -m 755 $(B)/mayfly-vmm \
-		$(DESTDIR)$(PREFIX)/$(LIBDIR)/mayfly-vmm
+	$(Q)install -m 755 $(B)/mayfly-vmm $(B)/mayfly-unpack \
+		$(DESTDIR)$(PREFIX)/$(LIBDIR)
 	$(Q)install -m 644 $(GUEST_FILES:%=$(B)/guest/%) \
 		$(DESTDIR)$(PREFIX)/$(LIBDIR)/guest
 	$(Q)install -m 644 $(MAN:%=man/%) $(DESTDIR)$(MANDIR)
@@ -366,14 +384,15 @@ $(foreach t,gmem bus ctl boot acpi serial rtc cpuid,\
 	$(eval UNIT_LIBS_$(t) := vmm base))
 
 VIRTIO_UNIT := virtqueue virtio_mmio virtio_blk virtio_vsock virtio_vsock_dial \
-	virtio_vsock_threads virtio_rng disk limiter
+	virtio_vsock_threads virtio_rng disk limiter \
+	virtio_blk_limit
 UNIT += $(VIRTIO_UNIT)
 $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 
 LAUNCHER_UNIT := format_record state state_broken journal control detach \
 	log_view opts config jail console scratch sink terminal verdict_meta \
 	run_session run_control session config_env
-LAUNCHER_UNIT += config_disk drive
+LAUNCHER_UNIT += config_disk config_image drive
 LAUNCHER_UNIT += trace doctor cgroup cgroup_map cgroup_host confine
 LAUNCHER_UNIT += cp_host jail_report run_limits cputime meta_isolate
 UNIT += $(LAUNCHER_UNIT)
@@ -669,7 +688,7 @@ fuzz-smoke: fuzz-build
 
 # The product only: tests are made of macros that these two do not know.
 PRODUCT_SRC := $(filter-out tests/%,$(foreach l,$(LIBS),$($(l)_SRC))) \
-	runner/main.c runner/vmm/main.c rootfs/agent/main.c rootfs/mkinitramfs.c
+	runner/main.c runner/vmm/main.c runner/unpack/main.c rootfs/agent/main.c rootfs/mkinitramfs.c
 PRODUCT_C := $(sort $(filter %.c,$(PRODUCT_SRC)))
 
 .PHONY: tidy cppcheck format-check lint-deps
@@ -697,7 +716,7 @@ format-check: check-tree
 compile_commands.json: Makefile
 	$(say) GEN $@
 	$(Q)$(MAKE) -nB V=1 $(B)/mayfly $(B)/mayfly-vmm \
-		$(B)/guest/mayfly-agent check-programs | \
+		$(B)/mayfly-unpack $(B)/guest/mayfly-agent check-programs | \
 		tools/compile-commands.sh >$@
 
 # --- bench -------------------------------------------------------------
