@@ -161,7 +161,7 @@ RUN_SRC += $(addprefix runner/,confine.c doctor_engine.c doctor_host.c \
 # for its tests; the one that runs is linked with musl, below.
 WIRE_SRC := $(addprefix rootfs/,wire.c tree_pack.c tree_unpack.c)
 AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c limit.c more.c \
-	say.c session.c spawn.c stream.c tool.c user.c)
+	mount.c say.c session.c spawn.c stream.c tool.c user.c)
 
 # unpack: what reads tars of images, in a program of its own.
 UNPACK_SRC := $(addprefix rootfs/,layer.c layer_write.c layer_data.c blob.c \
@@ -399,9 +399,9 @@ UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))
 
-UNIT += wire tree tree_pack agent_parts agent_session agent_more agent_limit
+UNIT += wire tree tree_pack agent_parts agent_session agent_more agent_limit agent_mount
 $(foreach t,wire tree tree_pack,$(eval UNIT_LIBS_$(t) := wire))
-$(foreach t,agent_parts agent_session agent_more agent_limit,\
+$(foreach t,agent_parts agent_session agent_more agent_limit agent_mount,\
 	$(eval UNIT_LIBS_$(t) := agent wire))
 
 SOFT_UNIT := except lapic string_ops

@@ -58,6 +58,8 @@ struct tree_ops {
 		    int error);
 	/* So many bytes of the stream have passed; or NULL. */
 	void (*moved)(void *opaque, uint64_t bytes);
+	/* So many bytes of tree_place's `max` are taken; or NULL. */
+	void (*took)(void *opaque, uint64_t bytes);
 	void *opaque;
 };
 
@@ -72,6 +74,14 @@ struct tree_ops {
  */
 int tree_pack(int out, const char *path, const struct tree_ops *ops);
 
+/* What an entry takes besides its data: a file system gives it an inode and,
+ * mostly, a block. */
+#define TREE_ENTRY_COST 4096u
+
+struct tree_owner {
+	uint32_t uid, gid;
+};
+
 /* Where a tree goes, known before a byte of it is read. */
 struct tree_place {
 	int dir;		 /* O_PATH */
@@ -79,6 +89,9 @@ struct tree_place {
 	int only_dir;		 /* @name must be a directory */
 	const char *shown;	 /* for messages; borrowed */
 	int below;		 /* @name is in @shown, else it is @shown */
+	/* For the caller to set. */
+	uint64_t max; /* bytes that it may take, with all entries; 0: any */
+	const struct tree_owner *owner; /* NULL: who unpacks */
 };
 
 /*
@@ -104,7 +117,8 @@ enum tree_flags {
  *
  * 0 with the whole tree there, 1 with all of it but files that could not be
  * read (the other side has named them), or -errno, said: -EPIPE where the
- * stream ends too soon, -EPROTO where it is none.
+ * stream ends too soon, -EPROTO where it is none, -E2BIG where it is more than
+ * the place may take.
  */
 int tree_unpack(int in, const struct tree_place *p, unsigned flags,
 		const struct tree_ops *ops);

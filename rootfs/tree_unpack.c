@@ -29,7 +29,7 @@ struct unpack {
 	mode_t umask;
 	const struct tree_ops *ops;
 	int incomplete;
-	uint64_t entries;
+	uint64_t entries, taken;
 	char unfinished[sizeof(UNFINISHED) + 16];
 	unsigned depth;
 	struct level level[TREE_DEPTH_MAX];
@@ -53,6 +53,22 @@ static int bad(struct unpack *u, const char *what)
 {
 	u->ops->say(u->ops->opaque, u->path.text, what, 0);
 	return -EPROTO;
+}
+
+/* Before it is: holes are bytes as well. */
+static int take(struct unpack *u, uint64_t bytes)
+{
+	uint64_t max = u->place->max;
+
+	if (max && bytes > max - u->taken) {
+		u->ops->say(u->ops->opaque, u->path.text,
+			    "is more than may be copied", 0);
+		return -E2BIG;
+	}
+	u->taken += bytes;
+	if (u->ops->took)
+		u->ops->took(u->ops->opaque, bytes);
+	return 0;
 }
 
 /* --- reading ------------------------------------------------------------ */
@@ -218,7 +234,9 @@ static int write_chunks(struct unpack *u, int fd)
 			return bad(u, "the stream is damaged: chunk");
 		if (!len)
 			break;
-		ret = write_chunk(u, fd, len, at, &end);
+		ret = take(u, len);
+		if (!ret)
+			ret = write_chunk(u, fd, len, at, &end);
 		if (ret)
 			return ret;
 		at += len;
@@ -237,6 +255,14 @@ static int create(struct unpack *u, int dir)
 	return fd < 0 ? failed(u, "cannot be created", errno) : fd;
 }
 
+/* Before the mode is set: a change of owner takes set-user-ID away. */
+static int give_away(struct unpack *u, int fd)
+{
+	const struct tree_owner *o = u->place->owner;
+
+	return o ? fchown(fd, o->uid, o->gid) : 0;
+}
+
 static int make_file(struct unpack *u, const struct tree_hdr *h,
 		     const char *name)
 {
@@ -248,7 +274,8 @@ static int make_file(struct unpack *u, const struct tree_hdr *h,
 		return fd;
 	times_of(h, ts);
 	ret = write_chunks(u, fd);
-	if (!ret && (fchmod(fd, mode_of(u, h)) || futimens(fd, ts)))
+	if (!ret && (give_away(u, fd) || fchmod(fd, mode_of(u, h)) ||
+		     futimens(fd, ts)))
 		ret = failed(u, "mode and time cannot be set", errno);
 	/* Here a file system may say at last that it has no room. */
 	if (close(fd) && !ret)
@@ -267,6 +294,7 @@ static int make_file(struct unpack *u, const struct tree_hdr *h,
 static int make_link(struct unpack *u, const struct tree_hdr *h,
 		     const char *name)
 {
+	const struct tree_owner *o = u->place->owner;
 	char target[PATH_MAX];
 	int ret, dir = name_dir(u);
 	struct timespec ts[2];
@@ -279,11 +307,15 @@ static int make_link(struct unpack *u, const struct tree_hdr *h,
 		return bad(u, "the stream is damaged: link");
 	if (symlinkat(target, dir, u->unfinished))
 		return failed(u, "cannot be created", errno);
+	if (o && fchownat(dir, u->unfinished, o->uid, o->gid,
+			  AT_SYMLINK_NOFOLLOW))
+		ret = failed(u, "cannot be given away", errno);
 	times_of(h, ts);
 	/* A file system without times for links is good enough. */
 	if (utimensat(dir, u->unfinished, ts, AT_SYMLINK_NOFOLLOW))
 		(void)0;
-	ret = finish(u, dir, name);
+	if (!ret)
+		ret = finish(u, dir, name);
 	if (ret)
 		unlinkat(dir, u->unfinished, 0);
 	return ret;
@@ -319,8 +351,8 @@ static int leave_dir(struct unpack *u)
 	int ret = 0;
 
 	times_of(&l->hdr, ts);
-	if (l->made &&
-	    (fchmod(l->fd, mode_of(u, &l->hdr)) || futimens(l->fd, ts)))
+	if (l->made && (give_away(u, l->fd) ||
+	    fchmod(l->fd, mode_of(u, &l->hdr)) || futimens(l->fd, ts)))
 		ret = failed(u, "mode and time cannot be set", errno);
 	close(l->fd);
 	tree_path_cut(&u->path, l->path_len);
@@ -339,6 +371,9 @@ static int make_entry(struct unpack *u, const struct tree_hdr *h,
 	if (depth)
 		tree_path_add(&u->path, name);
 	u->entries++;
+	ret = take(u, TREE_ENTRY_COST);
+	if (ret)
+		return ret;
 	if (h->type == TREE_DIR)
 		ret = make_dir(u, h, name, len);
 	else if (!*name)
@@ -446,7 +481,7 @@ int tree_unpack(int in, const struct tree_place *p, unsigned flags,
 	umask(u.umask);
 	u.ops = ops;
 	u.incomplete = 0;
-	u.entries = 0;
+	u.entries = u.taken = 0;
 	u.depth = 0;
 	u.head = u.tail = 0;
 	tree_path_cut(&u.path, 0);

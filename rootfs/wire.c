@@ -22,6 +22,10 @@ static const struct rule {
 	[WIRE_SIGNAL] = FIXED(HOST, struct wire_signal),
 	[WIRE_WINCH] = FIXED(HOST, struct wire_winch),
 	[WIRE_EXIT] = FIXED(GUEST, struct wire_exit),
+	[WIRE_MOUNT] = RULE(HOST, sizeof(struct wire_mount) + 2,
+			    sizeof(struct wire_mount) + WIRE_PATH_MAX),
+	[WIRE_MOUNTED] = FIXED(GUEST, struct wire_mounted),
+	[WIRE_KILL] = RULE(HOST, 0, 0),
 #undef FIXED
 #undef RULE
 };
@@ -202,4 +206,43 @@ int wire_get_exec(const struct wire_frame *f, char **slots,
 	if (!cmd->user || (cmd->cwd[0] && cmd->cwd[0] != '/'))
 		return -EPROTO;
 	return c.p == c.end ? 0 : -EPROTO;
+}
+
+long wire_put_mount(void *buf, size_t cap, const struct wire_mount *m,
+		    const char *path)
+{
+	uint8_t *payload = (uint8_t *)buf + WIRE_HDR;
+	size_t n = strlen(path) + 1;
+	uint32_t len = (uint32_t)(sizeof(*m) + n);
+
+	if (n > WIRE_PATH_MAX || cap < WIRE_HDR + sizeof(*m) + n)
+		return -E2BIG;
+	memcpy(payload, m, sizeof(*m));
+	memcpy(payload + sizeof(*m), path, n);
+	wire_put_hdr(buf, WIRE_MOUNT, len);
+	return (long)(WIRE_HDR + len);
+}
+
+/* What a kind does not use is 0. */
+static int mount_ok(const struct wire_mount *m)
+{
+	return m->kind >= WIRE_MOUNT_TMPFS && m->kind <= WIRE_MOUNT_SEAL &&
+	       (m->kind == WIRE_MOUNT_TMPFS || !m->size) &&
+	       (m->kind == WIRE_MOUNT_VOLUME || !m->number);
+}
+
+int wire_get_mount(const struct wire_frame *f, struct wire_mount *m,
+		   char **path)
+{
+	size_t n;
+
+	if (f->len < sizeof(*m) + 2)
+		return -EPROTO;
+	memcpy(m, f->data, sizeof(*m));
+	*path = (char *)f->data + sizeof(*m);
+	n = f->len - sizeof(*m);
+	/* The first NUL is the last byte. */
+	if (n > WIRE_PATH_MAX || memchr(*path, 0, n) != *path + n - 1)
+		return -EPROTO;
+	return mount_ok(m) && **path == '/' ? 0 : -EPROTO;
 }

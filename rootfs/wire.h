@@ -10,14 +10,22 @@
  * then `len` bytes. All numbers are little-endian.
  *
  *	guest -> host  READY	 once, first: the agent is up
+ *	host -> guest  MOUNT	 the run's own stream only, any number up to
+ *				 WIRE_MOUNTS_MAX, all before EXEC
+ *	guest -> host  MOUNTED	 one for each, in order, as each was done
  *	host -> guest  EXEC	 once; may be sent before READY was seen
  *	guest -> host  STARTED	 the program runs; left out if it could not
- *	both ways      STDIN, STDIN_EOF, SIGNAL, WINCH down;
+ *	both ways      STDIN, STDIN_EOF, SIGNAL, WINCH, KILL down;
  *		       STDOUT, STDERR, STDIN_ACK up
  *	guest -> host  EXIT	 last: every STDOUT and STDERR byte is before it
  *
+ * Neither MOUNT nor EXEC waits for an answer. After a MOUNT that failed no more
+ * are done, and EXEC is answered by EXIT with WIRE_STAGE_MOUNT.
+ *
  * Then the stream ends, and after the run's own command the VM: a host that
- * has read EXIT hangs up. A side that loses the stream, or reads a frame that
+ * has read EXIT hangs up. With WIRE_EXEC_STAY the host may take its time, and
+ * make more streams meanwhile; nothing of the command is left by then, and none
+ * of the streams that were there before. A side that loses the stream, or reads a frame that
  * may not be there, gives up on the session: the agent kills the command and
  * all that it started; where it was the run's own, it resets the machine, and
  * the launcher kills it.
@@ -39,7 +47,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define WIRE_VERSION	  3
+#define WIRE_VERSION	  4
 #define WIRE_PORT	  1024
 #define WIRE_SESSIONS_MAX 64 /* besides the run's own */
 
@@ -58,6 +66,8 @@ struct wire_hdr {
 #define WIRE_EXEC_MAX	  262144u /* argv and environment */
 #define WIRE_STDIN_WINDOW 262144u
 #define WIRE_STRINGS_MAX  8192u /* argv and environment entries together */
+#define WIRE_MOUNTS_MAX	  128u
+#define WIRE_PATH_MAX	  4096u /* of a MOUNT, with its NUL: PATH_MAX */
 #define WIRE_UNKNOWN	  UINT64_MAX
 
 static_assert(sizeof(struct wire_hdr) == WIRE_HDR, "wire_hdr");
@@ -74,6 +84,9 @@ enum wire_type {
 	WIRE_SIGNAL,	/* struct wire_signal */
 	WIRE_WINCH,	/* struct wire_winch */
 	WIRE_EXIT,	/* struct wire_exit */
+	WIRE_MOUNT,	/* struct wire_mount, then a path and its NUL */
+	WIRE_MOUNTED,	/* struct wire_mounted */
+	WIRE_KILL,	/* nothing: all of the command dies, now */
 	WIRE_TYPES,
 };
 
@@ -88,7 +101,10 @@ enum wire_exec_flags {
 	WIRE_EXEC_STDIN = 1, /* else /dev/null */
 	WIRE_EXEC_TTY = 2,   /* a terminal; STDERR comes as STDOUT */
 	WIRE_EXEC_AGENT = 4, /* argv[0] is a tool of the agent's own */
-	WIRE_EXEC_FLAGS = 7,
+	/* The run's own: after EXIT the agent serves more streams until the
+	 * host hangs up. */
+	WIRE_EXEC_STAY = 8,
+	WIRE_EXEC_FLAGS = 15,
 };
 
 /*
@@ -100,9 +116,37 @@ enum wire_exec_flags {
  *	tree-in NAME PATH	make PATH, or where that is a directory
  *				PATH/NAME, of the tree read; NAME is "" for
  *				what shall be merged into the directory PATH
+ *	tree-put NAME PATH USER
+ *				the same, where directories on the way to PATH
+ *				(with a slash at its end, PATH as well) are made,
+ *				and what is copied becomes USER's
+ *	tree-volume N PATH	keep the tree read as volume N, for a
+ *				WIRE_MOUNT_VOLUME; PATH is for messages
  */
-#define WIRE_TREE_OUT "tree-out"
-#define WIRE_TREE_IN  "tree-in"
+#define WIRE_TREE_OUT	 "tree-out"
+#define WIRE_TREE_IN	 "tree-in"
+#define WIRE_TREE_PUT	 "tree-put"
+#define WIRE_TREE_VOLUME "tree-volume"
+
+enum wire_mount_kind {
+	WIRE_MOUNT_TMPFS = 1, /* of `size` bytes, 0: as Linux has it */
+	WIRE_MOUNT_DIR,	      /* no mount: the directory is there */
+	WIRE_MOUNT_VOLUME,    /* volume `number` */
+	WIRE_MOUNT_SEAL,      /* what is mounted there becomes read-only */
+};
+
+/* Followed by an absolute path and its NUL. What is not there on the way to it
+ * is made, 0755. It leads through the guest's own links. */
+struct wire_mount {
+	uint32_t kind;	 /* enum wire_mount_kind */
+	uint32_t number; /* VOLUME; else 0 */
+	uint64_t size;	 /* TMPFS; else 0 */
+};
+
+struct wire_mounted {
+	uint32_t error; /* errno, or 0 */
+	uint32_t pad;
+};
 
 /*
  * Followed by argc + envc + 2 strings: argv, environment ("NAME=value"), cwd
@@ -151,6 +195,7 @@ enum wire_stage {
 	WIRE_STAGE_USER,
 	WIRE_STAGE_CWD,
 	WIRE_STAGE_EXEC,
+	WIRE_STAGE_MOUNT,
 	WIRE_STAGES,
 };
 
@@ -175,6 +220,9 @@ static_assert(sizeof(struct wire_ready) == 24, "wire_ready");
 static_assert(sizeof(struct wire_exec) == 40, "wire_exec");
 static_assert(offsetof(struct wire_exec, realtime_ns) == 16, "wire_exec");
 static_assert(offsetof(struct wire_exec, pids_max) == 32, "wire_exec");
+static_assert(sizeof(struct wire_mount) == 16, "wire_mount");
+static_assert(offsetof(struct wire_mount, size) == 8, "wire_mount");
+static_assert(sizeof(struct wire_mounted) == 8, "wire_mounted");
 static_assert(sizeof(struct wire_started) == 16, "wire_started");
 static_assert(sizeof(struct wire_ack) == 4, "wire_ack");
 static_assert(sizeof(struct wire_signal) == 4, "wire_signal");
@@ -254,5 +302,14 @@ long wire_put_exec(void *buf, size_t cap, const struct wire_command *c);
  * @slots[WIRE_SLOTS]. 0 or -EPROTO. */
 int wire_get_exec(const struct wire_frame *f, char **slots,
 		  struct wire_command *c);
+
+/* Write a whole MOUNT frame. Its length, or -E2BIG. */
+long wire_put_mount(void *buf, size_t cap, const struct wire_mount *m,
+		    const char *path);
+
+/* Take it apart; *@path stays in the frame, and may be written to. 0 or
+ * -EPROTO. */
+int wire_get_mount(const struct wire_frame *f, struct wire_mount *m,
+		   char **path);
 
 #endif

@@ -51,7 +51,8 @@ static void got_ready(struct session *s, const struct wire_frame *f)
 	}
 	s->ready_ns = io_now_ns();
 	s->p.ops->ready(s);
-	session_begin_input(s);
+	if (s->sent_exec)
+		session_begin_input(s);
 }
 
 static void got_started(struct session *s, const struct wire_frame *f)
@@ -65,6 +66,19 @@ static void got_started(struct session *s, const struct wire_frame *f)
 	s->p.ops->started(s);
 }
 
+static void got_mounted(struct session *s, const struct wire_frame *f)
+{
+	struct wire_mounted m;
+
+	if (s->mounted == s->mounts) {
+		lose(s, "its agent broke the protocol");
+		return;
+	}
+	wire_get(f, &m, sizeof(m));
+	s->mounted++;
+	s->p.ops->mounted(s, (int)(m.error & 0xfff));
+}
+
 static void got_exit(struct session *s, const struct wire_frame *f)
 {
 	wire_get(f, &s->exit, sizeof(s->exit));
@@ -73,18 +87,31 @@ static void got_exit(struct session *s, const struct wire_frame *f)
 	s->p.ops->ended(s);
 }
 
+/* READY is first and EXIT is last, and of a command is nothing before it was
+ * sent, and all that it asked for is mounted. */
+static int is_in_order(const struct session *s, unsigned type)
+{
+	if (s->have_exit)
+		return 0;
+	return type == WIRE_READY ||
+	       (s->ready_ns && (type == WIRE_MOUNTED ||
+				(s->sent_exec && s->mounted == s->mounts)));
+}
+
 static void got_frame(struct session *s, const struct wire_frame *f)
 {
 	struct wire_ack ack;
 
-	/* READY is first and EXIT is last. */
-	if (s->have_exit || (f->type != WIRE_READY && !s->ready_ns)) {
+	if (!is_in_order(s, f->type)) {
 		lose(s, "its agent broke the protocol");
 		return;
 	}
 	switch (f->type) {
 	case WIRE_READY:
 		got_ready(s, f);
+		break;
+	case WIRE_MOUNTED:
+		got_mounted(s, f);
 		break;
 	case WIRE_STARTED:
 		got_started(s, f);
@@ -173,7 +200,8 @@ void session_send(struct session *s, enum wire_type type, const void *payload,
 {
 	uint8_t buf[WIRE_HDR + 16];
 
-	if (!s->lost && sink_room(&s->to_agent) >= sizeof(buf))
+	/* Before EXEC there is nobody whom it could be for. */
+	if (!s->lost && s->sent_exec && sink_room(&s->to_agent) >= sizeof(buf))
 		sink_put(&s->to_agent, buf, wire_put(buf, type, payload, len));
 }
 
@@ -208,6 +236,25 @@ void session_signal(struct session *s, int signo)
 	session_send(s, WIRE_SIGNAL, &sig, sizeof(sig));
 }
 
+void session_kill(struct session *s)
+{
+	session_send(s, WIRE_KILL, NULL, 0);
+}
+
+int session_mount(struct session *s, const struct wire_mount *m,
+		  const char *path)
+{
+	uint8_t buf[WIRE_HDR + sizeof(*m) + WIRE_PATH_MAX];
+	long n = wire_put_mount(buf, MIN(sizeof(buf), sink_room(&s->to_agent)),
+				m, path);
+
+	if (n < 0 || s->mounts == WIRE_MOUNTS_MAX)
+		return -E2BIG;
+	s->mounts++;
+	sink_put(&s->to_agent, buf, (size_t)n);
+	return 0;
+}
+
 /* "TERM=" and ours, unless @env has one, or ours is none. */
 static char *default_term(const struct strings *env, char *buf, size_t cap)
 {
@@ -222,7 +269,7 @@ static char *default_term(const struct strings *env, char *buf, size_t cap)
 	return buf;
 }
 
-static int send_exec(struct session *s, struct err *err)
+int session_exec(struct session *s, struct err *err)
 {
 	const struct session_params *p = &s->p;
 	_cleanup_free_ char **env = calloc(p->env->n + 2, sizeof(*env));
@@ -259,6 +306,9 @@ static int send_exec(struct session *s, struct err *err)
 			       "(%u bytes at the most)",
 			       WIRE_EXEC_MAX);
 	sink_put(&s->to_agent, buf, (size_t)n);
+	s->sent_exec = 1;
+	if (s->ready_ns)
+		session_begin_input(s);
 	return 0;
 }
 
@@ -305,8 +355,8 @@ int session_open(struct session **out, const struct session_params *p,
 		r = session_open_streams(s);
 	if (r < 0)
 		err_set(err, r, "streams");
-	else
-		r = send_exec(s, err);
+	else if (!p->hold)
+		r = session_exec(s, err);
 	if (r < 0)
 		session_close(out);
 	return r;

@@ -5,8 +5,11 @@
  * The session carries frames (rootfs/wire.h) and the user's streams, and
  * knows no machine and no time: whoever owns it decides what its news mean.
  *
- *	session_open()	 EXEC is on its way
- *	ready()		 the agent is up; standard input flows from here on
+ *	session_open()	 EXEC is on its way; with .hold it is not, and the owner
+ *			 has time for session_mount(), then session_exec()
+ *	ready()		 the agent is up; from here, and EXEC, on standard input
+ *			 flows
+ *	mounted()	 one for each session_mount(), in order
  *	started()	 the program runs (not told where it could not)
  *	ended()		 EXIT came, and every byte of output before it
  *	lost()		 the stream is over; once, and always at last
@@ -15,7 +18,7 @@
  * The command is fed by the agent's rules: input within its window, output
  * only as long as we have room for it. With a terminal (WIRE_EXEC_TTY) its
  * size follows ours, and where input comes from a terminal, that one is raw
- * from ready() until session_end_input(), so that each key is the guest's.
+ * from then until session_end_input(), so that each key is the guest's.
  *
  * All on the loop's thread. No callback may close the session.
  */
@@ -46,6 +49,8 @@ struct session_ops {
 	void (*broke)(struct session *s, const char *stream, int error);
 	/* Output that was held back went out. */
 	void (*moved)(struct session *s);
+	/* An errno, or 0. NULL where nothing is mounted. */
+	void (*mounted)(struct session *s, int error);
 	/* There is more output than output_max: that much was passed on, and no
 	 * byte will be any more. Once; may be NULL where there is no limit. */
 	void (*full)(struct session *s);
@@ -61,6 +66,7 @@ struct session_params {
 	int fd[3];
 	struct journal *journal; /* gets the output, or NULL: fd[1], fd[2] */
 	unsigned flags; /* WIRE_EXEC_* */
+	int hold;	/* EXEC waits for session_exec() */
 	int set_clock;	/* the guest's wall clock becomes ours */
 	char *const *argv;
 	const struct strings *env;
@@ -79,12 +85,13 @@ struct session {
 	/* CLOCK_MONOTONIC; 0: not yet */
 	uint64_t ready_ns, started_ns, output_ns;
 	int have_exit, lost;
+	unsigned mounts, mounted; /* asked for, answered */
 	uint64_t output_bytes; /* taken, to be passed on */
 	int full; /* and more were not */
 	char tail[SESSION_TAIL]; /* the last of what it said on stderr */
 	size_t tail_len;
 
-	int stopped;
+	int stopped, sent_exec;
 	struct ev agent, input;
 	int agent_fd;
 	struct sink to_agent, out, errout;
@@ -109,7 +116,15 @@ unsigned session_flags(const struct config *c);
  * &): they stay so. */
 void session_forwarded_signals(sigset_t *set);
 
+/* Before EXEC, on the run's own stream. 0, or -E2BIG: that is too much. */
+int session_mount(struct session *s, const struct wire_mount *m,
+		  const char *path);
+/* What .hold held back. */
+int session_exec(struct session *s, struct err *err);
+
 void session_signal(struct session *s, int signo);
+/* All of the command dies; the agent serves on. */
+void session_kill(struct session *s);
 /* The command gets no more input; the terminal is the user's again. */
 void session_end_input(struct session *s);
 /* Take what the agent sent, as long as the outputs have room. */
@@ -127,7 +142,7 @@ int session_open_streams(struct session *s);
 void session_close_streams(struct session *s);
 int session_has_room(const struct session *s);
 void session_output(struct session *s, int fd, const void *data, size_t len);
-/* The agent is up: input may flow, from a raw terminal where it is one. */
+/* The agent is up, EXEC sent: input may flow, from a raw terminal where it is one. */
 void session_begin_input(struct session *s);
 /* Send as much input as the window has room for. */
 void session_pump_input(struct session *s);

@@ -111,7 +111,7 @@ static size_t input_room(const struct session *s)
 {
 	size_t room = sink_room(&s->to_agent), window;
 
-	if (s->in_eof || !s->ready_ns || s->to_agent.error ||
+	if (s->in_eof || !s->ready_ns || !s->sent_exec || s->to_agent.error ||
 	    room <= INPUT_RESERVE)
 		return 0;
 	window = WIRE_STDIN_WINDOW - s->in_flight;

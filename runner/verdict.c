@@ -89,6 +89,10 @@ void verdict_from_exit(struct run_result *r, const char *name,
 		no_user(err, -error, name, user);
 		code = EXIT_INTERNAL;
 		break;
+	case WIRE_STAGE_MOUNT:
+		err_set(err, -error, "%s: mount in the guest", name);
+		code = EXIT_INTERNAL;
+		break;
 	case WIRE_STAGE_CWD:
 		err_set(err, -error, "%s: enter the working directory",
 			name);

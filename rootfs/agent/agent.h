@@ -47,12 +47,24 @@ _Noreturn void die(const char *what, int error);
 
 /* boot.c */
 
-void boot(void);
+/* A descriptor of where the guest writes, which no path leads to: O_PATH. */
+int boot(void);
 int host_listen(void);
 int host_dial(void);
 /* The file system whose superblock the first @len bytes of a disk hold, as
  * mount(2) calls it, or NULL. */
 const char *boot_fs_type(const uint8_t *disk, size_t len);
+
+/* mount.c */
+
+/* Make the directory @path and those on the way to it, 0755; @path is cut in
+ * place meanwhile. 0, also where it is there, or an errno. */
+int make_dirs(char *path);
+/* What the host asked for, at @path, of the volumes below @upper. 0 or an
+ * errno. */
+int mount_do(const struct wire_mount *m, char *path, int upper);
+/* Where tree-volume puts them, below boot()'s descriptor. */
+#define MOUNT_VOLUMES "volumes"
 
 /* cgroup.c: the command's cgroup. A dirfd of -1 means there is none. */
 
@@ -103,6 +115,7 @@ struct spawn {
 	int fd[3];	/* stdin, stdout, stderr; borrowed */
 	int cgroup;	/* dirfd or -1 */
 	int self;	/* the agent's program, for WIRE_EXEC_AGENT, or -1 */
+	int upper;	/* of boot(), for WIRE_TREE_VOLUME, or -1 */
 	char home[sizeof("HOME=") + USER_HOME_MAX];
 	char *env[SPAWN_ENV_MAX];
 	/* What failed, written by the child. */
@@ -127,6 +140,7 @@ struct serve {
 	int ctl;	     /* the connection */
 	int listener;	     /* where the host makes more of them, or -1 */
 	int self;	     /* our own program, O_PATH, or -1 */
+	int upper;	     /* what boot() gave, or -1 */
 	uint32_t number;     /* 0: the run's own */
 	uint64_t init_ns;    /* when we began, for READY */
 	const char *cgroups; /* where cgroup v2 is mounted, or NULL */

@@ -150,12 +150,17 @@ static void raise_lo(void)
 	close(fd);
 }
 
-void boot(void)
+int boot(void)
 {
+	int upper;
+
 	if (mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, NULL))
 		die("mount /dev", errno);
 	mount_lower();
 	mount_upper();
+	upper = open("/upper", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (upper < 0)
+		die("open /upper", errno);
 	if (mount("overlay", "/root", "overlay", MS_NOATIME,
 		  "lowerdir=/lower,upperdir=/upper/up,workdir=/upper/work") ||
 	    chdir("/root"))
@@ -170,6 +175,7 @@ void boot(void)
 	 * memory would never be touched. */
 	write_file("/proc/sys/vm/overcommit_memory", "1");
 	write_file(AGENT_CGROUPS "/cgroup.subtree_control", "+memory +pids");
+	return upper;
 }
 
 static int vsock(void)

@@ -195,7 +195,11 @@ int command_start(struct session *s, const struct wire_frame *f)
 	if (is_own(s))
 		set_clock(s->spawn.cmd.head.realtime_ns);
 	s->state = RUNNING;
-	if (try_start(s)) {
+	if (s->mount_error) {
+		s->spawn.stage = WIRE_STAGE_MOUNT;
+		s->spawn.error = s->mount_error;
+	}
+	if (s->mount_error || try_start(s)) {
 		failed(s);
 		return 0;
 	}
@@ -231,7 +235,9 @@ static void kill_rest(struct session *s)
 
 static void settled(struct session *s)
 {
-	kill_rest(s);
+	/* The host may have made more since it had all of it killed. */
+	if (!s->killed)
+		kill_rest(s);
 	s->state = DRAINING;
 }
 
@@ -248,7 +254,17 @@ static void ended(struct session *s, int status, const struct rusage *ru)
 	s->exit.disk_avail = limit_disk();
 	close_fd(&s->fd_in);
 	s->state = SETTLING;
-	if (!limit_may_grow(s))
+	if (s->killed || !limit_may_grow(s))
+		settled(s);
+}
+
+void command_kill(struct session *s)
+{
+	if (s->state != RUNNING && s->state != SETTLING)
+		return;
+	kill_rest(s);
+	s->killed = 1;
+	if (s->state == SETTLING)
 		settled(s);
 }
 

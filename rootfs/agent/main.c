@@ -16,7 +16,7 @@ int main(int argc, char **argv)
 		return tool_main(argc, argv);
 	/* Once the new root is entered, no path leads here any more. */
 	sv.self = open("/init", O_PATH | O_CLOEXEC);
-	boot();
+	sv.upper = boot();
 	sv.listener = host_listen();
 	sv.ctl = host_dial();
 	ret = session_serve(&sv);

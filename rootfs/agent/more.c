@@ -27,6 +27,7 @@ static _Noreturn void serve_child(struct session *s, int conn, uint32_t number)
 		.ctl = conn,
 		.listener = -1,
 		.self = s->sv.self,
+		.upper = s->sv.upper,
 		.number = number,
 		.cgroups = s->sv.cgroups,
 	};

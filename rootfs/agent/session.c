@@ -55,10 +55,32 @@ static void take_winch(struct session *s, const struct wire_frame *f)
 	command_resize(s, w.rows, w.cols);
 }
 
+/* After one that failed nothing is as it was to be: no more are done. */
+static int take_mount(struct session *s, const struct wire_frame *f)
+{
+	struct wire_mounted done = { 0 };
+	struct wire_mount m;
+	char *path;
+	int ret;
+
+	if (!is_own(s) || s->state != IDLE || s->mounts++ >= WIRE_MOUNTS_MAX)
+		return -EPROTO;
+	ret = wire_get_mount(f, &m, &path);
+	if (ret)
+		return ret;
+	if (!s->mount_error)
+		s->mount_error = mount_do(&m, path, s->sv.upper);
+	done.error = (uint32_t)s->mount_error;
+	out_put(s, WIRE_MOUNTED, &done, sizeof(done));
+	return 0;
+}
+
 static int take_frame(struct session *s, const struct wire_frame *f)
 {
 	if (f->type == WIRE_EXEC)
 		return command_start(s, f);
+	if (f->type == WIRE_MOUNT)
+		return take_mount(s, f);
 	if (s->state == IDLE)
 		return -EPROTO;
 	switch (f->type) {
@@ -71,6 +93,9 @@ static int take_frame(struct session *s, const struct wire_frame *f)
 		return take_signal(s, f);
 	case WIRE_WINCH:
 		take_winch(s, f);
+		return 0;
+	case WIRE_KILL:
+		command_kill(s);
 		return 0;
 	default:
 		return -EPROTO;
@@ -109,6 +134,14 @@ static int patience(const struct session *s)
 	return command_lingers(s) ? LINGER_MS : -1;
 }
 
+/* With the run's own command the machine ends, unless the host has more to
+ * ask: then what it had asked before is gone. */
+static int takes_more(const struct session *s)
+{
+	return s->state < DRAINING ||
+	       s->spawn.cmd.head.flags & WIRE_EXEC_STAY;
+}
+
 static int wait_events(struct session *s, struct pollfd *p)
 {
 	int room = out_has_data_room(s);
@@ -125,8 +158,7 @@ static int wait_events(struct session *s, struct pollfd *p)
 	p[P_STDERR].events = POLLIN;
 	p[P_STDIN].fd = s->in.len ? s->fd_in : -1;
 	p[P_STDIN].events = POLLOUT;
-	/* With the run's own command the machine ends. */
-	p[P_MORE].fd = s->state < DRAINING ? s->sv.listener : -1;
+	p[P_MORE].fd = takes_more(s) ? s->sv.listener : -1;
 	p[P_MORE].events = POLLIN;
 	p[P_LIMIT].fd = s->state < DRAINING ? s->fd_limit : -1;
 	p[P_LIMIT].events = POLLPRI;
@@ -152,12 +184,13 @@ static int serve_round(struct session *s)
 	if (p[P_LIMIT].revents)
 		limit_hit(s);
 	command_settle(s);
-	if (p[P_MORE].revents)
-		more_accept(s);
 	if (p[P_CTL].revents & ~POLLOUT)
 		ret = receive(s);
 	if (ret <= 0)
 		return ret;
+	/* After the frames: KILL is not for what the host asked since. */
+	if (p[P_MORE].revents)
+		more_accept(s);
 	if (p[P_STDIN].revents)
 		in_drain(s);
 	in_ack(s);
@@ -218,6 +251,7 @@ int session_serve(const struct serve *sv)
 	s->fd_in = s->fd_out = s->fd_err = -1;
 	s->spawn.cgroup = -1;
 	s->spawn.self = sv->self;
+	s->spawn.upper = sv->upper;
 	s->spawn.fd[0] = s->spawn.fd[1] = s->spawn.fd[2] = -1;
 	s->fd_limit = -1;
 	s->exit.user_us = s->exit.system_us = WIRE_UNKNOWN;

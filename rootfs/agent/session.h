@@ -56,6 +56,9 @@ struct session {
 	int child_fd;
 	enum state state;
 	pid_t pid;
+	int killed; /* all of the command, as the host asked */
+	uint32_t mounts;
+	int mount_error; /* of the first that failed: an errno */
 	int reap_more;
 	int fd_in, fd_out, fd_err; /* our ends, or -1 */
 	/* Once nobody of the command is left to write: how much more is
@@ -116,6 +119,8 @@ void in_ack(struct session *s);
 
 int command_start(struct session *s, const struct wire_frame *f);
 void command_signal(struct session *s, int signo);
+/* All of the command dies, but not what the host makes from now on. */
+void command_kill(struct session *s);
 void command_resize(struct session *s, uint16_t rows, uint16_t cols);
 void command_reap(struct session *s);
 /* Another process may hold the streams of a command that has ended: @silent

@@ -92,24 +92,21 @@ uint32_t spawn_exit_code(enum wire_stage stage, int error)
 	return stage == WIRE_STAGE_EXEC && error == ENOENT ? 127 : 126;
 }
 
-/* The child owns the frame's bytes while we wait: cut the path in place. */
-static int make_dirs(char *path)
+/* Volumes are where no path leads. */
+static int is_volume(const struct spawn *sp)
 {
-	char *p;
-
-	for (p = path + 1; *p; p++) {
-		if (*p != '/')
-			continue;
-		*p = '\0';
-		mkdir(path, 0755);
-		*p = '/';
-	}
-	return mkdir(path, 0755);
+	return sp->cmd.head.flags & WIRE_EXEC_AGENT &&
+	       !strcmp(sp->cmd.argv[0], WIRE_TREE_VOLUME);
 }
 
-/* As with Docker, a working directory that is not there is made. */
-static int enter_cwd(char *cwd)
+/* As with Docker, a working directory that is not there is made. (The child
+ * owns the frame's bytes while we wait.) */
+static int enter_cwd(const struct spawn *sp)
 {
+	char *cwd = (char *)sp->cmd.cwd;
+
+	if (is_volume(sp))
+		return fchdir(sp->upper) ? errno : 0;
 	if (!chdir(*cwd ? cwd : "/"))
 		return 0;
 	if (errno == ENOENT && !make_dirs(cwd) && !chdir(cwd))
@@ -160,7 +157,7 @@ static _Noreturn void child(struct spawn *sp)
 	}
 	if (sp->cmd.head.flags & WIRE_EXEC_TTY)
 		ioctl(STDIN_FILENO, TIOCSCTTY, 0);
-	error = enter_cwd((char *)sp->cmd.cwd);
+	error = enter_cwd(sp);
 	if (error)
 		fail(sp, WIRE_STAGE_CWD, error);
 	error = become(&sp->user);

@@ -18,7 +18,7 @@
 #define STEPS 64
 
 static struct news {
-	int ready, started, ended, lost, broke;
+	int ready, mounted, started, ended, lost, broke;
 } news;
 
 static void on_ready(struct session *s)
@@ -27,9 +27,15 @@ static void on_ready(struct session *s)
 	must(!news.ready++ && !news.started && !news.ended && !news.lost);
 }
 
+static void on_mounted(struct session *s, int error)
+{
+	must(news.ready && !news.started && !news.ended && !news.lost);
+	must(++news.mounted <= (int)s->mounts && error >= 0);
+}
+
 static void on_started(struct session *s)
 {
-	(void)s;
+	must(s->sent_exec && news.mounted == (int)s->mounts);
 	must(news.ready && !news.started++ && !news.ended && !news.lost);
 }
 
@@ -58,7 +64,7 @@ static void on_moved(struct session *s)
 
 static const struct session_ops ops = { on_ready, on_started, on_ended,
 					on_lost,  on_broke,   on_moved,
-					NULL };
+					on_mounted, NULL };
 
 /* A frame of the right length for its type, mostly, or bytes. */
 static void agent_says(struct bytes *b, int fd)
@@ -73,19 +79,20 @@ static void agent_says(struct bytes *b, int fd)
 		{ WIRE_STDERR, 300 },
 		{ WIRE_STDIN_ACK, sizeof(struct wire_ack) },
 		{ WIRE_EXIT, sizeof(struct wire_exit) },
+		{ WIRE_MOUNTED, sizeof(struct wire_mounted) },
 	};
 	uint8_t how = take8(b), buf[WIRE_HDR + 512];
 	unsigned k = how % 8;
 	size_t n;
 
-	if (k < 6) {
+	if (k < 7) {
 		uint32_t len = kind[k].len;
 		uint32_t given = how & 0x20 ? take8(b) : len;
 
 		wire_put_hdr(buf, kind[k].type, how & 0x40 ? take32(b) : len);
 		memset(buf + WIRE_HDR, 0, len);
 		/* WIRE_VERSION, where it is READY */
-		buf[WIRE_HDR] = how & 0x10 ? take8(b) : 1;
+		buf[WIRE_HDR] = how & 0x10 ? take8(b) : WIRE_VERSION;
 		take(b, buf + WIRE_HDR + 4, how & 0x80 ? len - 4 : 0);
 		n = WIRE_HDR + (given < len ? given : len);
 	} else {
@@ -93,6 +100,18 @@ static void agent_says(struct bytes *b, int fd)
 		take(b, buf, n);
 	}
 	(void)!send(fd, buf, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Some to mount, and then EXEC. */
+static void mount_or_go(struct session *s, unsigned n)
+{
+	const struct wire_mount m = { .kind = WIRE_MOUNT_DIR };
+	struct err err;
+
+	while (n--)
+		must(session_mount(s, &m, "/a") == 0 ||
+		     s->mounts == WIRE_MOUNTS_MAX);
+	must(session_exec(s, &err) == 0);
 }
 
 static void step(struct bytes *b, struct session *s, int agent, int input)
@@ -118,6 +137,12 @@ static void step(struct bytes *b, struct session *s, int agent, int input)
 		break;
 	case 5:
 		session_pump(s);
+		break;
+	case 6:
+		if (!s->sent_exec)
+			mount_or_go(s, what >> 4);
+		else
+			session_kill(s);
 		break;
 	default:
 		agent_says(b, agent);
@@ -153,6 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	p.fd[1] = output();
 	p.fd[2] = output();
 	p.flags = how & 1 ? WIRE_EXEC_STDIN : 0;
+	p.hold = how >> 2 & 1;
 	memset(&news, 0, sizeof(news));
 	must(session_open(&s, &p, &err) == 0);
 	for (unsigned i = 0; b.n && i < STEPS; i++) {

@@ -31,6 +31,7 @@ static void right_size(const struct wire_frame *f)
 		[WIRE_SIGNAL] = sizeof(struct wire_signal),
 		[WIRE_WINCH] = sizeof(struct wire_winch),
 		[WIRE_EXIT] = sizeof(struct wire_exit),
+		[WIRE_MOUNTED] = sizeof(struct wire_mounted),
 	};
 
 	must(f->type && f->type < WIRE_TYPES);
@@ -52,6 +53,21 @@ static void exec_twice(const struct wire_frame *f)
 	must(!memcmp(again + WIRE_HDR + sizeof(struct wire_exec),
 		     f->data + sizeof(struct wire_exec),
 		     f->len - sizeof(struct wire_exec)));
+}
+
+static void mount_twice(const struct wire_frame *f)
+{
+	uint8_t again[WIRE_HDR + sizeof(struct wire_mount) + WIRE_PATH_MAX];
+	struct wire_mount m;
+	char *path;
+	long n;
+
+	if (wire_get_mount(f, &m, &path) < 0)
+		return;
+	must(*path == '/' && m.kind);
+	n = wire_put_mount(again, sizeof(again), &m, path);
+	must(n == (long)(WIRE_HDR + f->len));
+	must(!memcmp(again + WIRE_HDR, f->data, f->len));
 }
 
 static struct seen decode(const uint8_t *p, size_t n, enum wire_from from,
@@ -80,6 +96,8 @@ static struct seen decode(const uint8_t *p, size_t n, enum wire_from from,
 			hash(&s, f.data, f.len);
 			if (f.type == WIRE_EXEC)
 				exec_twice(&f);
+			if (f.type == WIRE_MOUNT)
+				mount_twice(&f);
 		}
 	}
 	return s;

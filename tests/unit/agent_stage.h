@@ -31,7 +31,7 @@ struct host {
 	pid_t agent; /* exits 0 when session_serve() gave 0, else 1 */
 	struct wire_reader reader;
 	uint8_t frame[WIRE_HDR + WIRE_EXEC_MAX];
-	int ready, started, exited;
+	int ready, started, exited, mounted, mount_error;
 	uint32_t acked;
 	struct wire_exit exit;
 	size_t out_len, err_len;
@@ -48,7 +48,8 @@ static socklen_t door_len;
 
 static inline _Noreturn void agent_main(int fd, int listener)
 {
-	struct serve sv = { .ctl = 3, .listener = 4, .self = 5 };
+	struct serve sv = { .ctl = 3, .listener = 4, .self = 5,
+			    .upper = -1 };
 	int status;
 	pid_t pid;
 
@@ -163,12 +164,18 @@ static inline void keep(char *buf, size_t *len, const struct wire_frame *f)
 
 static inline void take(const struct wire_frame *f)
 {
+	struct wire_mounted done;
 	struct wire_ack ack;
 
 	cr_assert(!h->exited, "a frame after EXIT");
 	switch (f->type) {
 	case WIRE_READY:
 		h->ready = 1;
+		break;
+	case WIRE_MOUNTED:
+		wire_get(f, &done, sizeof(done));
+		h->mounted++;
+		h->mount_error = (int)done.error;
 		break;
 	case WIRE_STARTED:
 		h->started = 1;

@@ -75,7 +75,7 @@ static void on_moved(struct session *s)
 
 static const struct session_ops ops = { on_ready, on_started, on_ended,
 					on_lost,  on_broke,   on_moved,
-					NULL };
+					NULL,     NULL };
 
 /* Until the agent, which @fn plays, is gone. */
 static void converse(actor fn)

@@ -263,3 +263,80 @@ Test(wire, exec_too_big_to_send_is_e2big)
 	cr_assert_gt(put_exec(argv, none, ""), 0);
 	free(big);
 }
+
+static const struct wire_mount tmpfs = { .kind = WIRE_MOUNT_TMPFS, .size = 7 };
+
+/* Decode a MOUNT payload of @m, then @n bytes of @path. */
+static int get_mount(const struct wire_mount *m, const char *path, size_t n)
+{
+	static uint8_t payload[sizeof(*m) + 2 * WIRE_PATH_MAX];
+	struct wire_frame f = { .type = WIRE_MOUNT, .data = payload,
+				.len = (uint32_t)(sizeof(*m) + n) };
+	struct wire_mount out;
+	char *got;
+
+	memcpy(payload, m, sizeof(*m));
+	memcpy(payload + sizeof(*m), path, n);
+	return wire_get_mount(&f, &out, &got);
+}
+
+Test(wire, mount_comes_back_as_it_was)
+{
+	uint8_t buf[WIRE_HDR + sizeof(tmpfs) + 8];
+	long n = wire_put_mount(buf, sizeof(buf), &tmpfs, "/a b");
+	struct wire_mount m;
+	struct wire_frame f;
+	char *path;
+
+	cr_assert_eq(n, (long)(WIRE_HDR + sizeof(tmpfs) + 5));
+	wire_reader_init(&reader, WIRE_FROM_HOST);
+	feed(buf, (size_t)n);
+	cr_assert_eq(wire_next(&reader, &f), 1);
+	cr_assert_eq(wire_get_mount(&f, &m, &path), 0);
+	cr_assert_eq(m.size, 7);
+	cr_assert_str_eq(path, "/a b");
+	cr_assert_eq(wire_put_mount(buf, sizeof(buf), &tmpfs, "/12345678"),
+		     -E2BIG);
+}
+
+Test(wire, mount_path_is_absolute_and_ends_where_the_frame_does)
+{
+	static char longest[WIRE_PATH_MAX + 1];
+
+	memset(longest, '/', sizeof(longest));
+	longest[WIRE_PATH_MAX - 1] = '\0';
+	cr_assert_eq(get_mount(&tmpfs, "/a", 3), 0);
+	cr_assert_eq(get_mount(&tmpfs, longest, WIRE_PATH_MAX), 0);
+	cr_assert_eq(get_mount(&tmpfs, longest, WIRE_PATH_MAX + 1), -EPROTO);
+	cr_assert_eq(get_mount(&tmpfs, "/a", 2), -EPROTO);
+	cr_assert_eq(get_mount(&tmpfs, "/a\0", 4), -EPROTO);
+	cr_assert_eq(get_mount(&tmpfs, "/\0a", 4), -EPROTO);
+	cr_assert_eq(get_mount(&tmpfs, "a/", 3), -EPROTO);
+	cr_assert_eq(get_mount(&tmpfs, "", 1), -EPROTO);
+	cr_assert_eq(get_mount(&tmpfs, "", 0), -EPROTO);
+}
+
+Test(wire, mount_has_what_its_kind_has_and_nothing_else)
+{
+	static const struct {
+		struct wire_mount m;
+		int ret;
+	} cases[] = {
+		{ { WIRE_MOUNT_TMPFS, 0, UINT64_MAX }, 0 },
+		{ { WIRE_MOUNT_DIR, 0, 0 }, 0 },
+		{ { WIRE_MOUNT_VOLUME, UINT32_MAX, 0 }, 0 },
+		{ { WIRE_MOUNT_SEAL, 0, 0 }, 0 },
+		{ { 0, 0, 0 }, -EPROTO },
+		{ { WIRE_MOUNT_SEAL + 1, 0, 0 }, -EPROTO },
+		{ { UINT32_MAX, 0, 0 }, -EPROTO },
+		{ { WIRE_MOUNT_TMPFS, 1, 0 }, -EPROTO },
+		{ { WIRE_MOUNT_DIR, 0, 1 }, -EPROTO },
+		{ { WIRE_MOUNT_VOLUME, 1, 1 }, -EPROTO },
+		{ { WIRE_MOUNT_SEAL, 1, 0 }, -EPROTO },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		cr_assert_eq(get_mount(&cases[i].m, "/a", 3), cases[i].ret,
+			     "case %zu", i);
+}
