@@ -227,6 +227,18 @@ static int exec(const struct config *c, struct state *state, struct err *err)
 	return r;
 }
 
+/* What the image of the run says of commands. The list is the caller's. */
+static int take_defaults(struct config *c, const struct record *rec,
+			 char ***env, struct err *err)
+{
+	*env = record_env(rec);
+	if (!c->user)
+		c->user = record_user(rec);
+	if (!c->workdir)
+		c->workdir = record_workdir(rec);
+	return config_default_env(c, *env, err);
+}
+
 /* NAME [--] CMD [ARG...] */
 static int take_operands(struct config *c, char **argv, struct err *err)
 {
@@ -244,6 +256,7 @@ static int take_operands(struct config *c, char **argv, struct err *err)
 
 int cmd_exec(int argc, char **argv, struct err *err)
 {
+	_cleanup_free_ char **env = NULL;
 	struct state *state = NULL;
 	struct opt_rest rest;
 	struct config c;
@@ -261,6 +274,8 @@ int cmd_exec(int argc, char **argv, struct err *err)
 		r = err_wrap(err, "exec");
 	if (r == 0)
 		r = state_find(&state, argv[rest.first], err);
+	if (r == 0)
+		r = take_defaults(&c, state_record(state), &env, err);
 	if (r == 0)
 		r = exec(&c, state, err);
 	state_close(&state);

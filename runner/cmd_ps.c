@@ -16,6 +16,7 @@
 
 #define STATUS_MAX  (FORMAT_SPAN_MAX + 24)
 #define COMMAND_MAX 41
+#define IMAGE_MAX   41
 
 struct ps {
 	int all, quiet, format;
@@ -89,7 +90,7 @@ static void status(const struct record *r, uint64_t now, char buf[STATUS_MAX])
 
 static void add_row(struct table *t, const struct record *r, uint64_t now)
 {
-	char text[STATUS_MAX], command[COMMAND_MAX + 3];
+	char text[STATUS_MAX], command[COMMAND_MAX + 3], image[IMAGE_MAX + 3];
 	char span[FORMAT_SPAN_MAX];
 
 	table_add(t, r->id);
@@ -102,6 +103,10 @@ static void add_row(struct table *t, const struct record *r, uint64_t now)
 	format_span(since(r->created, now), span);
 	snprintf(text, sizeof(text), "%s ago", span);
 	table_add(t, text);
+	record_image(r, image, IMAGE_MAX);
+	if (strlen(image) == IMAGE_MAX - 1)
+		strcat(image, "...");
+	table_add(t, image);
 	record_command(r, command, COMMAND_MAX);
 	if (strlen(command) == COMMAND_MAX - 1)
 		strcat(command, "...");
@@ -116,7 +121,7 @@ static int is_wanted(const struct ps *o, const struct record *r)
 static int print_table(const struct ps *o, const struct state_list *l)
 {
 	static const char *const head[] = { "ID", "NAME", "STATUS", "ENGINE",
-					    "MEMORY", "CREATED", "COMMAND" };
+					    "MEMORY", "CREATED", "IMAGE", "COMMAND" };
 	uint64_t now = format_now();
 	struct table t;
 	int r;

@@ -15,6 +15,7 @@
 #include "runner/base/mem.h"
 #include "runner/config.h"
 #include "runner/opts.h"
+#include "runner/signo.h"
 #include "runner/targets.h"
 
 #define NS_PER_SEC 1000000000ull
@@ -22,50 +23,16 @@
 /* Of the supervisor, to see the VM die and to write out what it had sent. */
 #define GRACE_NS   (30 * NS_PER_SEC)
 
-/* The guest's numbers, which are the kernel's: libc keeps some for itself. */
-#define GUEST_RTMIN 34
-#define GUEST_RTMAX 64
-
 /* --- options ---------------------------------------------------------- */
-
-static int number_in(const char *s, long min, long max)
-{
-	char *end;
-	long v = strtol(s, &end, 10);
-
-	return *s < '0' || *s > '9' || *end || v < min || v > max ? -1 : (int)v;
-}
-
-static int signal_number(const char *s)
-{
-	int n = number_in(s, 1, GUEST_RTMAX);
-
-	if (n > 0)
-		return n;
-	if (!strncasecmp(s, "SIG", 3))
-		s += 3;
-	for (n = 1; n < 32; n++)
-		if (sigabbrev_np(n) && !strcasecmp(s, sigabbrev_np(n)))
-			return n;
-	if (!strcasecmp(s, "RTMIN"))
-		return GUEST_RTMIN;
-	if (!strcasecmp(s, "RTMAX"))
-		return GUEST_RTMAX;
-	n = number_in(strncasecmp(s, "RTMIN+", 6) ? "" : s + 6, 0, 30);
-	if (n >= 0)
-		return GUEST_RTMIN + n;
-	n = number_in(strncasecmp(s, "RTMAX-", 6) ? "" : s + 6, 0, 30);
-	return n >= 0 ? GUEST_RTMAX - n : -1;
-}
 
 static int set_signal(void *field, const char *arg, struct err *err)
 {
-	int n = signal_number(arg), r;
+	int n = signo_parse(arg), r;
 
 	if (n < 0) {
 		r = err_say(err, -EINVAL, "no such signal");
 		err_hint(err, "a name or a number from 1 to %d: TERM, 15",
-			 GUEST_RTMAX);
+			 SIGNO_MAX);
 		return r;
 	}
 	*(int *)field = n;
@@ -85,12 +52,13 @@ static int set_patience(void *field, const char *arg, struct err *err)
 }
 
 struct stop {
-	int signo;
+	int signo; /* 0: none was given */
 	uint64_t timeout_ns;
 };
 
 static const struct opt stop_options[] = {
-	{ "signal", 's', "SIGNAL", NULL, "what the command gets (TERM)",
+	{ "signal", 's', "SIGNAL", NULL,
+	  "what the command gets (what its image says, else TERM)",
 	  set_signal, offsetof(struct stop, signo) },
 	{ "timeout", 't', "DURATION", NULL,
 	  "how long it has to end; then the VM is killed (10s)", set_patience,
@@ -161,10 +129,12 @@ static int is_over(const struct target *t)
 static int ask_to_stop(struct target *t, void *opaque, struct err *err)
 {
 	const struct stop *o = opaque;
+	int signo = o->signo ? o->signo : state_record(t->state)->stop_signal;
 	int r = 0;
 
 	if (!is_over(t))
-		r = target_ask(t, CONTROL_STOP, o->signo, o->timeout_ns, err);
+		r = target_ask(t, CONTROL_STOP, signo ? signo : SIGTERM,
+			       o->timeout_ns, err);
 	/* Between the look and the step it has ended: so be it. */
 	return r == -ESRCH ? 0 : r;
 }
@@ -188,7 +158,7 @@ static int see_it_stop(struct target *t, void *opaque, struct err *err)
 
 int cmd_stop(int argc, char **argv, struct err *err)
 {
-	struct stop o = { SIGTERM, STOP_NS };
+	struct stop o = { 0, STOP_NS };
 	struct targets t;
 	int r = targets_parse(&t, &cmd_stop_table, &o, argc, argv, err);
 

@@ -14,6 +14,7 @@
 
 #include "jail/jail.h"
 
+struct config_image;
 struct err;
 
 enum config_engine {
@@ -84,6 +85,10 @@ struct config {
 	const char *disk;    /* boot */
 	const char *append;  /* more kernel command line, or NULL */
 	const char *rootfs;  /* root image, NULL: the built-in one */
+	struct config_image *image; /* NULL: rootfs, or the built-in one */
+	int pull; /* get the image if it is not here */
+	const char *entrypoint; /* NULL: the image's */
+	int stop_signal; /* the image's, for `stop`; 0: none */
 	uint64_t disk_size;  /* of what the guest writes to; 0: as built in */
 	struct config_drives drives;
 	struct config_rates rates;
@@ -146,6 +151,10 @@ int config_set_name(void *field, const char *arg, struct err *err);
  * Errors name file and line.
  */
 int config_load_env(struct config *c, struct err *err);
+
+/* Variables ("NAME=value") for those names that have none yet; of the same
+ * name the last counts. They are borrowed. After config_load_env(). */
+int config_default_env(struct config *c, char *const *env, struct err *err);
 
 /* What needs a look at the host: is there as much memory as was asked for? */
 int config_check_host(const struct config *c, struct err *err);

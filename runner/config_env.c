@@ -12,7 +12,7 @@
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
 
-#define ENV_MAX	      1024
+#define ENV_MAX	      1024 /* of the user's, and of the image's */
 #define ENV_FILES_MAX 16
 #define ENV_FILE_MAX  (256u << 10) /* what an EXEC frame has room for */
 
@@ -155,5 +155,26 @@ int config_load_env(struct config *c, struct err *err)
 		r = set_entry(&env, c->env.v[i], err);
 	free(c->env.v);
 	c->env = env;
+	return r;
+}
+
+int config_default_env(struct config *c, char *const *env, struct err *err)
+{
+	struct strings all = { 0 };
+	int r = 0;
+
+	for (; r == 0 && env && *env; env++)
+		if (**env != '=' && strchr(*env, '='))
+			r = set_entry(&all, *env, err);
+	for (size_t i = 0; r == 0 && i < c->env.n; i++) {
+		const char **old = find_entry(&all, c->env.v[i]);
+
+		if (old)
+			*old = c->env.v[i];
+		else
+			r = append(&all, c->env.v[i], 2 * ENV_MAX, err);
+	}
+	free(c->env.v);
+	c->env = all;
 	return r;
 }

@@ -12,12 +12,15 @@
 #include "runner/base/err.h"
 #include "runner/base/fault.h"
 #include "runner/base/mem.h"
+#include "runner/config_image.h"
 #include "runner/confine.h"
 #include "runner/drive.h"
 #include "runner/scratch.h"
 #include "runner/state.h"
 #include "runner/trace.h"
 #include "runner/vmm/gmem.h"
+
+static_assert(STORE_FILES_MAX <= CTL_PARTS, "a disk has room for an image");
 
 #define GUEST_CID 3 /* virtio 1.2 5.10.4: the first that is not reserved */
 
@@ -37,14 +40,36 @@
 #define CMDLINE_SOFT  "tsc=reliable"
 #define CMDLINE_HIGH  "swiotlb=noforce"
 
+/* Copies: another attempt may need them again. */
+static int give_image(struct machine *m, const struct store_files *files,
+		      const struct ctl_rate *rate, struct err *err)
+{
+	int fds[STORE_FILES_MAX], r = 0;
+	unsigned n = 0;
+
+	for (; r == 0 && n < files->n; n++) {
+		fds[n] = fcntl(files->fds[n], F_DUPFD_CLOEXEC, 0);
+		if (fds[n] < 0)
+			r = err_set(err, -errno, "files of the image");
+	}
+	if (r == 0)
+		machine_disk(m, CTL_DISK_READ, fds, n, rate);
+	while (r < 0 && n)
+		close_fd(&fds[--n]);
+	return r;
+}
+
 /* What its root is read from. */
 static int give_root(struct machine *m, const struct config *c,
 		     const struct artifacts *a, const struct ctl_rate *rate,
 		     struct err *err)
 {
-	int fd = c->rootfs ? machine_open_disk("rootfs", c->rootfs, err) :
-			     artifact_open(a, ARTIFACT_BASE, err);
+	int fd;
 
+	if (c->image)
+		return give_image(m, &c->image->files, rate, err);
+	fd = c->rootfs ? machine_open_disk("rootfs", c->rootfs, err) :
+			 artifact_open(a, ARTIFACT_BASE, err);
 	if (fd >= 0)
 		machine_disk(m, CTL_DISK_READ, &fd, 1, rate);
 	return MIN(fd, 0);

@@ -15,6 +15,8 @@
 #include "runner/base/err.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
+#include "runner/config_image.h"
+#include "runner/scratch.h"
 
 #define META_FORMAT 1 /* of this document; grows when a field changes */
 
@@ -171,6 +173,17 @@ static json_t *cgroup_part(const struct meta *m, int *bad)
 	return o;
 }
 
+/* The image of the run, as its user named it, and the id that it had; both
+ * null: the one built in. */
+static void add_image(json_t *o, const struct config *c, int *bad)
+{
+	const struct config_image *ci = c->image;
+	const char *name = ci ? ci->name : c->rootfs;
+
+	add(o, "image", name ? words(name) : json_null(), bad);
+	add(o, "image_id", ci ? json_string(ci->img.id) : json_null(), bad);
+}
+
 static json_t *host_part(const struct meta *m, int *bad)
 {
 	const struct run_result *r = m->result;
@@ -182,6 +195,12 @@ static json_t *host_part(const struct meta *m, int *bad)
 	add(o, "cpus_asked", number(m->config->cpus.n), bad);
 	add(o, "cpus", r->ncpus ? number(r->ncpus) : json_null(), bad);
 	add(o, "memory_bytes", number(m->config->memory), bad);
+	add_image(o, m->config, bad);
+	add(o, "disk_size_bytes",
+	    number(m->config->disk_size ? m->config->disk_size : SCRATCH_SIZE),
+	    bad);
+	add(o, "disk_stored_bytes",
+	    m->disk_stored ? number(m->disk_stored) : json_null(), bad);
 	add(o, "jail", jail_part(m->jail, bad), bad);
 	add(o, "cgroup", cgroup_part(m, bad), bad);
 	add(o, "start_ms", span(r->begin_ns, r->started_ns), bad);

@@ -27,6 +27,7 @@ struct meta {
 	/* With a jail: the host's cgroup, and what the VM used of it. */
 	const struct cgroup_limits *limits;
 	const struct cgroup_usage *usage;
+	uint64_t disk_stored; /* bytes of its disk on the host; 0: not known */
 	const struct err *error; /* NULL or no code: nothing to say */
 };
 

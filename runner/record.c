@@ -92,17 +92,25 @@ static enum phase get_phase(const json_t *o, int *bad)
 	return PHASE_STARTING;
 }
 
-/* A list of strings, one at least. */
-static void check_command(const json_t *o, int *bad)
+/* A list of strings, @min at least; null is none. */
+static void check_words(const json_t *o, const char *key, size_t min, int *bad)
 {
-	const json_t *v = json_object_get(o, "command");
+	const json_t *v = json_object_get(o, key);
 	size_t n = json_array_size(v);
 
-	if (!n)
+	if (n < min || (v && !json_is_array(v) && !json_is_null(v)))
 		*bad = 1;
 	for (size_t i = 0; i < n; i++)
 		if (!json_is_string(json_array_get(v, i)))
 			*bad = 1;
+}
+
+static void check_text(const json_t *o, const char *key, int *bad)
+{
+	const json_t *v = json_object_get(o, key);
+
+	if (v && !json_is_string(v) && !json_is_null(v))
+		*bad = 1;
 }
 
 int record_parse(struct record *r, const char *text, size_t len)
@@ -132,7 +140,13 @@ int record_parse(struct record *r, const char *text, size_t len)
 	r->created = get_time(o, "created", &bad);
 	r->started = get_time(o, "started", &bad);
 	r->ended = get_time(o, "ended", &bad);
-	check_command(o, &bad);
+	check_words(o, "command", 1, &bad);
+	/* Of an image; those before there were any have none of it. */
+	check_words(o, "env", 0, &bad);
+	check_text(o, "user", &bad);
+	check_text(o, "workdir", &bad);
+	if (json_object_get(o, "stop_signal"))
+		r->stop_signal = (int)get_number(o, "stop_signal", 64, &bad);
 	r->doc = o;
 	if (bad)
 		record_free(r);
@@ -155,7 +169,7 @@ static json_t *clean_string(const char *s)
 static int make_doc(struct record *r)
 {
 	static const char *const keys[] = { "format", "id", "name", "phase",
-					    "image", "command" };
+					    "image", "image_id", "command" };
 	int bad = 0;
 
 	if (r->doc)
@@ -177,7 +191,7 @@ static int put(struct record *r, const char *key, json_t *value)
 
 int record_put(struct record *r, const char *key, const char *value)
 {
-	return put(r, key, clean_string(value));
+	return put(r, key, value ? clean_string(value) : json_null());
 }
 
 int record_put_words(struct record *r, const char *key, char *const *words)
@@ -237,6 +251,9 @@ char *record_format(struct record *r)
 	bad |= put(r, "detached", json_boolean(r->detached));
 	bad |= put(r, "auto_remove", json_boolean(r->auto_remove));
 	bad |= put(r, "tty", json_boolean(r->tty));
+	bad |= put(r, "stop_signal",
+		   number_or_null(r->stop_signal != 0,
+				  (unsigned)r->stop_signal));
 	bad |= put(r, "created", time_or_null(r->created));
 	bad |= put(r, "started", time_or_null(r->started));
 	bad |= put(r, "ended", time_or_null(r->ended));
@@ -284,9 +301,37 @@ void record_command(const struct record *r, char *buf, size_t cap)
 	tame(buf);
 }
 
-const char *record_image(const struct record *r)
+void record_image(const struct record *r, char *buf, size_t cap)
 {
 	const char *s = json_string_value(json_object_get(r->doc, "image"));
+	size_t n = s ? MIN(strlen(s), cap - 1) : 0;
 
-	return s ? s : "";
+	if (!s)
+		s = "-", n = 1;
+	memcpy(buf, s, n);
+	while (n && !format_is_utf8(buf, n))
+		n--;
+	buf[n] = '\0';
+	tame(buf);
+}
+
+const char *record_user(const struct record *r)
+{
+	return json_string_value(json_object_get(r->doc, "user"));
+}
+
+const char *record_workdir(const struct record *r)
+{
+	return json_string_value(json_object_get(r->doc, "workdir"));
+}
+
+char **record_env(const struct record *r)
+{
+	const json_t *list = json_object_get(r->doc, "env");
+	size_t n = json_array_size(list);
+	char **env = n ? calloc(n + 1, sizeof(*env)) : NULL;
+
+	for (size_t i = 0; env && i < n; i++)
+		env[i] = (char *)json_string_value(json_array_get(list, i));
+	return env;
 }

@@ -35,6 +35,7 @@ struct record {
 	char engine[8]; /* "": not known yet */
 	unsigned cpus;	/* 0: not known yet */
 	uint64_t memory;
+	int stop_signal; /* of its image; 0: none */
 	int pid; /* of the supervisor: to show, never to signal; 0: not yet */
 	/* CLOCK_REALTIME in ns; 0: it did not come to that. */
 	uint64_t created, started, ended;
@@ -57,7 +58,7 @@ char *record_format(struct record *r);
 /* JSON as all commands print it: text that the caller frees, or NULL. */
 char *record_dump(const struct json_t *doc);
 
-/* Put a string or a list of words (NULL-terminated) into the document; bytes
+/* Put a string (NULL: null) or a list of words (NULL-terminated) into the document; bytes
  * that are not UTF-8 become U+FFFD. 0 or -ENOMEM. */
 int record_put(struct record *r, const char *key, const char *value);
 int record_put_words(struct record *r, const char *key, char *const *words);
@@ -67,8 +68,16 @@ int record_put_json(struct record *r, const char *key, const char *text);
 /* The command as one line of at most @cap - 1 bytes, for a table: blanks
  * between words, control characters as '?'. Valid UTF-8. */
 void record_command(const struct record *r, char *buf, size_t cap);
-/* "": the built-in one. Lives as long as the record. */
-const char *record_image(const struct record *r);
+/* What the user named as its image, in the same way; "-": the built-in one. */
+void record_image(const struct record *r, char *buf, size_t cap);
+
+/*
+ * What an image says of its commands, for more of them; NULL where it says
+ * nothing. Strings live as long as the record, the list is the caller's.
+ */
+const char *record_user(const struct record *r);
+const char *record_workdir(const struct record *r);
+char **record_env(const struct record *r);
 
 void record_free(struct record *r);
 

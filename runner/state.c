@@ -17,7 +17,7 @@
 #include "runner/base/err.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
-#include "runner/config.h"
+#include "runner/config_image.h"
 #include "runner/format.h"
 #include "runner/meta.h"
 #include "runner/state_dir.h"
@@ -111,6 +111,23 @@ static int make_dir(struct state *s)
 	return -EEXIST;
 }
 
+/* On what: its name as the user has it, and what an image says of commands. */
+static int put_image(struct record *r, const struct config *c)
+{
+	const struct config_image *ci = c->image;
+	int bad;
+
+	if (!ci)
+		return c->rootfs ? record_put(r, "image", c->rootfs) : 0;
+	r->stop_signal = c->stop_signal;
+	bad = record_put(r, "image", ci->name);
+	bad |= record_put(r, "image_id", ci->img.id);
+	bad |= record_put_words(r, "env", ci->img.env);
+	bad |= record_put(r, "user", ci->img.user);
+	bad |= record_put(r, "workdir", ci->img.workdir);
+	return bad;
+}
+
 static int first_record(struct state *s, const struct state_new *n)
 {
 	struct record *r = &s->rec;
@@ -126,8 +143,7 @@ static int first_record(struct state *s, const struct state_new *n)
 	r->memory = n->config->memory;
 	r->pid = getpid();
 	bad = record_put_words(r, "command", n->config->argv);
-	if (n->image)
-		bad |= record_put(r, "image", n->image);
+	bad |= put_image(r, n->config);
 	return bad ? -ENOMEM : state_write_record(s->dir, r);
 }
 

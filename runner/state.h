@@ -52,8 +52,7 @@ struct state; /* one record, created or found */
 struct state_new {
 	const char *name; /* NULL: none; checked by state_create() */
 	int detached, auto_remove, tty;
-	const struct config *config; /* argv, memory, cpus */
-	const char *image;	     /* as the user named it, NULL: built in */
+	const struct config *config; /* argv, memory, cpus, what it runs on */
 };
 
 /* -EEXIST: another run has the name, be it alive or only not removed yet. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "runner/base/mem.h"
+#include "runner/config_image.h"
 
 struct text {
 	char *p;
@@ -60,6 +61,9 @@ void stats_format(const struct stats *s, const struct meta *m, char *buf,
 		line(&t, "engine", "%s, %u CPU%s, %llu MiB", m->engine,
 		     r->ncpus, r->ncpus == 1 ? "" : "s",
 		     (unsigned long long)(m->config->memory / CONFIG_MIB));
+	if (m->config->image)
+		line(&t, "image", "%s, %.12s", m->config->image->name,
+		     m->config->image->img.id);
 	span(&t, "ready", r->begin_ns, r->ready_ns);
 	span(&t, "first output", r->begin_ns, r->output_ns);
 	span(&t, "command", r->ready_ns, r->exit_ns);
@@ -76,5 +80,5 @@ void stats_format(const struct stats *s, const struct meta *m, char *buf,
 	if (r->have_exit)
 		size(&t, "command", r->exit.memory_peak,
 		     " at its peak, says the guest");
-	size(&t, "disk", s->disk_bytes, " written");
+	size(&t, "disk", m->disk_stored, " written");
 }

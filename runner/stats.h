@@ -16,7 +16,6 @@
 /* Besides what the report has; 0: not known. */
 struct stats {
 	uint64_t vmm_peak;   /* bytes of memory that mayfly-vmm had at once */
-	uint64_t disk_bytes; /* that the scratch disk took on the host */
 };
 
 /* Into @buf, cut where it does not fit. */

@@ -37,7 +37,7 @@ struct supervisor {
 	struct detach detach;
 	int started; /* the command ran */
 	struct trace trace;
-	int scratch; /* for --stats, or -1 */
+	int scratch; /* for reports, or -1 */
 };
 
 static void show_console(const struct console *c)
@@ -61,7 +61,6 @@ static int open_record(struct supervisor *sv)
 		.auto_remove = c->auto_remove,
 		.tty = c->tty,
 		.config = c,
-		.image = c->rootfs,
 	};
 	int r = state_create(&sv->state, &n, sv->err);
 
@@ -141,7 +140,8 @@ static int run_on(struct supervisor *sv, struct console *console)
 		.loop = &sv->loop,
 		.state = sv->state,
 		.trace = &sv->trace,
-		.scratch = sv->config->stats ? &sv->scratch : NULL,
+		.scratch = sv->config->stats || sv->config->meta ?
+				   &sv->scratch : NULL,
 	};
 	_cleanup_fd_ int agent = -1;
 	struct run_params p = {
@@ -277,15 +277,22 @@ static void tell(const struct config *c, const struct machine *m,
 		 r->exit_code);
 }
 
+/* What the guest's writes took here; they are gone then. */
+static uint64_t disk_stored(struct supervisor *sv)
+{
+	struct stat st = { 0 };
+
+	if (sv->scratch >= 0)
+		fstat(sv->scratch, &st);
+	close_fd(&sv->scratch);
+	return (uint64_t)st.st_blocks * 512;
+}
+
 static void show_stats(struct supervisor *sv, const struct meta *meta)
 {
-	struct stats stats = { .vmm_peak = sv->machine.peak };
-	struct stat st;
+	const struct stats stats = { .vmm_peak = sv->machine.peak };
 	char text[1024];
 
-	if (sv->scratch >= 0 && fstat(sv->scratch, &st) == 0)
-		stats.disk_bytes = (uint64_t)st.st_blocks * 512;
-	close_fd(&sv->scratch);
 	stats_format(&stats, meta, text, sizeof(text));
 	dprintf(STDERR_FILENO, "%s", text);
 }
@@ -341,6 +348,7 @@ static int run(struct supervisor *sv)
 	machine_free(&sv->machine);
 	trace_mark(&sv->trace, TRACE_REAP);
 	tell(c, &sv->machine, result);
+	meta.disk_stored = disk_stored(sv);
 	if (result->ncpus)
 		meta.engine = machine_engine_name(&sv->machine);
 	r = write_reports(sv, &meta, r);

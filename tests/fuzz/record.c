@@ -13,18 +13,27 @@ static void same(const struct record *a, const struct record *b)
 	     a->memory == b->memory && a->pid == b->pid &&
 	     a->created == b->created && a->started == b->started &&
 	     a->ended == b->ended && a->exit_code == b->exit_code &&
+	     a->stop_signal == b->stop_signal &&
 	     !strcmp(a->verdict, b->verdict));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct record r = { 0 }, again = { 0 };
-	char line[40], *text;
+	char line[40], *text, **env;
 
 	if (record_parse(&r, (const char *)data, size) == 0) {
 		record_command(&r, line, sizeof(line));
 		must(strlen(line) < sizeof(line));
-		must(record_image(&r) && phase_name(r.phase));
+		record_image(&r, line, sizeof(line));
+		must(strlen(line) < sizeof(line));
+		env = record_env(&r);
+		for (char **e = env; e && *e; e++)
+			must(strlen(*e) <= size);
+		free(env);
+		must(!record_user(&r) || strlen(record_user(&r)) <= size);
+		must(!record_workdir(&r) || strlen(record_workdir(&r)) <= size);
+		must(phase_name(r.phase));
 		text = record_format(&r);
 		must(text);
 		must(record_parse(&again, text, strlen(text)) == 0);

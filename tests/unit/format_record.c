@@ -130,6 +130,14 @@ Test(format, every_byte_becomes_utf8)
 	}
 }
 
+static void expect_words(char **words, const char *first)
+{
+	cr_assert_not_null(words);
+	cr_expect_str_eq(words[0], first);
+	cr_expect_null(words[1]);
+	free(words);
+}
+
 static struct record sample(void)
 {
 	static char *const words[] = { "sh", "-c", "echo \xff\x1b[31m", NULL };
@@ -157,7 +165,8 @@ Test(record, comes_back_as_it_went)
 	cr_assert_str_eq(b.name, "a");
 	cr_assert_str_eq(b.engine, "soft");
 	cr_assert_str_eq(b.verdict, "runtime_error");
-	cr_assert_str_eq(record_image(&b), "debian");
+	record_image(&b, line, sizeof(line));
+	cr_assert_str_eq(line, "debian");
 	cr_assert(b.detached && !b.auto_remove && !b.tty);
 	cr_assert(b.cpus == 2 && b.memory == 512ull << 20 && b.pid == 77);
 	cr_assert(b.created == 5 * S && b.started == 6 * S && b.ended == 7 * S);
@@ -256,4 +265,38 @@ Test(record, other_documents_are_refused)
 	huge = calloc(1, RECORD_MAX + 1);
 	cr_expect_eq(record_parse(&b, huge, RECORD_MAX + 1), -EBADMSG);
 	cr_expect_eq(record_parse(&b, huge, RECORD_MAX), -EBADMSG);
+}
+
+Test(record, an_image_gives_defaults_to_more_commands)
+{
+	static char *env[] = { "A=b c", NULL };
+	struct record r = sample(), b;
+	_cleanup_free_ char *text = NULL;
+
+	r.stop_signal = 3;
+	cr_assert_eq(record_put_words(&r, "env", env), 0);
+	cr_assert_eq(record_put(&r, "user", "app"), 0);
+	cr_assert_eq(record_put(&r, "workdir", NULL), 0);
+	text = record_format(&r);
+	cr_assert_eq(record_parse(&b, text, strlen(text)), 0);
+	cr_expect_eq(b.stop_signal, 3);
+	cr_expect_str_eq(record_user(&b), "app");
+	cr_expect_null(record_workdir(&b));
+	expect_words(record_env(&b), "A=b c");
+	record_free(&r);
+	record_free(&b);
+}
+
+Test(record, without_an_image_there_are_none)
+{
+	struct record r = sample(), b;
+	_cleanup_free_ char *text = record_format(&r);
+
+	cr_assert_eq(record_parse(&b, text, strlen(text)), 0);
+	cr_expect_eq(b.stop_signal, 0);
+	cr_expect_null(record_user(&b));
+	cr_expect_null(record_workdir(&b));
+	cr_expect_null(record_env(&b));
+	record_free(&r);
+	record_free(&b);
 }

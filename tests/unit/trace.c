@@ -231,10 +231,12 @@ Test(trace, the_file_appears_whole)
 
 Test(stats, say_what_is_known)
 {
-	const struct stats s = { .vmm_peak = 90 << 20, .disk_bytes = 1 << 19 };
+	const struct stats s = { .vmm_peak = 90 << 20 };
+	struct meta m = meta;
 	char buf[1024];
 
-	stats_format(&s, &meta, buf, sizeof(buf));
+	m.disk_stored = 1 << 19;
+	stats_format(&s, &m, buf, sizeof(buf));
 	cr_assert_str_eq(buf,
 		"  verdict        runtime_error, exit code 3\n"
 		"  engine         soft, 1 CPU, 512 MiB\n"
