@@ -486,13 +486,14 @@ $(B)/tests/guest-run: $(GUEST_RUN_OBJ) \
 
 # attack-run meets mayfly-vmm with payloads that attack its devices, each one
 # tests/guest/attack_NAME.c with the driver in attack_lib.c.
-ATTACK := mmio ring blk format vsock serial race log
+ATTACK := mmio ring blk disk format vsock serial race log
 ATTACK_BIN := $(ATTACK:%=$(B)/payload/attack_%)
 $(ATTACK_BIN): $(B)/payload/obj/attack_lib.o
 .SECONDARY: $(ATTACK:%=$(B)/payload/obj/attack_%.o) \
 	$(B)/payload/obj/attack_lib.o
 
 $(B)/tests/attack-run: $(B)/obj/tests/guest/attack_run.o \
+		$(B)/obj/tests/guest/attack_disks.o \
 		$(foreach l,vmm base,$(B)/lib$(l).a)
 	$(say) LD $@
 	@mkdir -p $(@D)

@@ -305,20 +305,31 @@ static void slow_ones(struct dev *d)
 
 int main(void)
 {
-	struct dev *d = attack_dev(BLK), *ro = attack_dev(BLK_RO);
+	static const unsigned writable[] = { BLK, BLK_COW };
+	static const unsigned readonly[] = { BLK_RO, BLK_PARTS };
 
-	past_the_end(d);
-	summed(d, T_IN);
-	summed(d, T_OUT);
-	ranges(d);
-	huge(d);
-	full_ring(d);
-	all_chains(d);
-	reset_in_flight(d);
-	reset_storm(d);
-	slow_ones(d);
-	read_only(ro);
-	all_chains(ro);
-	reset_in_flight(ro);
+	for (unsigned i = 0; i < 2; i++) {
+		struct dev *d = attack_dev(writable[i]);
+
+		past_the_end(d);
+		summed(d, T_IN);
+		summed(d, T_OUT);
+		ranges(d);
+		huge(d);
+		full_ring(d);
+		all_chains(d);
+		reset_in_flight(d);
+		reset_storm(d);
+		slow_ones(d);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		struct dev *d = attack_dev(readonly[i]);
+
+		summed(d, T_IN);
+		huge(d);
+		read_only(d);
+		all_chains(d);
+		reset_in_flight(d);
+	}
 	return 0;
 }

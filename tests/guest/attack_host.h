@@ -3,14 +3,23 @@
 #ifndef MAYFLY_TESTS_GUEST_ATTACK_HOST_H
 #define MAYFLY_TESTS_GUEST_ATTACK_HOST_H
 
-/* Slots. The disks are ATTACK_DISK bytes; sector n of the first
- * ATTACK_FILLED begins with its number + 1. */
-enum { BLK, BLK_RO, VSOCK, RNG, SLOTS };
+/*
+ * Slots. The disks are ATTACK_DISK bytes; sector n of the first ATTACK_FILLED
+ * begins with its number + 1. COW keeps what is written apart, PARTS is
+ * read-only and made of files with borders after 1, 4 and 4 times ATTACK_PART
+ * sectors, SLOW may do ATTACK_OPS operations and ATTACK_BYTES in the time.
+ */
+enum { BLK, BLK_RO, BLK_COW, BLK_PARTS, BLK_SLOW, VSOCK, RNG, SLOTS };
 
 #define ATTACK_RAM    (64ull << 20)
 #define ATTACK_DISK   (8ull << 30)
 #define ATTACK_FILLED 64u
+#define ATTACK_PART   8u
 #define ATTACK_CID    7
+
+#define ATTACK_OPS	 100u
+#define ATTACK_BYTES	 (1u << 20)
+#define ATTACK_REFILL_MS 100u
 
 /* The host's side of the streams, by port. */
 #define PORT_ECHO   1024 /* sends back what comes */

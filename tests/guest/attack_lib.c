@@ -25,7 +25,7 @@ uint32_t next_random(void)
 
 struct dev *attack_dev(unsigned slot)
 {
-	static const uint8_t nqueues[SLOTS] = { 1, 1, 3, 1 };
+	static const uint8_t nqueues[SLOTS] = { 1, 1, 1, 1, 1, 3, 1 };
 	struct dev *d = &devs[slot];
 
 	d->slot = slot;
@@ -212,7 +212,8 @@ static int blk_works(struct dev *d)
 	memset(work, 0xee, sizeof(work));
 	return blk_request(d, T_IN, sector, pa_of(work), sizeof(work), 1) ==
 		       S_OK &&
-	       (work[0] == sector + 1 || d->slot == BLK);
+	       (work[0] == sector + 1 ||
+		(d->slot != BLK_RO && d->slot != BLK_PARTS));
 }
 
 static int rng_works(struct dev *d)

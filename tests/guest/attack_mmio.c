@@ -307,13 +307,17 @@ static void noise(struct dev *d)
 
 int main(void)
 {
-	static const char *const names[] = { "disk", "read-only disk", "vsock",
-					     "rng" };
+	static const struct {
+		const char *name;
+		unsigned slot;
+	} devs[] = { { "disk", BLK }, { "read-only disk", BLK_RO },
+		     { "limited disk", BLK_SLOW }, { "vsock", VSOCK },
+		     { "rng", RNG } };
 
-	for (unsigned i = 0; i < SLOTS; i++) {
-		struct dev *d = attack_dev(i);
+	for (unsigned i = 0; i < sizeof(devs) / sizeof(devs[0]); i++) {
+		struct dev *d = attack_dev(devs[i].slot);
 
-		print("%s\n", names[i]);
+		print("%s\n", devs[i].name);
 		check_eq(reg_read(d, VIRTIO_MMIO_MAGIC), 0x74726976, "there");
 		live(d);
 		select_all(d);

@@ -33,6 +33,7 @@
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
 #include "runner/vmm/ctl.h"
+#include "tests/guest/attack_disks.h"
 #include "tests/guest/attack_host.h"
 
 #define OUTPUT_MAX (1u << 20)
@@ -64,7 +65,8 @@ struct text {
 struct host {
 	pid_t pid;
 	int control, out, in, words; /* words: the VMM's stderr */
-	int stream[STREAMS], lsock, disk[2];
+	int stream[STREAMS], lsock;
+	struct attack_disks disks;
 	struct sockaddr_un addr;
 	socklen_t addr_len;
 	int dial[DIALS];
@@ -86,21 +88,6 @@ static void fail(struct host *h, const char *what)
 }
 
 /* --- what the machine is made of ---------------------------------------- */
-
-static int make_disk(void)
-{
-	int fd = memfd_create("disk", MFD_CLOEXEC);
-	uint8_t sector[512];
-
-	if (fd < 0 || ftruncate(fd, (off_t)ATTACK_DISK) < 0)
-		return -1;
-	for (unsigned i = 0; i < ATTACK_FILLED; i++) {
-		memset(sector, (int)i + 1, sizeof(sector));
-		if (pwrite(fd, sector, sizeof(sector), i * 512) != 512)
-			return -1;
-	}
-	return fd;
-}
 
 static int make_listener(struct host *h)
 {
@@ -126,7 +113,7 @@ static int describe(struct host *h, const struct options *o, const char *kernel,
 	*b = (struct ctl_boot){
 		.type = CTL_BOOT, .version = CTL_VERSION, .ncpus = 1,
 		.engine = o->kvm_fd < 0 ? CTL_ENGINE_SOFT : CTL_ENGINE_KVM,
-		.ram = ATTACK_RAM, .ndisks = 2, .nstreams = STREAMS,
+		.ram = ATTACK_RAM, .nstreams = STREAMS,
 		.guest_cid = ATTACK_CID, .verbose = LOG_INFO,
 		.kvm_fd = CTL_NO_FD, .initrd_fd = CTL_NO_FD,
 	};
@@ -148,15 +135,7 @@ static int describe(struct host *h, const struct options *o, const char *kernel,
 	b->console_in_fd = n++;
 	fds[n] = h->lsock = make_listener(h);
 	b->vsock_listen_fd = n++;
-	for (unsigned i = 0; i < 2; i++) {
-		if (h->disk[i] < 0)
-			h->disk[i] = make_disk();
-		/* Open for writing: to refuse is the VMM's part. */
-		b->disk[i] = (struct ctl_disk){
-			.fd = n, .nfds = 1,
-			.kind = i ? CTL_DISK_READ : CTL_DISK_DRIVE };
-		fds[n++] = dup(h->disk[i]);
-	}
+	attack_disks_give(&h->disks, b, fds, &n);
 	for (unsigned i = 0; i < STREAMS; i++) {
 		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p) < 0)
 			return -1;
@@ -445,26 +424,10 @@ static int turn(struct host *h, const struct options *o, uint64_t deadline)
 
 static void judge_disks(struct host *h)
 {
-	uint8_t sector[512];
-	struct stat st;
+	const char *what = attack_disks_judge(&h->disks);
 
-	for (unsigned d = 0; d < 2; d++)
-		if (fstat(h->disk[d], &st) < 0 ||
-		    st.st_size != (off_t)ATTACK_DISK ||
-		    st.st_blocks > (64 << 20) / 512)
-			fail(h, "a disk has another size");
-	for (unsigned i = 0; i < ATTACK_FILLED; i++) {
-		if (pread(h->disk[1], sector, 512, i * 512) != 512)
-			fail(h, "read the disk");
-		for (unsigned k = 0; k < 512; k++)
-			if (sector[k] != i + 1) {
-				fail(h, "the read-only disk was written");
-				return;
-			}
-	}
-	if (fstat(h->disk[1], &st) == 0 &&
-	    st.st_blocks * 512 > (off_t)ATTACK_FILLED * 512 + (1 << 20))
-		fail(h, "the read-only disk has grown");
+	if (what)
+		fail(h, what);
 }
 
 static void judge_words(struct host *h, uint64_t ns)
@@ -504,7 +467,7 @@ static void judge_end(struct host *h, const struct options *o, int status,
 		       h->nfds, h->answers, h->said.len);
 }
 
-/* One boot, from h->disk where they are. */
+/* One boot, from h->disks where they are. */
 static int run_once(struct host *h, const struct options *o,
 		    const char *payload)
 {
@@ -551,7 +514,7 @@ static int run_payload(const struct options *o, const char *payload)
 	uint64_t from = io_now_ns();
 
 	memset(&h, 0, sizeof(h));
-	h.disk[0] = h.disk[1] = -1;
+	attack_disks_init(&h.disks);
 	fflush(stdout);
 	do {
 		clear(&h);
@@ -560,7 +523,7 @@ static int run_payload(const struct options *o, const char *payload)
 			return 1;
 		}
 	} while (h.again && !h.fail);
-	close_fd(&h.disk[0]), close_fd(&h.disk[1]);
+	attack_disks_free(&h.disks);
 	name = name ? name + 1 : payload;
 	if (h.fail || !h.pass) {
 		printf("FAIL %s on %s: %u failed, %u passed\n", name,
