@@ -26,7 +26,7 @@ enum { CHILD_STREAM = 3, CHILD_WORDS, CHILD_DIR, CHILD_FDS };
 struct task {
 	const char *path;	 /* pack it */
 	struct tree_place place; /* or unpack to it */
-	_Atomic uint64_t *bytes;
+	struct cp_count *count;
 };
 
 static void say(void *opaque, const char *path, const char *what, int error)
@@ -54,9 +54,16 @@ static void say(void *opaque, const char *path, const char *what, int error)
 
 static void moved(void *opaque, uint64_t bytes)
 {
-	_Atomic uint64_t *sum = opaque;
+	struct cp_count *c = opaque;
 
-	atomic_fetch_add_explicit(sum, bytes, memory_order_relaxed);
+	atomic_fetch_add_explicit(&c->bytes, bytes, memory_order_relaxed);
+}
+
+static void took(void *opaque, uint64_t bytes)
+{
+	struct cp_count *c = opaque;
+
+	atomic_fetch_add_explicit(&c->taken, bytes, memory_order_relaxed);
 }
 
 /*
@@ -130,7 +137,8 @@ static _Noreturn void child(struct task *t, int stream, int words)
 	const struct tree_ops ops = {
 		.say = say,
 		.moved = moved,
-		.opaque = (void *)t->bytes,
+		.took = took,
+		.opaque = t->count,
 	};
 	const int fd[] = { stream, words, t->place.dir };
 	sigset_t all;
@@ -153,6 +161,7 @@ static _Noreturn void child(struct task *t, int stream, int words)
 	_exit(r == 0	    ? CP_WHOLE
 	      : r == 1	    ? CP_PARTLY
 	      : r == -EPIPE ? CP_CUT
+	      : r == -E2BIG ? CP_OVER
 			    : CP_FAILED);
 }
 
@@ -165,14 +174,14 @@ static int start(struct cp_host *h, struct task *t, int write_end,
 
 	h->pid = -1;
 	h->pidfd = h->stream = h->words = -1;
-	h->bytes = mmap(NULL, sizeof(*h->bytes), PROT_READ | PROT_WRITE,
+	h->count = mmap(NULL, sizeof(*h->count), PROT_READ | PROT_WRITE,
 			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (h->bytes == MAP_FAILED) {
-		h->bytes = NULL;
+	if (h->count == MAP_FAILED) {
+		h->count = NULL;
 		return err_set(err, -errno, "map a page");
 	}
 	if (pipe2(stream, O_CLOEXEC) == 0 && pipe2(words, O_CLOEXEC) == 0) {
-		t->bytes = h->bytes;
+		t->count = h->count;
 		h->pid = fork();
 		if (h->pid == 0)
 			child(t, stream[write_end], words[1]);
@@ -205,6 +214,16 @@ int cp_host_unpack(struct cp_host *h, const struct tree_place *place,
 	return start(h, &t, 0, err);
 }
 
+uint64_t cp_host_bytes(const struct cp_host *h)
+{
+	return atomic_load_explicit(&h->count->bytes, memory_order_relaxed);
+}
+
+uint64_t cp_host_taken(const struct cp_host *h)
+{
+	return atomic_load_explicit(&h->count->taken, memory_order_relaxed);
+}
+
 enum cp_end cp_host_wait(struct cp_host *h)
 {
 	int status;
@@ -214,7 +233,7 @@ enum cp_end cp_host_wait(struct cp_host *h)
 		pid = waitpid(h->pid, &status, 0);
 	while (pid < 0 && errno == EINTR);
 	h->pid = -1;
-	if (pid < 0 || !WIFEXITED(status) || WEXITSTATUS(status) > CP_CUT)
+	if (pid < 0 || !WIFEXITED(status) || WEXITSTATUS(status) > CP_OVER)
 		return CP_FAILED;
 	return (enum cp_end)WEXITSTATUS(status);
 }
@@ -234,7 +253,7 @@ void cp_host_free(struct cp_host *h)
 	close_fd(&h->pidfd);
 	close_fd(&h->stream);
 	close_fd(&h->words);
-	if (h->bytes)
-		munmap((void *)h->bytes, sizeof(*h->bytes));
-	h->bytes = NULL;
+	if (h->count)
+		munmap(h->count, sizeof(*h->count));
+	h->count = NULL;
 }

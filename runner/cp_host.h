@@ -27,6 +27,13 @@ enum cp_end {
 	CP_PARTLY, /* files that could not be read are missing */
 	CP_FAILED, /* by itself; its last word says why */
 	CP_CUT,	   /* by the other side */
+	CP_OVER,   /* there is more than its place may take */
+};
+
+/* What the child counts, in a page of both. */
+struct cp_count {
+	_Atomic uint64_t bytes; /* of the stream that have passed */
+	_Atomic uint64_t taken; /* of tree_place's `max` */
 };
 
 struct cp_host {
@@ -34,13 +41,16 @@ struct cp_host {
 	int pidfd;  /* readable when it has ended */
 	int stream; /* our end: to read from or to write to */
 	int words;  /* lines for the user, nothing sanitized */
-	_Atomic uint64_t *bytes; /* of the stream that have passed */
+	struct cp_count *count;
 };
 
 /* Ours to pass to cp_host_free() in any case. 0 or -errno. */
 int cp_host_pack(struct cp_host *h, const char *path, struct err *err);
 int cp_host_unpack(struct cp_host *h, const struct tree_place *place,
 		   struct err *err);
+
+uint64_t cp_host_bytes(const struct cp_host *h);
+uint64_t cp_host_taken(const struct cp_host *h);
 
 /* Wait for its end. */
 enum cp_end cp_host_wait(struct cp_host *h);

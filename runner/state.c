@@ -28,7 +28,6 @@
 #define BACKLOG 64
 
 /* mayfly-vmm gives up on a guest that does not answer before we do. */
-#define AGENT_ANSWER_NS 15000000000ull
 
 /* --- the supervisor's ------------------------------------------------- */
 
@@ -366,43 +365,65 @@ int state_connect_control(struct state *s, struct err *err)
 }
 
 /* The line with OK, and not one byte of what follows. */
-static int read_ok(int fd)
+int state_take_answer(int fd, struct state_answer *a)
 {
-	uint64_t until = io_now_ns() + AGENT_ANSWER_NS;
-	char line[32];
-	size_t n = 0;
+	ssize_t k;
 
-	while (n < sizeof(line)) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		uint64_t now = io_now_ns();
-		ssize_t k;
-
-		if (now >= until)
-			return -ETIMEDOUT;
-		if (poll(&p, 1, (int)((until - now) / 1000000) + 1) <= 0)
+	while (a->n < sizeof(a->line)) {
+		k = recv(fd, a->line + a->n, 1, MSG_DONTWAIT);
+		if (k < 0 && errno == EINTR)
 			continue;
-		k = recv(fd, line + n, 1, MSG_DONTWAIT);
-		if (k < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
+		if (k < 0 && errno == EAGAIN)
+			return -EAGAIN;
 		if (k <= 0)
 			return -ECONNREFUSED;
-		if (line[n++] == '\n')
-			return n > 4 && !memcmp(line, "OK ", 3) ? 0 : -EPROTO;
+		if (a->line[a->n++] == '\n')
+			return a->n > 4 && !memcmp(a->line, "OK ", 3) ?
+				       0 :
+				       -EPROTO;
 	}
 	return -EPROTO;
 }
 
-int state_connect_agent(struct state *s, struct err *err)
+static int await_answer(int fd)
+{
+	uint64_t until = io_now_ns() + STATE_ANSWER_NS, now;
+	struct state_answer a = { .n = 0 };
+	int r;
+
+	while ((r = state_take_answer(fd, &a)) == -EAGAIN) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+
+		now = io_now_ns();
+		if (now >= until)
+			return -ETIMEDOUT;
+		poll(&p, 1, (int)((until - now) / 1000000) + 1);
+	}
+	return r;
+}
+
+int state_dial_agent(struct state *s, struct err *err)
 {
 	_cleanup_fd_ int fd = connect_to(s, VSOCK, SOCK_STREAM, err);
 	char hello[32];
-	int r, n;
+	int n;
 
 	if (fd < 0)
 		return fd;
 	n = snprintf(hello, sizeof(hello), "CONNECT %d\n", WIRE_PORT);
-	r = send(fd, hello, (size_t)n, MSG_NOSIGNAL) == n ? read_ok(fd) :
-							    -errno;
+	if (send(fd, hello, (size_t)n, MSG_NOSIGNAL) != n)
+		return err_set(err, -errno, "%s: connect", state_label(s));
+	return steal_fd(&fd);
+}
+
+int state_connect_agent(struct state *s, struct err *err)
+{
+	_cleanup_fd_ int fd = state_dial_agent(s, err);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = await_answer(fd);
 	/* Where the guest does not listen yet, or the VM just died. */
 	if (r == -ECONNREFUSED && !state_live(s))
 		return not_running(s, err);

@@ -95,6 +95,17 @@ int state_live(const struct state *s);
 /* Connected to the agent's port in the guest, the line with OK taken: a
  * blocking stream of wire.h's frames, READY first. The caller's. */
 int state_connect_agent(struct state *s, struct err *err);
+/* The same without waiting, for who has a loop: connected, and the answer to be
+ * taken as it comes. 0 when it is there, -EAGAIN, or -errno. Nobody need wait
+ * for it longer than STATE_ANSWER_NS. */
+#define STATE_ANSWER_NS 15000000000ull
+struct state_answer {
+	size_t n;
+	char line[32];
+};
+int state_dial_agent(struct state *s, struct err *err);
+int state_take_answer(int fd, struct state_answer *a);
+
 /* Connected to the supervisor; control.h has what to say there. -ESRCH: it is
  * not running. */
 int state_connect_control(struct state *s, struct err *err);

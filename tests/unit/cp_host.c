@@ -132,7 +132,7 @@ Test(cp_host, whole_tree_is_unpacked)
 	cr_assert_eq(hang_up(), CP_WHOLE);
 	cr_assert_str_eq(words(), "");
 	cr_assert_eq(access("in/f\n", F_OK), 0);
-	cr_assert_gt(atomic_load(host.bytes), 5);
+	cr_assert_gt(cp_host_bytes(&host), 5);
 }
 
 Test(cp_host, stream_that_ends_too_soon_is_cut_without_a_word)
@@ -248,7 +248,7 @@ Test(cp_host, unpacker_has_stream_words_and_directory_alone)
 	put(TREE_MAGIC, TREE_MAGIC_LEN);
 	/* Once the root is opened, it waits for more. */
 	put_hdr(TREE_DIR, "", 0);
-	while (atomic_load(host.bytes) < TREE_MAGIC_LEN ||
+	while (cp_host_bytes(&host) < TREE_MAGIC_LEN ||
 	       fds_of_child() != 4)
 		usleep(1000);
 	cr_assert(has_status("NoNewPrivs:\t1"));
