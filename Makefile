@@ -165,7 +165,7 @@ AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c limit.c more.c 
 
 # unpack: what reads tars of images, in a program of its own.
 UNPACK_SRC := $(addprefix rootfs/,layer.c layer_write.c layer_data.c blob.c \
-	tar.c tar_pax.c tar_sparse.c untar.c unarchive.c)
+	tar.c tar_xattr.c untar.c unarchive.c)
 UNPACK_SRC += $(addprefix rootfs/,merge.c merge_tree.c erofs.c erofs_parts.c)
 
 LIBS := diff base vmm virtio engine soft jail lock run wire agent unpack
@@ -403,6 +403,10 @@ UNIT += wire tree tree_pack agent_parts agent_session agent_more agent_limit age
 $(foreach t,wire tree tree_pack,$(eval UNIT_LIBS_$(t) := wire))
 $(foreach t,agent_parts agent_session agent_more agent_limit agent_mount,\
 	$(eval UNIT_LIBS_$(t) := agent wire))
+
+UNIT += merge erofs
+UNIT_LIBS_merge := unpack base
+UNIT_LIBS_erofs := unpack base
 
 SOFT_UNIT := except lapic string_ops
 UNIT += $(SOFT_UNIT)

@@ -68,10 +68,31 @@ static uint64_t rights_of(int abi)
 	return (1ull << n) - 1;
 }
 
-int lock_landlock(void)
+/* Rights from execute on, by their number: what unpacks makes, lists and
+ * removes, and gives no right to run it. */
+enum { WRITE_FILE = 1, READ_FILE, READ_DIR, REMOVE_FILE = 5, MAKE_DIR = 7,
+       MAKE_REG = 8, MAKE_SYM = 12 };
+
+static const uint64_t below_rights[] = {
+	[LOCK_BELOW_READ] = 1u << READ_FILE | 1u << READ_DIR,
+	[LOCK_BELOW_MAKE] = 1u << WRITE_FILE | 1u << READ_DIR |
+			    1u << REMOVE_FILE | 1u << MAKE_DIR |
+			    1u << MAKE_REG | 1u << MAKE_SYM,
+};
+
+struct path_beneath {
+	uint64_t allowed_access;
+	int32_t parent_fd;
+} __attribute__((packed));
+
+#define RULE_PATH_BENEATH 1
+
+/* Grant @rights below @dir, where that is none of -1. */
+static int landlock(int dir, uint64_t rights)
 {
+	const struct path_beneath below = { rights, dir };
 	struct ruleset_attr all = { 0 };
-	int abi, rules, r;
+	int abi, rules, r = 0;
 
 	/* A sanitizer's run-time library reads /proc when it reports. */
 	if (SECCOMP_FILTERS_WIDE)
@@ -93,9 +114,22 @@ int lock_landlock(void)
 	rules = (int)syscall(SYS_landlock_create_ruleset, &all, sizeof(all), 0);
 	if (rules < 0)
 		return -errno;
-	r = syscall(SYS_landlock_restrict_self, rules, 0) < 0 ? -errno : 0;
+	if ((dir >= 0 && syscall(SYS_landlock_add_rule, rules,
+				 RULE_PATH_BENEATH, &below, 0) < 0) ||
+	    syscall(SYS_landlock_restrict_self, rules, 0) < 0)
+		r = -errno;
 	close(rules);
 	return r < 0 ? r : abi;
+}
+
+int lock_landlock(void)
+{
+	return landlock(-1, 0);
+}
+
+int lock_landlock_below(int dir, enum lock_below what)
+{
+	return landlock(dir, below_rights[what]);
 }
 
 int lock_seccomp(enum lock_role role)

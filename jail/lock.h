@@ -20,6 +20,12 @@
  */
 int lock_landlock(void);
 
+/* The same, but for what is below directory @dir: there, files can be read and
+ * directories listed, or files, directories and symbolic links be made and
+ * removed. */
+enum lock_below { LOCK_BELOW_READ, LOCK_BELOW_MAKE };
+int lock_landlock_below(int dir, enum lock_below what);
+
 /* What kind of thread this is: jail/seccomp_rules.c has what each may do. */
 enum lock_role {
 	LOCK_KVM_MAIN,
@@ -27,6 +33,10 @@ enum lock_role {
 	LOCK_SOFT_MAIN,
 	LOCK_SOFT_VCPU,
 	LOCK_UNPACK, /* a child of the launcher: runner/cp_host.c */
+	/* mayfly-unpack, by what it is asked: runner/unpack/main.c */
+	LOCK_LAYER,
+	LOCK_ARCHIVE,
+	LOCK_PACK,
 	LOCK_ROLES,
 };
 
@@ -34,7 +44,8 @@ enum lock_role {
  * The calling thread keeps the system calls of @role; any other kills the
  * process, all threads of it.
  *
- * LOCK_UNPACK may make files and directories, so Landlock must say where.
+ * LOCK_UNPACK and LOCK_ARCHIVE may make files and directories, LOCK_PACK opens
+ * them for reading, so Landlock must say where.
  *
  * 1, 0 where the kernel has no filters, or -errno. Sanitizer builds install a
  * filter that is far wider and return 0: it does not count as this layer.

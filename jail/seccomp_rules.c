@@ -5,8 +5,8 @@
  * A line stays if the tests need it, or if its reason names a path of ours
  * that does: calls that are never seen on a good day (a vDSO that is missing,
  * a process that is stopped and continued) are as much a part of it. A line
- * that has neither goes. Nothing here maps memory or makes it executable: all
- * of it is allocated before.
+ * that has neither goes. Nothing here makes memory executable, and but for
+ * mayfly-unpack nothing maps any: all of it is allocated before.
  */
 #include "jail/seccomp_rules.h"
 
@@ -42,7 +42,8 @@ enum { FUTEX_OP = 1, IOCTL_REQUEST = 1, FALLOCATE_MODE = 1, SHUTDOWN_HOW = 1,
        ACCEPT4_FLAGS = 3, SEND_FLAGS = 3, SEND_TO = 4, RECV_FLAGS = 3,
        TIMERFD_FLAGS = 1, OPENAT_FLAGS = 2, OPENAT_MODE = 3,
        MKDIRAT_MODE = 2, FCHMOD_MODE = 1,
-       UNLINKAT_FLAGS = 2, FSTATAT_FLAGS = 3 };
+       UNLINKAT_FLAGS = 2, FSTATAT_FLAGS = 3, MMAP_PROT = 2,
+       MREMAP_FLAGS = 3 };
 
 /* What both kinds of thread do, of either engine. */
 #define EVERY_THREAD                                                          \
@@ -159,6 +160,55 @@ static const struct seccomp_rule unpack[] = {
 	CALL(exit_group, "the end"),
 };
 
+/* mayfly-unpack, in any mode: memory comes and goes with what a tar says. */
+#define PARSER                                                                \
+	CALL(read, "the tar"),                                                \
+	CALL_WITHOUT(mmap, MMAP_PROT, PROT_EXEC,                              \
+		     "malloc() of large blocks; an index of a layer"),        \
+	CALL(munmap, "free() of them"),                                       \
+	CALL1(mremap, MREMAP_FLAGS, MREMAP_MAYMOVE, "realloc() of them"),     \
+	CALL(brk, "malloc() and free()"),                                     \
+	CALL(write, "the result, or words about what went wrong"),            \
+	CALL(exit_group, "the end")
+
+static const struct seccomp_rule layer[] = {
+	PARSER,
+	CALL(pwrite64, "data and index of a layer, a root image"),
+	CALL(ftruncate, "data that ends in a hole"),
+	CALL(lseek, "how long an index is"),
+};
+
+static const struct seccomp_rule archive[] = {
+	PARSER,
+	CALL2(openat, OPENAT_FLAGS,
+	      O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+	      OPENAT_MODE, 0600, "a file that is not there yet"),
+	CALL1(openat, OPENAT_FLAGS,
+	      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+	      "a directory to go on in"),
+	CALL1(mkdirat, MKDIRAT_MODE, 0700, "a directory"),
+	CALL(symlinkat, "a name of a file that is there once"),
+	CALL1(unlinkat, UNLINKAT_FLAGS, 0, "a file that comes again"),
+	CALL(close, "a file or directory that is done"),
+};
+
+static const struct seccomp_rule pack[] = {
+	PARSER,
+	CALL1(openat, OPENAT_FLAGS,
+	      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, "a directory"),
+	CALL1(openat, OPENAT_FLAGS,
+	      O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC,
+	      "a file"),
+	CALL(getdents64, "what is in a directory"),
+	CALL1(newfstatat, FSTATAT_FLAGS, AT_SYMLINK_NOFOLLOW, "what it is"),
+	CALL1(newfstatat, FSTATAT_FLAGS, AT_EMPTY_PATH, "what was opened"),
+	CALL(fstat, "the same, by later C libraries"),
+	CALL(readlinkat, "where a link points"),
+	CALL(flistxattr, "which xattrs a file has"),
+	CALL(fgetxattr, "and what they are"),
+	CALL(close, "a file or directory that is done"),
+};
+
 #ifdef MAYFLY_SAN
 
 /*
@@ -196,4 +246,7 @@ const struct seccomp_role seccomp_role[LOCK_ROLES] = {
 	[LOCK_SOFT_MAIN] = ROLE("soft_main", soft_main),
 	[LOCK_SOFT_VCPU] = ROLE("soft_vcpu", soft_vcpu),
 	[LOCK_UNPACK] = ROLE("unpack", unpack),
+	[LOCK_LAYER] = ROLE("layer", layer),
+	[LOCK_ARCHIVE] = ROLE("archive", archive),
+	[LOCK_PACK] = ROLE("pack", pack),
 };

@@ -9,9 +9,11 @@ set -eu
 export LC_ALL=C
 
 # A compiler for the host and one for the guest's agent; the launcher's
-# libraries; libseccomp, which makes the VMM's filters at build time; the tools
-# of the two disk images; the guest kernel's source and what its build runs.
+# libraries; libseccomp, which makes filters at build time; libarchive and
+# nettle, for images; the tools of the two disk images; the guest kernel's
+# source and what its build runs.
 build='gcc libc6-dev make musl-tools libcap-dev libjansson-dev libseccomp-dev
+	libarchive-dev nettle-dev
 	busybox-static erofs-utils e2fsprogs
 	linux-source-6.12 flex bison bc libelf-dev xz-utils'
 # The test framework, the decoder's oracle, the machine with real KVM, the

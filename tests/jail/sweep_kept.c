@@ -91,6 +91,45 @@ static const struct kept unpack[] = {
 	{ 336 /* uprobe */, "nothing", 1 },
 };
 
+/* mayfly-unpack: it has the descriptors that it works on, and no path but in
+ * the directory that it was given. */
+static const struct kept parser[] = {
+	{ SYS_read, "read the tar", 0 },
+	{ SYS_mmap, "have memory, up to its limit; none to execute", 1 },
+	{ SYS_munmap, "give it back", 0 },
+	{ SYS_mremap, "move it", 1 },
+	{ SYS_brk, "have memory, up to its limit", 0 },
+	{ SYS_write, "write its result and words", 0 },
+	{ SYS_exit_group, "end", 0 },
+	{ 335 /* uretprobe */, "nothing", 1 },
+	{ 336 /* uprobe */, "nothing", 1 },
+};
+
+static const struct kept layer[] = {
+	{ SYS_pwrite64, "write its layer or image", 0 },
+	{ SYS_ftruncate, "cut it", 0 },
+	{ SYS_lseek, "see how long it is", 0 },
+};
+
+static const struct kept archive[] = {
+	{ SYS_openat, "make files; enter directories, no links", 1 },
+	{ SYS_mkdirat, "make directories", 1 },
+	{ SYS_symlinkat, "make links, which it does not follow", 0 },
+	{ SYS_unlinkat, "remove files, no directories", 1 },
+	{ SYS_close, "close", 0 },
+};
+
+static const struct kept pack[] = {
+	{ SYS_openat, "read files and directories, no links", 1 },
+	{ SYS_getdents64, "list directories", 0 },
+	{ SYS_newfstatat, "look at files", 1 },
+	{ SYS_fstat, "look at what it has opened", 0 },
+	{ SYS_readlinkat, "read links", 0 },
+	{ SYS_flistxattr, "list xattrs of what it has opened", 0 },
+	{ SYS_fgetxattr, "read them", 0 },
+	{ SYS_close, "close", 0 },
+};
+
 static enum sweep_kept look(const struct kept *k, size_t n, unsigned nr)
 {
 	for (size_t i = 0; i < n; i++)
@@ -108,6 +147,14 @@ enum sweep_kept sweep_kept(enum lock_role role, unsigned nr)
 
 	if (role == LOCK_UNPACK)
 		return LOOK(unpack, nr);
+	if (role >= LOCK_LAYER) {
+		k = LOOK(parser, nr);
+		if (k != DIES)
+			return k;
+		return role == LOCK_LAYER   ? LOOK(layer, nr) :
+		       role == LOCK_ARCHIVE ? LOOK(archive, nr) :
+					      LOOK(pack, nr);
+	}
 	if (k == DIES)
 		k = !is_vcpu ? LOOK(main_only, nr) : LOOK(vcpu_only, nr);
 	if (k == DIES && role == LOCK_KVM_MAIN)
