@@ -170,6 +170,8 @@ others() {
 	for e in $(engines "$build"); do
 		suite "system/jail/$e" 600 "$here/system/jail.sh" \
 			"$build/mayfly" "$e"
+		suite "system/disk/$e" 600 "$here/system/disk.sh" \
+			"$build/mayfly" "$e"
 		suite "system/liar/$e" 600 "$here/system/liar.sh" \
 			"$build/mayfly" "$e"
 		suite "system/cgroup/$e" 600 "$here/system/cgroup.sh" \
