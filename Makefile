@@ -652,9 +652,9 @@ asan ubsan: ENGINES = soft
 # tests/fuzz/NAME.c is one libFuzzer target; NAME_LIBS says what it links. The
 # libraries are built once more, by clang with its sanitizers, below $(B)/fuzz.
 
-FUZZ := queue mmio blk vsock serial wire tree kernel config env meta record \
+FUZZ := queue mmio blk overlay vsock serial wire tree kernel config env meta record \
 	journal session console ctl decode user
-$(foreach t,queue mmio blk vsock,$(eval FUZZ_LIBS_$(t) := virtio vmm base))
+$(foreach t,queue mmio blk overlay vsock,$(eval FUZZ_LIBS_$(t) := virtio vmm base))
 FUZZ_LIBS_serial := vmm base
 FUZZ_LIBS_wire := wire
 FUZZ_LIBS_kernel := vmm base

@@ -46,7 +46,7 @@ def queue_seeds():
 
 # --- device.h: steps of a driver -----------------------------------------
 
-START, CHAIN, POKE, WRITE, READ, KICK, TURN, OWN = range(8)
+START, CHAIN, POKE, WRITE, READ, KICK, TURN, OWN, OWN2 = range(9)
 
 
 def chain(queue, *segments):
@@ -70,7 +70,11 @@ def mmio_seeds():
 
 
 def blk_request(type_index, sector, how=0, data=b""):
-    return bytes([OWN, type_index | how, sector]) + data
+    return bytes([OWN2, type_index | how, sector]) + data
+
+
+def blk_time(hundred_ns):
+    return bytes([OWN, 1]) + le("H", hundred_ns)
 
 
 def blk_seeds():
@@ -89,6 +93,31 @@ def blk_seeds():
     seed("blk", "past-end", head + blk_request(0, 63, 0x10, le("H", 64)))
     seed("blk", "reset", head + blk_request(0, 0, 0x10, le("H", 2048)) +
          bytes([START, 0]) + blk_request(1, 0, 0x10, le("H", 32)))
+    rw = b"".join(blk_request(i & 1, i * 7, 0x10, le("H", 64))
+                  for i in range(6))
+    for kind in range(4):
+        for limit in (4, 8, 0x1c):
+            seed("blk", "limit-%d-%d" % (kind, limit), bytes(
+                [kind | limit, START, 0]) + rw + blk_time(0xffff) +
+                bytes([START, 0]) + rw + blk_time(1) + blk_time(50000) * 4)
+    seed("blk", "cow", bytes([2, START, 0]) + rw + blk_request(
+        4, 0, 0x30, le("QIIQII", 3, 20, 0, 0, 0, 0) + le("H", 1)) +
+        blk_request(5, 0, 0x30, le("QIIQII", 9, 13, 1, 0, 0, 0) +
+                    le("H", 1)) + rw)
+
+
+def overlay_seeds():
+    def op(what, sector, n, more=b""):
+        return bytes([what]) + le("H", sector) + bytes([n]) + more
+    fill = bytes([0x55, 3, 9])
+    seed("overlay", "edges", b"".join(
+        op(0, s, n, fill) for s in (0, 3, 7, 8, 1020, 1029)
+        for n in (0, 1, 8, 12)) + op(6, 0, 23, b"\1\2"))
+    seed("overlay", "holes", op(0, 4, 20, fill) + op(4, 6, 16) + op(
+        5, 1, 9) + op(13, 30, 17) + op(6, 0, 23, b"\7\1") + op(
+            0, 9, 2, fill))
+    seed("overlay", "full", op(3, 60, 20, fill + le("H", 2000)) + op(
+        0, 64, 7, fill) + op(3, 60, 20, fill + le("H", 2100)))
 
 
 def vsock_packet(op, how=0, more=b"", flags=0):
@@ -304,7 +333,7 @@ def launcher_seeds():
 
 
 if __name__ == "__main__":
-    for make in (queue_seeds, mmio_seeds, blk_seeds, vsock_seeds,
+    for make in (queue_seeds, mmio_seeds, blk_seeds, overlay_seeds, vsock_seeds,
                  serial_seeds, wire_seeds, kernel_seeds, text_seeds,
                  other_seeds, tree_seeds, state_seeds,
                  session_seeds, launcher_seeds):
