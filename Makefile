@@ -165,7 +165,7 @@ AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c limit.c more.c 
 
 # unpack: what reads tars of images, in a program of its own.
 UNPACK_SRC := $(addprefix rootfs/,layer.c layer_write.c layer_data.c blob.c \
-	tar.c tar_xattr.c untar.c unarchive.c)
+	tar.c tar_xattr.c untar.c unarchive.c packdir.c)
 UNPACK_SRC += $(addprefix rootfs/,merge.c merge_tree.c erofs.c erofs_parts.c)
 
 LIBS := diff base vmm virtio engine soft jail lock run wire agent unpack

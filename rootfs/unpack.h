@@ -16,7 +16,8 @@
  *		compressed; first: an empty directory, which gets its files
  *		result: struct unpack_archive
  *	mayfly-unpack tar
- *		first: a directory (read); the tar of it goes to `result`
+ *		first: a directory (read); the tar of it goes to `result`, which
+ *		is a whole one only if the exit code is 0
  *
  * Sizes are bytes, in decimal. All that it works on comes as descriptors, the
  * ones below and no others. It locks itself in before it reads a byte of them:
@@ -26,8 +27,9 @@
  * number of its results that it can check.
  *
  * It exits with 0 and has written its result, or with 1 and has written words,
- * one line without its newline. Anything else is a death, and `in` may not
- * have been read to its end.
+ * one line without its newline; `tar` may have words with its 0, about what was
+ * left out. Anything else is a death, and `in` may not have been read to its
+ * end.
  */
 #ifndef MAYFLY_UNPACK_H
 #define MAYFLY_UNPACK_H

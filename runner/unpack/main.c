@@ -29,6 +29,7 @@
 #include "jail/lock.h"
 #include "rootfs/blob.h"
 #include "rootfs/erofs.h"
+#include "rootfs/packdir.h"
 #include "rootfs/unarchive.h"
 #include "rootfs/unpack.h"
 #include "rootfs/untar.h"
@@ -201,6 +202,26 @@ static int root(char **arg, struct err *err)
 	return r < 0 ? r : answer(&result, sizeof(result), err);
 }
 
+static int tar(char **arg, struct err *err)
+{
+	struct confines c = { .role = LOCK_PACK, .fds = 1,
+			      .opens = PACKDIR_DEPTH_MAX + 4,
+			      .memory = ROOT_MEMORY, .file = LAYER_DATA_MAX };
+	struct packdir p = { .dir = UNPACK_FIRST, .out = UNPACK_RESULT,
+			     .owners = geteuid() == 0 };
+	int r;
+
+	(void)arg;
+	tar_load();
+	r = confine(&c, err);
+	if (r == 0)
+		r = packdir(&p, err);
+	if (r == 0 && p.left_out)
+		err_say(err, 0, "left out %llu sockets and mounts, %.200s "
+			"the first", (unsigned long long)p.left_out, p.first);
+	return r;
+}
+
 static const struct {
 	const char *name, *usage;
 	int args;
@@ -209,6 +230,7 @@ static const struct {
 	{ "layer", "DATA_MAX ENTRIES_MAX", 2, layer },
 	{ "root", "LAYERS", 1, root },
 	{ "archive", "DATA_MAX", 1, archive },
+	{ "tar", "", 0, tar },
 };
 
 /* --- the whole ---------------------------------------------------------- */
@@ -233,10 +255,11 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(table); i++)
 		if (!strcmp(argv[1], table[i].name) &&
 		    argc == 2 + table[i].args) {
-			if (table[i].fn(argv + 2, &err) == 0)
-				return 0;
-			say(&err);
-			return 1;
+			int r = table[i].fn(argv + 2, &err);
+
+			if (*err.msg)
+				say(&err);
+			return r < 0;
 		}
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
 		dprintf(UNPACK_WORDS, "%s mayfly-unpack %s %s\n",
