@@ -168,7 +168,13 @@ UNPACK_SRC := $(addprefix rootfs/,layer.c layer_write.c layer_data.c blob.c \
 	tar.c tar_xattr.c untar.c unarchive.c packdir.c)
 UNPACK_SRC += $(addprefix rootfs/,merge.c merge_tree.c erofs.c erofs_parts.c)
 
-LIBS := diff base vmm virtio engine soft jail lock run wire agent unpack
+# image: what images are called, what their documents say, where they are kept.
+IMAGE_SRC := $(addprefix rootfs/,reference.c document.c oci_index.c \
+	oci_manifest.c oci_config.c image.c image_config.c)
+IMAGE_SRC += $(addprefix rootfs/,store.c store_dir.c store_look.c store_add.c \
+	store_list.c store_remove.c)
+
+LIBS := diff base vmm virtio engine soft jail lock run wire agent unpack image
 # the host CPU as the oracle of tests/unit/diff_*.c, and soft beside it
 diff_SRC := $(addprefix tests/diff/,host.c enter.S guest.c forms.c gen.c insn.c \
 	check.c print.c block.c)
@@ -183,6 +189,7 @@ run_SRC := $(RUN_SRC)
 wire_SRC := $(WIRE_SRC)
 agent_SRC := $(AGENT_SRC)
 unpack_SRC := $(UNPACK_SRC)
+image_SRC := $(IMAGE_SRC)
 
 define lib_rule
 $(B)/lib$(1).a: $$(addprefix $(B)/obj/,$$(addsuffix .o,$$(basename $$($(1)_SRC))))
@@ -234,7 +241,7 @@ $(B)/mayfly-vmm: $(B)/obj/runner/vmm/main.o $(SAN_OBJ) \
 # The launcher. Static as well: it starts in half the time, and runs where
 # none of its libraries are installed.
 
-MAYFLY_LIBS := run jail lock wire vmm engine base
+MAYFLY_LIBS := run jail lock wire image vmm engine base
 MAYFLY_LD := -ljansson -lcap
 
 $(B)/mayfly: $(B)/obj/runner/main.o \

@@ -47,13 +47,13 @@ struct image {
 	char *source;	    /* printable: what it was imported from; or NULL */
 
 	/* OCI image spec, config.md, "Properties". */
-	char **env; /* "NAME=VALUE", no name empty; a later one wins */
+	char **env; /* "NAME=VALUE", no name empty */
 	char **entrypoint, **cmd;
-	char *workdir;	   /* absolute; NULL: none given */
-	char *user;	   /* printable: USER[:GROUP], each a name or number */
-	char *stop_signal; /* "SIGTERM", "15", "SIGRTMIN+3"; or NULL */
+	char *workdir;	   /* printable, absolute; or NULL */
+	char *user;	   /* printable: USER[:GROUP], names or numbers; or NULL */
+	char *stop_signal; /* printable: "SIGTERM", "15", "SIGRTMIN+3"; or NULL */
 	char **labels;	   /* key, value, key, value, ... */
-	char **ports;	   /* printable: "80/tcp" */
+	char **ports;	   /* "80/tcp" */
 	char **volumes;	   /* paths */
 
 	unsigned nlayers; /* bottom first; the same one may come twice */

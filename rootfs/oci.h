@@ -18,7 +18,8 @@
  *
  * Pure: no files, any thread. 0, -EBADMSG (it is not what it should be),
  * -ENOTSUP (it is, but nothing that we can use), -ENOENT (no such choice),
- * -EINVAL (a choice must be made) or -ENOMEM, all with words.
+ * -EINVAL (a choice must be made: the caller adds the hint that says how) or
+ * -ENOMEM, all with words.
  */
 #ifndef MAYFLY_OCI_H
 #define MAYFLY_OCI_H

@@ -24,7 +24,7 @@ struct err;
 #define REFERENCE_HEX_MAX  65 /* 64 hex digits and a NUL */
 /* What any of the printers below writes, with its NUL. */
 #define REFERENCE_MAX \
-	(9 + REFERENCE_NAME_MAX + REFERENCE_TAG_MAX + 8 + REFERENCE_HEX_MAX)
+	(9 + 2 * REFERENCE_NAME_MAX + REFERENCE_TAG_MAX + 8 + REFERENCE_HEX_MAX)
 /* A name of a file: NAME_MAX and a NUL. */
 #define REFERENCE_FILE_MAX 256
 

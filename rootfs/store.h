@@ -123,8 +123,8 @@ struct store_list {
 	size_t n;
 	struct store_item *items; /* by first name, those without one last */
 	uint64_t total;		  /* disk use, every layer once */
-	/* What store_prune() would give back of it: unnamed images, layers
-	 * without image, litter. */
+	/* What store_prune() would give back of it: unnamed images, and layers
+	 * of no image that has a name. Litter is in neither. */
 	uint64_t unused;
 };
 

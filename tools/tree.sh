@@ -35,7 +35,7 @@ runner/vmm	runner/base/ runner/x86/ runner/dev/ runner/virtio/
 runner		runner/base/ jail/ net/ rootfs/wire.h rootfs/tree.h runner/vmm/ctl.h
 		runner/vmm/gmem.h runner/engine/engine.h runner/engine/probe.h
 		rootfs/reference.h rootfs/oci.h rootfs/image.h rootfs/store.h
-		rootfs/unpack.h
+		rootfs/unpack.h rootfs/layer.h
 '
 
 sources() {
