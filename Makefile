@@ -411,8 +411,9 @@ $(foreach t,wire tree tree_pack,$(eval UNIT_LIBS_$(t) := wire))
 $(foreach t,agent_parts agent_session agent_more agent_limit agent_mount,\
 	$(eval UNIT_LIBS_$(t) := agent wire))
 
-UNIT += merge erofs
+UNIT += merge merge_model erofs
 UNIT_LIBS_merge := unpack base
+UNIT_LIBS_merge_model := unpack base
 UNIT_LIBS_erofs := unpack base
 
 SOFT_UNIT := except lapic string_ops

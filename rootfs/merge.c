@@ -320,8 +320,6 @@ static int put_name(struct merge *m, const struct layer_item *item,
 				     &n);
 		return ret ? fail(err, ret, item, why(ret)) : 0;
 	}
-	if (n->inode == inode)
-		return 0;
 	if (is_way(n))
 		forget_way(m);
 	merge_tree_replace(&m->tree, n, inode);
