@@ -663,6 +663,8 @@ asan ubsan: ENGINES = soft
 FUZZ := queue mmio blk overlay vsock serial wire tree kernel config env meta record \
 	journal session console ctl decode user
 $(foreach t,queue mmio blk overlay vsock,$(eval FUZZ_LIBS_$(t) := virtio vmm base))
+FUZZ += merge
+FUZZ_LIBS_merge := unpack base
 FUZZ_LIBS_serial := vmm base
 FUZZ_LIBS_wire := wire
 FUZZ_LIBS_kernel := vmm base

@@ -319,6 +319,63 @@ def session_seeds():
         99, b""))
 
 
+# --- merge.c: layers of entries ------------------------------------------
+
+FILE, SYMLINK, HARDLINK, DIR, CHAR, _, FIFO, _, WHITEOUT, OPAQUE = range(1, 11)
+
+
+def merge_path(text, whole=0):
+    parts = ["a", "b", "c", "/", "/", "..", ".", "\xff"]
+    out = []
+    while text:
+        n = 2 if text.startswith("..") else 1
+        out.append(parts.index(text[:n]))
+        text = text[n:]
+    return bytes([len(out) | whole] + out)
+
+
+def merge_entry(kind, path, link=None, how=0, xattrs=b"\0", whole=0):
+    out = bytes([kind, how]) + merge_path(path, whole)
+    if link is not None:
+        out += merge_path(link)
+    if kind < WHITEOUT:
+        out += xattrs + le("H", 0o755)
+        out += (le("I", 1000) if how & 1 else b"")
+        out += (le("I", 999999999) if how & 2 else b"")
+    if kind == FILE and how // 16 % 5:
+        out += b"\1"
+    if kind == CHAR:
+        out += le("HI", 1, 3)
+    return out
+
+
+def merge_layer(*entries):
+    return bytes([len(entries)]) + b"".join(entries)
+
+
+def merge_seeds():
+    e = merge_entry
+    low = merge_layer(e(DIR, "", how=3), e(FILE, "a/b", how=0x20),
+                      e(SYMLINK, "c", "/a"), e(FIFO, "c/c"), e(CHAR, "b"),
+                      e(HARDLINK, "a/a", "c/b"))
+    over = merge_layer(e(WHITEOUT, "a/b"), e(DIR, "a"), e(OPAQUE, "a"),
+                       e(FILE, "c/b/a"), e(FILE, "b", how=0x40))
+    seed("merge", "one", b"\1" + low)
+    seed("merge", "two", b"\2" + low + over)
+    seed("merge", "loop", b"\1" + merge_layer(
+        e(SYMLINK, "a", "b"), e(SYMLINK, "b", "../a"), e(FILE, "a/c")))
+    seed("merge", "long", b"\1" + merge_layer(
+        e(DIR, "a/", whole=0x80), e(DIR, "b/", whole=0x80)))
+    seed("merge", "xattrs", b"\1" + merge_layer(
+        e(DIR, "a", xattrs=b"\x81\0" + le("H", 4000)),
+        e(FILE, "b", xattrs=b"\2\x42" + le("H", 9) + b"\x40" + le("H", 0))))
+    seed("merge", "raw", b"\1\x80\2" + le("H", 128) + le(
+        "HHIIIIIqQQHHI", DIR, 0o755, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0) +
+        b"a" + bytes(7) + le(
+        "HHIIIIIqQQHHI", FILE, 0o644, 0, 0, 0, 0, 0, 0, 1, 0, 3, 0, 0) +
+        b"a/b" + bytes(5))
+
+
 def launcher_seeds():
     seed("console", "panic", b"\1[    0.1] hello\r\n[    0.2] Kernel panic - "
          b"not syncing: why\r\n[    0.3] CPU: 0\r\n---[ end Kernel panic")
@@ -336,5 +393,5 @@ if __name__ == "__main__":
     for make in (queue_seeds, mmio_seeds, blk_seeds, overlay_seeds, vsock_seeds,
                  serial_seeds, wire_seeds, kernel_seeds, text_seeds,
                  other_seeds, tree_seeds, state_seeds,
-                 session_seeds, launcher_seeds):
+                 session_seeds, merge_seeds, launcher_seeds):
         make()
