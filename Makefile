@@ -157,6 +157,10 @@ RUN_SRC += $(addprefix runner/,confine.c doctor_engine.c doctor_host.c \
 	config_image.c image_find.c \
 	trace.c stats.c jail_tell.c doctor_jail.c)
 
+RUN_SRC += $(addprefix runner/,unpacker.c feed.c interrupt.c progress.c \
+	image_source.c image_files.c image_layers.c image_import.c image_pull.c \
+	skopeo.c cmd_image.c cmd_image_list.c)
+
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.
 WIRE_SRC := $(addprefix rootfs/,wire.c tree_pack.c tree_unpack.c)
@@ -242,7 +246,7 @@ $(B)/mayfly-vmm: $(B)/obj/runner/vmm/main.o $(SAN_OBJ) \
 # none of its libraries are installed.
 
 MAYFLY_LIBS := run jail lock wire image vmm engine base
-MAYFLY_LD := -ljansson -lcap
+MAYFLY_LD := -ljansson -lcap -lnettle
 
 $(B)/mayfly: $(B)/obj/runner/main.o \
 		$(foreach l,$(MAYFLY_LIBS),$(B)/lib$(l).a)

@@ -19,6 +19,7 @@ static const struct {
 	[ARTIFACT_AGENT] = { "guest agent", "guest/agent.cpio" },
 	[ARTIFACT_BASE] = { "root image", "guest/base.img" },
 	[ARTIFACT_SCRATCH] = { "scratch template", "guest/scratch.pack" },
+	[ARTIFACT_UNPACK] = { "image unpacker", "mayfly-unpack" },
 };
 
 const char *artifact_title(enum artifact which)

@@ -20,6 +20,7 @@ enum artifact {
 	ARTIFACT_AGENT,	  /* guest/agent.cpio, the initramfs */
 	ARTIFACT_BASE,	  /* guest/base.img, the built-in root image */
 	ARTIFACT_SCRATCH, /* guest/scratch.pack, an empty ext4 */
+	ARTIFACT_UNPACK,  /* mayfly-unpack, the parser of images */
 	ARTIFACT_COUNT,
 };
 

@@ -25,6 +25,10 @@ struct cmd {
 extern const struct cmd commands[];
 extern const size_t ncommands;
 
+/* The commands that a command has of its own, `image ls`; NULL and 0: none.
+ * In their tables names are whole, "image ls". */
+const struct cmd *cmd_subs(const struct cmd *c, size_t *n);
+
 /* NULL, and words that name the nearest. */
 const struct cmd *cmd_find(const char *name, struct err *err);
 
@@ -40,6 +44,12 @@ int cmd_kill(int argc, char **argv, struct err *err);
 int cmd_inspect(int argc, char **argv, struct err *err);
 int cmd_rm(int argc, char **argv, struct err *err);
 int cmd_prune(int argc, char **argv, struct err *err);
+int cmd_image_import(int argc, char **argv, struct err *err);
+int cmd_image_ls(int argc, char **argv, struct err *err);
+int cmd_image_inspect(int argc, char **argv, struct err *err);
+int cmd_image_rm(int argc, char **argv, struct err *err);
+int cmd_image_prune(int argc, char **argv, struct err *err);
+int cmd_pull(int argc, char **argv, struct err *err);
 int cmd_doctor(int argc, char **argv, struct err *err);
 int cmd_completion(int argc, char **argv, struct err *err);
 
@@ -55,6 +65,13 @@ extern const struct opt_table cmd_kill_table;
 extern const struct opt_table cmd_inspect_table;
 extern const struct opt_table cmd_rm_table;
 extern const struct opt_table cmd_prune_table;
+extern const struct opt_table cmd_image_table;
+extern const struct opt_table cmd_image_import_table;
+extern const struct opt_table cmd_image_ls_table;
+extern const struct opt_table cmd_image_inspect_table;
+extern const struct opt_table cmd_image_rm_table;
+extern const struct opt_table cmd_image_prune_table;
+extern const struct opt_table cmd_pull_table;
 extern const struct opt_table cmd_doctor_table;
 extern const struct opt_table cmd_completion_table;
 

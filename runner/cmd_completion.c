@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "rootfs/store.h"
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
 #include "runner/opts.h"
@@ -14,26 +15,28 @@
 /*
  * Each script is made of the tables and of a few functions that do not depend
  * on them. What may stand somewhere is a `kind`: a word of opts.h (FILE, NAME,
- * a|b|c, ...), or - where we know nothing to offer. Names of runs are asked
- * for when they are wanted: `mayfly completion names`.
+ * a|b|c, ...), or - where we know nothing to offer. Names of runs and images
+ * are asked for when they are wanted: `mayfly completion names`, `... images`.
  */
 
 #define KIND_MAX 64
 #define SIGNALS	 "HUP|INT|QUIT|KILL|USR1|USR2|TERM|CONT|STOP"
+#define SHORT_ID 12
 
 /* runner/completion/: the functions, as strings. */
 extern const char completion_bash[], completion_zsh[], completion_fish[];
 
 const struct opt_table cmd_completion_table = {
 	.command = "completion",
-	.usage = "bash|zsh|fish|names",
+	.usage = "bash|zsh|fish|names|images",
 	.about = "Print a script that makes a shell complete mayfly's command "
 		 "lines.\n\n"
 		 "  bash  . <(mayfly completion bash)\n"
 		 "  zsh   . <(mayfly completion zsh)\n"
 		 "  fish  mayfly completion fish | source\n\n"
 		 "`make install` puts them where the shells find them. `names` "
-		 "is what the scripts\nask for: the runs that there are.",
+		 "and `images` are what\nthe scripts ask for: the runs and "
+		 "the images that there are.",
 };
 
 /* --- kinds ------------------------------------------------------------ */
@@ -41,7 +44,7 @@ const struct opt_table cmd_completion_table = {
 static int known(const char *kind)
 {
 	static const char *const names[] = { "FILE", "NAME", "PATH", "SIGNAL",
-					     "COMMAND" };
+					     "COMMAND", "IMAGE", "SOURCE" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcmp(kind, names[i]))
@@ -105,6 +108,13 @@ static void operand_kinds(const struct opt_table *t, struct operands *k)
 /* --- bash ------------------------------------------------------------- */
 
 
+/* A pattern of `case`: "image ls" is one word. */
+static void bash_word(const char *s)
+{
+	for (; *s; s++)
+		printf(*s == ' ' ? "\\ " : "%c", *s);
+}
+
 static void bash_argument(const struct opt_table *t)
 {
 	for (size_t i = 0; i < t->nopts; i++) {
@@ -112,16 +122,23 @@ static void bash_argument(const struct opt_table *t)
 
 		if (!o->name || !o->arg)
 			continue;
-		printf("\t%s:--%s", t->command, o->name);
-		if (o->letter)
-			printf(" | %s:-%c", t->command, o->letter);
+		putchar('\t');
+		bash_word(t->command);
+		printf(":--%s", o->name);
+		if (o->letter) {
+			printf(" | ");
+			bash_word(t->command);
+			printf(":-%c", o->letter);
+		}
 		printf(") REPLY='%s' ;;\n", argument_kind(o));
 	}
 }
 
 static void bash_options(const struct opt_table *t)
 {
-	printf("\t%s) REPLY='", t->command);
+	putchar('\t');
+	bash_word(t->command);
+	printf(") REPLY='");
 	for (size_t i = 0; i < t->nopts; i++) {
 		const struct opt *o = &t->opt[i];
 
@@ -138,21 +155,52 @@ static void bash_operands(const struct opt_table *t)
 	struct operands k;
 
 	operand_kinds(t, &k);
-	printf("\t%s:0) REPLY='%s' ;;\n\t%s:*) REPLY='%s' ;;\n", t->command,
-	       k.first, t->command, k.next);
+	putchar('\t');
+	bash_word(t->command);
+	printf(":0) REPLY='%s' ;;\n\t", k.first);
+	bash_word(t->command);
+	printf(":*) REPLY='%s' ;;\n", k.next);
 }
 
 static void bash_mixed(const struct opt_table *t)
 {
-	if (t->mixed)
-		printf("\t%s) ;;\n", t->command);
+	if (!t->mixed)
+		return;
+	putchar('\t');
+	bash_word(t->command);
+	printf(") ;;\n");
 }
 
+/* Those of commands of commands as well. */
 static void each_table(void (*fn)(const struct opt_table *))
 {
-	for (size_t i = 0; i < ncommands; i++)
+	for (size_t i = 0; i < ncommands; i++) {
+		size_t n;
+		const struct cmd *sub = cmd_subs(&commands[i], &n);
+
 		if (commands[i].name)
 			fn(commands[i].table);
+		for (size_t k = 0; k < n; k++)
+			fn(sub[k].table);
+	}
+}
+
+static void bash_groups(void)
+{
+	printf("_mayfly_group() # COMMAND: it has commands of its own\n{\n"
+	       "\tcase $1 in\n");
+	for (size_t i = 0; i < ncommands; i++) {
+		size_t n;
+		const struct cmd *sub = cmd_subs(&commands[i], &n);
+
+		if (!sub)
+			continue;
+		printf("\t%s) REPLY='", commands[i].name);
+		for (size_t k = 0; k < n; k++)
+			printf("%s%s", k ? " " : "", sub[k].name);
+		printf("' ;;\n");
+	}
+	printf("\t*) return 1 ;;\n\tesac\n}\n\n");
 }
 
 static void bash(void)
@@ -162,7 +210,9 @@ static void bash(void)
 	for (size_t i = 0, n = 0; i < ncommands; i++)
 		if (commands[i].name)
 			printf("%s%s", n++ ? " " : "", commands[i].name);
-	printf("'\n\n_mayfly_argument() # COMMAND:OPTION\n{\n\tcase $1 in\n");
+	printf("'\n\n");
+	bash_groups();
+	printf("_mayfly_argument() # COMMAND:OPTION\n{\n\tcase $1 in\n");
 	each_table(bash_argument);
 	printf("\t*) return 1 ;;\n\tesac\n}\n\n"
 	       "_mayfly_options() # COMMAND\n{\n\tREPLY=\n\tcase $1 in\n");
@@ -201,6 +251,10 @@ static void zsh_action(const char *kind)
 		printf("_mayfly_names");
 	else if (!strcmp(kind, "PATH"))
 		printf("_mayfly_paths");
+	else if (!strcmp(kind, "IMAGE"))
+		printf("_mayfly_images");
+	else if (!strcmp(kind, "SOURCE"))
+		printf("_mayfly_sources");
 	else if (!strcmp(kind, "COMMAND"))
 		printf("_mayfly_commands");
 	else if (!strcmp(kind, "-"))
@@ -234,12 +288,24 @@ static void zsh_option(const struct opt *o)
 	putchar('\'');
 }
 
-static void zsh_command(const struct opt_table *t)
+static void zsh_list(const struct cmd *list, size_t n)
 {
+	for (size_t i = 0; i < n; i++) {
+		if (!list[i].name)
+			continue;
+		printf("\t\t'%s:", list[i].name);
+		zsh_text(list[i].about);
+		printf("'\n");
+	}
+}
+
+static void zsh_command(const struct cmd *c)
+{
+	const struct opt_table *t = c->table;
 	struct operands k;
 
 	operand_kinds(t, &k);
-	printf("\t%s)\n\t\t_arguments -s -S%s", t->command,
+	printf("\t%s)\n\t\t_arguments -s -S%s", c->name,
 	       t->mixed ? "" : " -A '-*'");
 	for (size_t i = 0; i < t->nopts; i++)
 		if (t->opt[i].name)
@@ -252,18 +318,28 @@ static void zsh_command(const struct opt_table *t)
 	printf("' ;;\n");
 }
 
+/* One with commands of its own: the same, a level down. */
+static void zsh_group(const struct cmd *c, const struct cmd *sub, size_t n)
+{
+	printf("\t%s)\n\t\tstate=\n\t\tlocal -a commands\n\t\tcommands=(\n",
+	       c->name);
+	zsh_list(sub, n);
+	printf("\t\t)\n\t\t_arguments -C '(- *)'{-h,--help}"
+	       "'[print the commands]' \\\n\t\t\t"
+	       "'1: :{_describe command commands}' '*:: :->rest'\n"
+	       "\t\t[[ $state == rest ]] || return\n"
+	       "\t\tcase $words[1] in\n");
+	for (size_t i = 0; i < n; i++)
+		zsh_command(&sub[i]);
+	printf("\t\tesac ;;\n");
+}
+
 static void zsh(void)
 {
 	printf("#compdef mayfly\n# zsh completion for mayfly: `mayfly "
 	       "completion zsh`\n\n"
 	       "_mayfly_commands()\n{\n\tlocal -a commands\n\tcommands=(\n");
-	for (size_t i = 0; i < ncommands; i++) {
-		if (!commands[i].name)
-			continue;
-		printf("\t\t'%s:", commands[i].name);
-		zsh_text(commands[i].about);
-		printf("'\n");
-	}
+	zsh_list(commands, ncommands);
 	printf("\t)\n\t_describe command commands\n}\n\n"
 	       "_mayfly()\n{\n\tlocal curcontext=$curcontext state line\n"
 	       "\t_arguments -C '(- *)'{-h,--help}'[print the commands]' \\\n"
@@ -271,7 +347,15 @@ static void zsh(void)
 	       "\t\t'1: :_mayfly_commands' '*:: :->rest'\n"
 	       "\t[[ $state == rest ]] || return\n"
 	       "\tcase $words[1] in\n");
-	each_table(zsh_command);
+	for (size_t i = 0; i < ncommands; i++) {
+		size_t n;
+		const struct cmd *sub = cmd_subs(&commands[i], &n);
+
+		if (sub)
+			zsh_group(&commands[i], sub, n);
+		else if (commands[i].name)
+			zsh_command(&commands[i]);
+	}
 	printf("\tesac\n}\n\n%s", completion_zsh);
 }
 
@@ -297,6 +381,10 @@ static void fish_offer(const char *kind)
 		printf(" -a '(__mayfly_names)'");
 	} else if (!strcmp(kind, "PATH")) {
 		printf(" -F -a '(__mayfly_paths)'");
+	} else if (!strcmp(kind, "IMAGE")) {
+		printf(" -a '(__mayfly_images)'");
+	} else if (!strcmp(kind, "SOURCE")) {
+		printf(" -F -a '(__mayfly_sources)'");
 	} else if (!strcmp(kind, "COMMAND")) {
 		printf(" -a '");
 		for (size_t i = 0, n = 0; i < ncommands; i++)
@@ -347,12 +435,21 @@ static void fish(void)
 	printf("# fish completion for mayfly: `mayfly completion fish`\n\n%s",
 	       completion_fish);
 	for (size_t i = 0; i < ncommands; i++) {
+		size_t n;
+		const struct cmd *sub = cmd_subs(&commands[i], &n);
+
 		if (!commands[i].name)
 			continue;
 		printf("complete -c mayfly -n __fish_use_subcommand -a %s -d ",
 		       commands[i].name);
 		fish_text(commands[i].about);
 		putchar('\n');
+		for (size_t k = 0; k < n; k++) {
+			printf("complete -c mayfly -n '__mayfly_in %s' -a %s "
+			       "-d ", commands[i].name, sub[k].name);
+			fish_text(sub[k].about);
+			putchar('\n');
+		}
 	}
 	each_table(fish_command);
 }
@@ -372,6 +469,37 @@ static void names(void)
 	state_list_free(&l);
 }
 
+/* The names of each image, or its id. */
+static void images(void)
+{
+	struct store_list l = { 0 };
+	struct store *s = NULL;
+
+	if (store_open(&s, 0, NULL) < 0 ||
+	    store_lock(s, STORE_SHARED, NULL, NULL, NULL) < 0 ||
+	    store_list(s, &l, NULL) < 0) {
+		store_free(s);
+		return;
+	}
+	for (size_t i = 0; i < l.n; i++) {
+		const struct store_item *it = &l.items[i];
+
+		for (char **n = it->names; n && *n; n++) {
+			char name[REFERENCE_MAX];
+			struct reference ref;
+
+			if (reference_parse(&ref, *n, NULL) < 0)
+				continue;
+			reference_short(&ref, name);
+			printf("%s\n", name);
+		}
+		if (!it->names || !it->names[0])
+			printf("%.*s\n", SHORT_ID, it->id);
+	}
+	store_free_list(&l);
+	store_free(s);
+}
+
 int cmd_completion(int argc, char **argv, struct err *err)
 {
 	static const struct {
@@ -382,6 +510,7 @@ int cmd_completion(int argc, char **argv, struct err *err)
 		{ "zsh", zsh },
 		{ "fish", fish },
 		{ "names", names },
+		{ "images", images },
 	};
 	struct opt_rest rest;
 	int r = opts_parse(&cmd_completion_table, NULL, argc, argv, &rest, err);

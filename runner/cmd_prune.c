@@ -37,7 +37,7 @@ const struct opt_table cmd_prune_table = {
 	.about = "Remove every run that is over: those of run -d that ended, "
 		 "with their logs, and\nwhatever is left of runs whose "
 		 "supervisor was killed, their cgroups too. What runs is not "
-		 "touched.",
+		 "touched,\nnor are images: `mayfly image prune`.",
 	.opt = prune_options,
 	.nopts = ARRAY_SIZE(prune_options),
 };

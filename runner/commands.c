@@ -32,13 +32,26 @@ static const struct opt_table version_table = {
 
 static const struct opt_table help_table = {
 	.command = "help",
-	.usage = "[COMMAND]",
+	.usage = "[COMMAND [SUBCOMMAND]]",
 	.about = "List the commands, or say what one does and lists its "
 		 "options.",
 };
 
 static int cmd_version(int argc, char **argv, struct err *err);
 static int cmd_help(int argc, char **argv, struct err *err);
+static int cmd_image(int argc, char **argv, struct err *err);
+
+static const struct cmd image_commands[] = {
+	{ "import", "take an image from files", cmd_image_import,
+	  &cmd_image_import_table },
+	{ "ls", "list images", cmd_image_ls, &cmd_image_ls_table },
+	{ "inspect", "print all that is known of images as JSON",
+	  cmd_image_inspect, &cmd_image_inspect_table },
+	{ "rm", "remove images, or names of them", cmd_image_rm,
+	  &cmd_image_rm_table },
+	{ "prune", "remove what no name leads to", cmd_image_prune,
+	  &cmd_image_prune_table },
+};
 
 /* A row without a name opens a group. */
 const struct cmd commands[] = {
@@ -51,6 +64,11 @@ const struct cmd commands[] = {
 	  &cmd_cp_table },
 	{ "boot", "boot a kernel with its console on the terminal", cmd_boot,
 	  &cmd_boot_table },
+	{ .about = "Images" },
+	{ "pull", "fetch an image from a registry", cmd_pull,
+	  &cmd_pull_table },
+	{ "image", "import, list and remove images", cmd_image,
+	  &cmd_image_table },
 	{ .about = "Runs that are there" },
 	{ "ps", "list runs", cmd_ps, &cmd_ps_table },
 	{ "logs", "print what a detached command has written", cmd_logs,
@@ -77,26 +95,99 @@ const struct cmd commands[] = {
 };
 const size_t ncommands = ARRAY_SIZE(commands);
 
+static const struct {
+	const char *name;
+	const struct cmd *sub;
+	size_t n;
+} groups[] = {
+	{ "image", image_commands, ARRAY_SIZE(image_commands) },
+};
+
+const struct cmd *cmd_subs(const struct cmd *c, size_t *n)
+{
+	*n = 0;
+	for (size_t i = 0; c->name && i < ARRAY_SIZE(groups); i++) {
+		if (strcmp(c->name, groups[i].name))
+			continue;
+		*n = groups[i].n;
+		return groups[i].sub;
+	}
+	return NULL;
+}
+
+/* One of @group's commands, or with NULL one of all. */
+static const struct cmd *find(const struct cmd *group, const char *name,
+			      struct err *err)
+{
+	size_t n = ncommands, nnames = 0;
+	const struct cmd *list = group ? cmd_subs(group, &n) : commands;
+	const char *of = group ? group->name : "", *gap = group ? " " : "";
+	const char *names[NAMES_MAX], *near;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!list[i].name)
+			continue;
+		if (!strcmp(list[i].name, name))
+			return &list[i];
+		if (nnames < NAMES_MAX)
+			names[nnames++] = list[i].name;
+	}
+	err_say(err, -EINVAL, "%s%s%s: unknown command", of, gap, name);
+	near = opts_nearest(name, names, nnames);
+	if (near)
+		err_hint(err, "did you mean mayfly %s%s%s?", of, gap, near);
+	else
+		err_hint(err, "`mayfly help%s%s` lists the commands", gap, of);
+	return NULL;
+}
+
 const struct cmd *cmd_find(const char *name, struct err *err)
 {
-	const char *names[NAMES_MAX], *near;
-	size_t n = 0;
+	return find(NULL, name, err);
+}
 
-	for (size_t i = 0; i < ncommands; i++) {
-		if (!commands[i].name)
-			continue;
-		if (!strcmp(commands[i].name, name))
-			return &commands[i];
-		if (n < NAMES_MAX)
-			names[n++] = commands[i].name;
+/* Of a command that has others: its usage, and these. */
+static int help_group(const struct cmd *group)
+{
+	size_t n;
+	const struct cmd *sub = cmd_subs(group, &n);
+	int r = opts_help(group->table);
+
+	printf("\ncommands:\n");
+	for (size_t i = 0; i < n; i++)
+		printf("  %-11s %s\n", sub[i].name, sub[i].about);
+	printf("\n`mayfly help %s COMMAND` lists the options of one.\n",
+	       group->name);
+	return r;
+}
+
+static int help_of(const struct cmd *c)
+{
+	size_t n;
+
+	return cmd_subs(c, &n) ? help_group(c) : opts_help(c->table);
+}
+
+/* argv[0] is the group's own name. */
+static int run_group(const struct cmd *group, int argc, char **argv,
+		     struct err *err)
+{
+	const struct cmd *c;
+
+	if (argc < 2) {
+		err_say(err, -EINVAL, "%s: no command", group->name);
+		return err_hint(err, "`mayfly help %s` lists them",
+				group->name);
 	}
-	err_say(err, -EINVAL, "%s: unknown command", name);
-	near = opts_nearest(name, names, n);
-	if (near)
-		err_hint(err, "did you mean mayfly %s?", near);
-	else
-		err_hint(err, "`mayfly help` lists the commands");
-	return NULL;
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		return help_group(group);
+	c = find(group, argv[1], err);
+	return c ? c->run(argc - 1, argv + 1, err) : -EINVAL;
+}
+
+static int cmd_image(int argc, char **argv, struct err *err)
+{
+	return run_group(cmd_find("image", NULL), argc, argv, err);
 }
 
 static int cmd_version(int argc, char **argv, struct err *err)
@@ -148,8 +239,13 @@ static int cmd_help(int argc, char **argv, struct err *err)
 		list();
 		return 0;
 	}
-	if (rest.first + 1 < argc)
-		return err_say(err, -EINVAL, "help: takes one command");
 	c = cmd_find(argv[rest.first], err);
-	return c ? opts_help(c->table) : -EINVAL;
+	for (int i = rest.first + 1; c && i < argc; i++) {
+		size_t n;
+
+		if (!cmd_subs(c, &n))
+			return err_say(err, -EINVAL, "help: takes one command");
+		c = find(c, argv[i], err);
+	}
+	return c ? help_of(c) : -EINVAL;
 }

@@ -159,13 +159,34 @@ static void artifacts(struct doctor *d)
 		if (fd >= 0)
 			doctor_say(d, DOCTOR_OK, artifact_title(i), "%s/%s",
 				   a.dir, artifact_name(i));
-		else
-			doctor_say(d, DOCTOR_FAIL, artifact_title(i), "%s",
-				   err.msg);
+		else /* without the unpacker there are no new images */
+			doctor_say(d, i == ARTIFACT_UNPACK ? DOCTOR_WARN
+							   : DOCTOR_FAIL,
+				   artifact_title(i), "%s", err.msg);
 		if (fd < 0)
 			doctor_remedy(d, "%s", err.hint);
 		close_fd(&fd);
 	}
+}
+
+/* Of skopeo: where it is, or how to get it. */
+static void registries(struct doctor *d)
+{
+	const char *path = getenv("PATH");
+	_cleanup_free_ char *dirs = strdup(path ? path : "/usr/bin:/bin");
+	char file[PATH_MAX];
+
+	for (char *rest = dirs, *dir; rest && (dir = strsep(&rest, ":"));) {
+		if (snprintf(file, sizeof(file), "%s/skopeo", dir) >=
+			    (int)sizeof(file) ||
+		    access(file, X_OK) < 0)
+			continue;
+		doctor_say(d, DOCTOR_OK, "skopeo", "%s", file);
+		return;
+	}
+	doctor_say(d, DOCTOR_WARN, "skopeo",
+		   "not here; `mayfly pull` takes it to speak to registries");
+	doctor_remedy(d, "sudo apt-get install skopeo");
 }
 
 static void scratch(struct doctor *d)
@@ -219,6 +240,7 @@ static void runs(struct doctor *d)
 void doctor_files(struct doctor *d)
 {
 	artifacts(d);
+	registries(d);
 	scratch(d);
 	runs(d);
 }

@@ -13,10 +13,9 @@
 
 #include <stdint.h>
 
-struct err;
+#include "rootfs/image.h"
 
-#define IMAGE_ID_LEN	   64		/* hexadecimal digits */
-#define IMAGE_MAX_SIZE	   (16ull << 30) /* bytes of files, by default */
+struct err;
 
 struct image_pull {
 	const char *ref;   /* [docker://]HOST/NAME:TAG, or shorter */
@@ -29,7 +28,7 @@ struct image_pull {
  * The image has its reference for a name then, and @id is its id. 0; -errno
  * with words; or 128 + n, without words, where signal n ended it.
  */
-int image_pull(const struct image_pull *p, char id[IMAGE_ID_LEN + 1],
+int image_pull(const struct image_pull *p, char id[IMAGE_HEX_MAX],
 	       struct err *err);
 
 #endif

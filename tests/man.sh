@@ -27,18 +27,24 @@ skip() {
 	echo "ok $n - $1 # SKIP $2"
 }
 
-# "--memory -m SIZE" for each option.
+# "--memory -m SIZE" for each option of a command; of `image ls`, two words.
 of_help() {
-	"$mayfly" help "$1" | sed -n \
+	"$mayfly" help $1 | sed -n \
 		-e 's/^  -\(.\), --\([a-z-]*\) \{0,1\}\([^ ]*\).*/--\2 -\1 \3/p' \
 		-e 's/^      --\([a-z-]*\) \{0,1\}\([^ ]*\).*/--\1 \2/p' |
 		sed 's/ *$//' | sort
 }
 
+# Its part of the page, or the whole.
 of_page() {
-	sed -n \
+	sed -n -e "/^\.Ss mayfly $2\$/,/^\.S[sh]/p" "$1" | grep . ||
+		cat "$1"
+}
+
+of_options() {
+	of_page "$@" | sed -n \
 		-e 's/^\.It Fl \(.\) , Fl -\([a-z-]*\)\( Ar \)\{0,1\}\(.*\)/--\2 -\1 \4/p' \
-		-e 's/^\.It Fl -\([a-z-]*\)\( Ar \)\{0,1\}\(.*\)/--\1 \3/p' "$1" |
+		-e 's/^\.It Fl -\([a-z-]*\)\( Ar \)\{0,1\}\(.*\)/--\1 \3/p' |
 		sed 's/ *$//' | sort
 }
 
@@ -60,11 +66,15 @@ for c in $commands; do
 		expect_none "$c has a page" "there is no man/$page"
 		continue
 	fi
-	if [ "$c" != help ]; then
-		expect_none "$page has the options of $c" \
-			"$(differences "$(of_help "$c")" "$(of_page "$page")")"
-	fi
+	subs=$("$mayfly" help "$c" |
+		sed -n '/^commands:$/,$ s/^  \([a-z]*\) .*/\1/p')
 	env=
+	for sub in ${subs:-.}; do
+		word="$c${subs:+ $sub}"
+		[ "$c" != help ] || continue
+		expect_none "$page has the options of $word" "$(differences \
+			"$(of_help "$word")" "$(of_options "$page" "$word")")"
+	done
 	for v in $("$mayfly" help "$c" | grep -oE '\[MAYFLY_[A-Z_]*\]' |
 		tr -d '[]'); do
 		grep -q "^\.Ev.* $v\b" "$page" || env="$env$v "

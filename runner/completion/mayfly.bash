@@ -19,6 +19,14 @@ _mayfly_offer() # KIND WORD [PREFIX]
 		mapfile -t COMPREPLY < <(compgen -S : -W \
 			"$("${words[0]}" completion names 2>/dev/null)" -- "$2"
 			compgen -f -- "$2") ;;
+	IMAGE)
+		mapfile -t COMPREPLY < <(compgen -W \
+			"$("${words[0]}" completion images 2>/dev/null)" -- "$2"
+			) ;;
+	SOURCE)
+		compopt -o nospace
+		mapfile -t COMPREPLY < <(compgen -W "oci: oci-archive: \
+			docker-archive: tar: dir:" -- "$2") ;;
 	COMMAND)
 		mapfile -t COMPREPLY < <(compgen -W "$_mayfly_commands" \
 			-- "$2") ;;
@@ -45,7 +53,7 @@ _mayfly_words() # the line up to the cursor, parted at blanks only
 
 _mayfly()
 {
-	local words REPLY cmd word cur i j want= operands=0 dashes=
+	local words REPLY cmd word cur i=2 j want= operands=0 dashes=
 	COMPREPLY=()
 	_mayfly_words
 	cur=${words[-1]} cmd=${words[1]}
@@ -53,7 +61,14 @@ _mayfly()
 		_mayfly_offer "${_mayfly_commands// /|}|--help|--version" "$cur"
 		return
 	fi
-	for ((i = 2; i < ${#words[@]} - 1; i++)); do
+	if _mayfly_group "$cmd"; then
+		if ((${#words[@]} < 4)); then
+			_mayfly_offer "${REPLY// /|}|--help" "$cur"
+			return
+		fi
+		cmd="$cmd ${words[2]}" i=3
+	fi
+	for (( ; i < ${#words[@]} - 1; i++)); do
 		word=${words[i]}
 		if [[ $want ]]; then
 			want=
@@ -82,9 +97,22 @@ _mayfly()
 	elif [[ ! $dashes && $cur == -* ]]; then
 		_mayfly_options "$cmd"
 		mapfile -t COMPREPLY < <(compgen -W "$REPLY" -- "$cur")
-	elif [[ $cur != *:* ]]; then
+	else
 		_mayfly_operands "$cmd" "$operands"
-		_mayfly_offer "$REPLY" "$cur"
+		case $REPLY in
+		IMAGE)
+			# What stands before the last colon is not replaced.
+			_mayfly_offer IMAGE "$cur"
+			[[ $cur != *:* ]] ||
+				COMPREPLY=("${COMPREPLY[@]#"${cur%:*}:"}") ;;
+		SOURCE)
+			if [[ $cur == *:* ]]; then
+				_mayfly_offer FILE "${cur#*:}"
+			else
+				_mayfly_offer SOURCE "$cur"
+			fi ;;
+		*) [[ $cur == *:* ]] || _mayfly_offer "$REPLY" "$cur" ;;
+		esac
 	fi
 }
 

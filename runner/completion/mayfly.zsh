@@ -10,6 +10,22 @@ _mayfly_names()
 	compadd "$@" -a names
 }
 
+_mayfly_images()
+{
+	local -a names
+	names=(${(f)"$(mayfly completion images 2>/dev/null)"})
+	compadd "$@" -a names
+}
+
+_mayfly_sources()
+{
+	if compset -P '*:'; then
+		_files
+	else
+		compadd -qS : oci oci-archive docker-archive tar dir
+	fi
+}
+
 _mayfly_paths()
 {
 	[[ $PREFIX != *:* ]] || return 1

@@ -14,12 +14,16 @@
 setup() {
 	WORK=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-test.XXXXXX") || exit 2
 	BIN=$WORK/bin TMPDIR=$WORK/tmp MAYFLY_STATE_DIR=$WORK/state
+	MAYFLY_DATA_DIR=$WORK/data
 	mkdir "$BIN" "$TMPDIR"
 	cp "$1" "$(dirname "$1")/mayfly-vmm" "$BIN/" || exit 2
+	# It is not static: a host that has nothing else does not have it.
+	[ ! -f "$(dirname "$1")/mayfly-unpack" ] ||
+		cp "$(dirname "$1")/mayfly-unpack" "$BIN/" || exit 2
 	ln -s "$(cd "$(dirname "$1")/guest" && pwd)" "$BIN/guest"
 	MAYFLY=$BIN/$(basename "$1")
 	out=$WORK/out err=$WORK/err
-	export TMPDIR MAYFLY_STATE_DIR
+	export TMPDIR MAYFLY_STATE_DIR MAYFLY_DATA_DIR
 	trap 'cleanup' EXIT
 	trap 'exit 130' INT TERM HUP
 }
