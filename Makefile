@@ -146,7 +146,7 @@ LOCK_SRC := jail/lock.c jail/seccomp_rules.c
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c meta_isolate.c run.c session.c \
 	session_io.c config_env.c config_limits.c run_limits.c run_user.c cputime.c launch.c supervise.c cmd_exec.c cmd_cp.c \
-	cp_host.c transfer.c \
+	cp_host.c transfer.c copies.c config_copy.c run_copies.c \
 	format.c record.c state_dir.c state.c state_list.c journal.c control.c \
 	detach.c targets.c log_view.c cmd_ps.c cmd_logs.c cmd_stop.c \
 	cmd_prune.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
@@ -402,7 +402,7 @@ $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 
 LAUNCHER_UNIT := format_record state state_broken journal control detach \
 	log_view opts config jail console scratch sink terminal verdict_meta \
-	run_session run_control session config_env
+	run_session run_control run_copies session config_env config_copy
 LAUNCHER_UNIT += config_disk config_image drive
 LAUNCHER_UNIT += trace doctor cgroup cgroup_map cgroup_host confine
 LAUNCHER_UNIT += cp_host jail_report run_limits cputime meta_isolate

@@ -23,6 +23,7 @@ void config_init(struct config *c)
 		.cpus = { .n = 1 },
 		.uid_range = { CONFIG_UID_FIRST, CONFIG_UID_COUNT },
 		.memory = 512 * CONFIG_MIB,
+		.copy_out_max = 1024 * CONFIG_MIB,
 		.boot_timeout_ns = 30 * NS_PER_SEC,
 		.stop_timeout_ns = 10 * NS_PER_SEC,
 	};
@@ -37,6 +38,10 @@ void config_free(struct config *c)
 	free(c->env_texts.v);
 	while (c->drives.n)
 		free(c->drives.v[--c->drives.n].path);
+	config_copies_free(&c->tmpfs);
+	config_copies_free(&c->volumes);
+	config_copies_free(&c->copies_in);
+	config_copies_free(&c->copies_out);
 	c->env = c->env_files = c->env_texts = (struct strings){ 0 };
 }
 

@@ -71,6 +71,18 @@ struct config_rates {
 	struct config_rate bytes, ops;
 };
 
+#define CONFIG_COPIES_MAX 32 /* of each kind */
+
+struct config_copy {
+	char *host, *guest; /* owned; host "": of a tmpfs */
+	uint64_t size;	    /* of a tmpfs; 0: as the guest has it */
+};
+
+struct config_copies {
+	struct config_copy v[CONFIG_COPIES_MAX];
+	size_t n;
+};
+
 /* mayfly-vmm's user is the first and the number of its process, as the host
  * counts them, on: Linux's numbers end below 2^22. */
 #define CONFIG_UID_FIRST 1900000000u
@@ -92,6 +104,9 @@ struct config {
 	uint64_t disk_size;  /* of what the guest writes to; 0: as built in */
 	struct config_drives drives;
 	struct config_rates rates;
+	struct config_copies tmpfs, volumes, copies_in, copies_out;
+	uint64_t copy_out_max; /* bytes, with all files */
+	int read_only;	       /* the guest's root */
 	struct strings env;  /* NAME=value, no name twice */
 	struct strings env_files; /* for config_load_env() */
 	struct strings env_texts; /* their bytes, owned; `env` points there */
@@ -137,6 +152,12 @@ int config_set_memory(void *field, const char *arg, struct err *err);
 int config_set_disk(void *field, const char *arg, struct err *err);
 int config_add_drive(void *field, const char *arg, struct err *err);
 int config_set_rates(void *field, const char *arg, struct err *err);
+/* config_copy.c: of struct config_copies. */
+int config_add_tmpfs(void *field, const char *arg, struct err *err);
+int config_add_volume(void *field, const char *arg, struct err *err);
+int config_add_copy_in(void *field, const char *arg, struct err *err);
+int config_add_copy_out(void *field, const char *arg, struct err *err);
+void config_copies_free(struct config_copies *l);
 int config_set_duration(void *field, const char *arg, struct err *err);
 int config_set_workdir(void *field, const char *arg, struct err *err);
 /* NAME=value, or NAME to hand on the caller's own. */

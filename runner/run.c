@@ -14,11 +14,14 @@
 #include "runner/base/fault.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
+#include "runner/copies.h"
 #include "runner/trace.h"
 
 const struct run_limits run_limits = {
 	.kill = 100 * MS,
 	.flush = 100 * MS,
+	.settle = 1000 * MS,
+	.copy = 5000 * MS,
 	.words = 2000 * MS,
 	.stats = 100 * MS,
 };
@@ -52,7 +55,9 @@ void run_drain(struct run *run)
 	hurry = v == VERDICT_TIMEOUT || v == VERDICT_CPU_TIMEOUT ||
 		v == VERDICT_STOPPED;
 	run->state = STATE_DRAIN;
-	run->result->exit_ns = io_now_ns();
+	if (!run->result->exit_ns)
+		run->result->exit_ns = io_now_ns();
+	copies_cut(run->p->copies, "the VM has ended");
 	ev_del(&run->control);
 	session_end_input(run->session);
 	run_stop_clock(run);
@@ -101,6 +106,12 @@ void run_crash(struct run *run, const char *fmt, const char *detail)
 	run_drain(run);
 }
 
+void run_begin_command(struct run *run)
+{
+	run->state = STATE_COMMAND;
+	run_limits_begin(run);
+}
+
 /* --- the command's session -------------------------------------------- */
 
 static void on_ready(struct session *s)
@@ -111,9 +122,16 @@ static void on_ready(struct session *s)
 		return;
 	run->result->ready = s->ready;
 	run->result->ready_ns = s->ready_ns;
-	run->state = STATE_COMMAND;
 	fault_point("launcher", "ready");
-	run_limits_begin(run);
+	if (s->sent_exec)
+		run_begin_command(run);
+	else
+		run_copies_ready(run);
+}
+
+static void on_mounted(struct session *s, int error)
+{
+	run_copies_mounted(s->p.opaque, error);
 }
 
 static void on_started(struct session *s)
@@ -147,7 +165,7 @@ static void on_ended(struct session *s)
 	if (run->state < STATE_DRAIN && run_ask_stats(run))
 		run_await(run, run->p->limits->stats);
 	else
-		run_drain(run);
+		run_end(run);
 }
 
 static void on_lost(struct session *s, const char *why)
@@ -168,7 +186,7 @@ static void on_broke(struct session *s, const char *stream, int error)
 	/* Nobody reads any more: what SIGPIPE would do to a command here. */
 	if (error == -EPIPE) {
 		verdict_stopped(run->result, SIGPIPE);
-		run_drain(run);
+		run_end(run);
 	} else {
 		run_internal(run, error, stream);
 	}
@@ -191,6 +209,7 @@ static const struct session_ops session_ops = {
 	.lost = on_lost,
 	.broke = on_broke,
 	.moved = on_moved,
+	.mounted = on_mounted,
 	.full = on_full,
 };
 
@@ -303,7 +322,7 @@ static void on_control(struct ev *ev, uint32_t events)
 		run->result->isa_missing = e.isa_missing;
 		run_told(run, e.vcpu_ns);
 		if (run->result->have_exit && !run->asked)
-			run_drain(run);
+			run_end(run);
 		break;
 	case CTL_STOPPED:
 		run_told(run, e.vcpu_ns);
@@ -333,6 +352,7 @@ static int open_session(struct run *run)
 		.agent_fd = run->p->agent_fd,
 		.fd = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO },
 		.flags = session_flags(c),
+		.hold = run_copies_wanted(run->p),
 		.set_clock = 1,
 		.journal = run->p->journal,
 		.argv = c->argv,
@@ -343,6 +363,8 @@ static int open_session(struct run *run)
 		.output_max = c->output_max,
 	};
 
+	if (copies_count(run->p->copies, COPIES_OUT))
+		p.flags |= WIRE_EXEC_STAY;
 	/* Detached: input that stays open and empty, no terminal of ours. */
 	if (p.journal)
 		p.fd[0] = p.fd[1] = p.fd[2] = -1;
@@ -401,6 +423,8 @@ int run_command(const struct run_params *p, struct run_result *result,
 	session_forwarded_signals(&signals);
 	sigprocmask(SIG_BLOCK, &signals, &before);
 	r = open_session(&run);
+	if (r == 0 && run.session->p.hold)
+		r = run_copies_advance(&run);
 	if (r == 0)
 		r = set_up(&run, &signals);
 	if (r == 0)
@@ -411,6 +435,7 @@ int run_command(const struct run_params *p, struct run_result *result,
 		verdict_set(result, VERDICT_INTERNAL, EXIT_INTERNAL);
 	if (run.session)
 		look_back(&run, r == 0);
+	run_copies_close(&run);
 	tear_down(&run);
 	/* No more than the kernel has counted for the whole process. */
 	result->vcpu_ns = MIN(result->vcpu_ns, p->machine->cpu_ns);

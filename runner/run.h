@@ -18,6 +18,7 @@
 #include "runner/verdict.h"
 
 struct control;
+struct copies;
 struct err;
 struct journal;
 struct state;
@@ -28,6 +29,8 @@ struct run_limits {
 	uint64_t kill;	/* from --timeout's end to the VM's end */
 	uint64_t flush; /* for output after a timeout or a signal */
 	uint64_t words; /* for a dying guest to say why */
+	uint64_t settle; /* instead of `kill`, where files are wanted after it */
+	uint64_t copy;	/* for those, from then on */
 	uint64_t stats; /* for mayfly-vmm to answer CTL_QUERY */
 };
 extern const struct run_limits run_limits;
@@ -41,6 +44,7 @@ struct run_params {
 	int agent_fd;		 /* our end of the agent's stream; taken over */
 	/* The rest may be NULL. */
 	struct trace *trace;
+	struct copies *copies;	 /* wants the state as well */
 	struct state *state;	 /* the run's record, and with it: */
 	struct control *control; /* what asks; listens when the run is over */
 	struct journal *journal; /* gets the output of a detached run */

@@ -20,9 +20,8 @@
 static void time_is_up(struct run *run, enum verdict v, int exit_code)
 {
 	verdict_set(run->result, v, exit_code);
-	session_signal(run->session, SIGKILL);
 	run_ask_stats(run);
-	run_await(run, run->p->limits->kill);
+	run_kill_command(run);
 }
 
 static void on_limit(struct ev *ev, uint32_t events)
@@ -37,6 +36,8 @@ static void on_limit(struct ev *ev, uint32_t events)
 		snprintf(limit, sizeof(limit), "%.3g",
 			 (double)run->p->config->boot_timeout_ns / (1000 * MS));
 		run_crash(run, "the guest was not up after %s seconds", limit);
+	} else if (run->state == STATE_COPY_IN) {
+		run_copies_late_in(run);
 	} else if (run->state == STATE_COMMAND) {
 		time_is_up(run, VERDICT_TIMEOUT, EXIT_TIMED_OUT);
 	}
@@ -53,12 +54,16 @@ static void on_grace(struct ev *ev, uint32_t events)
 		run_finish(run);
 		return;
 	}
+	if (run->state == STATE_COPY_OUT) {
+		run_copies_late_out(run);
+		return;
+	}
 	run_settle(run);
 	if (run->stop_signal)
 		verdict_stopped(run->result, run->stop_signal);
 	if (run->result->verdict == VERDICT_NONE)
 		run_crash(run, "the guest crashed: %s", run->why);
-	run_drain(run);
+	run_end(run);
 }
 
 /* --- the CPU's time --------------------------------------------------- */
@@ -137,7 +142,7 @@ void run_stop_clock(struct run *run)
 void run_full(struct run *run)
 {
 	verdict_set(run->result, VERDICT_OUTPUT_LIMIT, EXIT_OUTPUT_LIMIT);
-	run_drain(run);
+	run_end(run);
 }
 
 /* --- all of them ------------------------------------------------------ */

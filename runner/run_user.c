@@ -57,7 +57,7 @@ static int ask_signal(void *opaque, int signo)
 {
 	struct run *run = opaque;
 
-	if (run->state == STATE_BOOT)
+	if (run->state < STATE_COMMAND)
 		return -EAGAIN;
 	if (run->state != STATE_COMMAND)
 		return -ESRCH;
@@ -71,6 +71,8 @@ static int ask_stop(void *opaque, int signo, uint64_t timeout_ns)
 
 	if (run->state == STATE_COMMAND && timeout_ns)
 		stop(run, signo, timeout_ns);
+	else if (run->state == STATE_COPY_OUT && timeout_ns)
+		run_copies_hurry(run, timeout_ns);
 	else
 		stop_now(run, signo);
 	return 0;

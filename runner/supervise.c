@@ -14,6 +14,7 @@
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
 #include "runner/control.h"
+#include "runner/copies.h"
 #include "runner/detach.h"
 #include "runner/jail_tell.h"
 #include "runner/journal.h"
@@ -33,6 +34,7 @@ struct supervisor {
 	struct state *state; /* NULL: this run has no record */
 	struct ev_loop loop; /* of this attempt; outlives who listens on it */
 	struct control control;
+	struct copies *copies; /* what goes in and comes out */
 	struct journal *journal; /* of a detached run */
 	struct detach detach;
 	int started; /* the command ran */
@@ -64,7 +66,12 @@ static int open_record(struct supervisor *sv)
 	};
 	int r = state_create(&sv->state, &n, sv->err);
 
-	if (r < 0 && !c->detach && !c->name) {
+	/* The way to the guest's agent is in there. */
+	if (r < 0 && sv->copies && !sv->err->hint[0])
+		return err_hint(sv->err, "files are copied by way of the run's "
+					 "record: MAYFLY_STATE_DIR says where "
+					 "that may be");
+	if (r < 0 && !c->detach && !c->name && !sv->copies) {
 		log_info("no record of this run: %s", sv->err->msg);
 		*sv->err = (struct err){ 0 };
 		return 0;
@@ -151,6 +158,7 @@ static int run_on(struct supervisor *sv, struct console *console)
 		.console = console,
 		.machine = &sv->machine,
 		.trace = &sv->trace,
+		.copies = sv->copies,
 		.state = sv->state,
 		.control = sv->state ? &sv->control : NULL,
 		.journal = sv->journal,
@@ -341,6 +349,8 @@ static int run(struct supervisor *sv)
 	machine_init(&sv->machine, c);
 	r = config_check_host(c, sv->err);
 	if (r == 0)
+		r = copies_open(&sv->copies, c, sv->err);
+	if (r == 0)
 		r = on_some_engine(sv);
 	if (r < 0)
 		verdict_set(result, VERDICT_INTERNAL, EXIT_INTERNAL);
@@ -355,6 +365,7 @@ static int run(struct supervisor *sv)
 	fault_point("launcher", "reports");
 	close_record(sv, &meta);
 	fault_point("launcher", "end");
+	copies_close(&sv->copies);
 	ev_loop_free(&sv->loop);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r < 0 ? r : result->exit_code;

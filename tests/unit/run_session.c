@@ -95,14 +95,11 @@ Test(session, timeout_prints_what_came_and_the_host_decides)
 
 static void late_words(struct guest *g)
 {
-	struct wire_signal sig = { 0 };
 	struct wire_frame f;
 
 	say_ready(g);
 	hear(g, &f);
-	if (hear(g, &f) == WIRE_SIGNAL)
-		wire_get(&f, &sig, sizeof(sig));
-	if (sig.signo == SIGKILL)
+	if (hear(g, &f) == WIRE_KILL)
 		say_out(g, "last words");
 	say_exit(g, 0, 0);
 }

@@ -160,7 +160,8 @@ static inline int play_on(actor fn, int to_out, int to_err)
 	dup2(to_out, 1);
 	dup2(to_err, 2);
 	{
-		const struct run_params p = { .state = extra.state,
+		const struct run_params p = { .copies = extra.copies,
+					      .state = extra.state,
 					      .control = extra.control,
 					      .journal = extra.journal,
 					      .started = extra.started,

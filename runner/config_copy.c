@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a run has mounted, copied in and copied out. */
+#include "runner/config.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runner/base/err.h"
+#include "runner/base/mem.h"
+
+#define PAGE 4096ull
+
+/* A place for one more. NULL with words. */
+static struct config_copy *add(struct config_copies *l, const char *host,
+			       size_t host_len, const char *guest,
+			       size_t guest_len, struct err *err)
+{
+	struct config_copy *c = &l->v[l->n];
+
+	if (l->n == CONFIG_COPIES_MAX) {
+		err_say(err, -E2BIG, "more than %d", CONFIG_COPIES_MAX);
+		return NULL;
+	}
+	*c = (struct config_copy){ .host = strndup(host, host_len),
+				   .guest = strndup(guest, guest_len) };
+	if (c->host && c->guest) {
+		l->n++;
+		return c;
+	}
+	free(c->host);
+	free(c->guest);
+	err_set(err, -ENOMEM, "remember it");
+	return NULL;
+}
+
+void config_copies_free(struct config_copies *l)
+{
+	while (l->n) {
+		l->n--;
+		free(l->v[l->n].host);
+		free(l->v[l->n].guest);
+	}
+}
+
+static int check_guest(const char *path, size_t len, struct err *err)
+{
+	if (!len || *path != '/') {
+		err_say(err, -EINVAL, "the path in the guest is not absolute");
+		return err_hint(err, "it begins with /");
+	}
+	return len < PATH_MAX ? 0 : err_set(err, -ENAMETOOLONG, "path");
+}
+
+/* Something has to be mounted there, and the command has to find the root. */
+static int check_mount(const char *path, size_t len, struct err *err)
+{
+	int r = check_guest(path, len, err);
+	size_t at = 0;
+
+	while (at < len && (path[at] == '/' || path[at] == '.'))
+		at++;
+	if (r == 0 && at == len)
+		r = err_say(err, -EINVAL, "the guest's root is not to be hidden");
+	return r;
+}
+
+static int no_pair(const char *form, struct err *err)
+{
+	err_say(err, -EINVAL, "not %s", form);
+	return err_hint(err, "a path in the guest begins with / and has no "
+			     "colon");
+}
+
+/* HOST may hold colons, GUEST none. */
+static int add_to_guest(struct config_copies *l, const char *arg, size_t len,
+			int mounted, struct err *err)
+{
+	const char *colon = memrchr(arg, ':', len);
+	size_t host_len = colon ? (size_t)(colon - arg) : 0;
+	size_t guest_len = colon ? len - host_len - 1 : 0;
+	int r;
+
+	if (!host_len || !guest_len)
+		return no_pair("HOST:GUEST", err);
+	r = mounted ? check_mount(colon + 1, guest_len, err) :
+		      check_guest(colon + 1, guest_len, err);
+	if (r < 0)
+		return r;
+	return add(l, arg, host_len, colon + 1, guest_len, err) ? 0 :
+								  err->code;
+}
+
+int config_add_copy_in(void *field, const char *arg, struct err *err)
+{
+	return add_to_guest(field, arg, strlen(arg), 0, err);
+}
+
+/* Docker's modes; one of them is ours. */
+static int take_mode(const char *arg, size_t *len, struct err *err)
+{
+	const char *colon = strrchr(arg, ':');
+
+	*len = strlen(arg);
+	if (!colon || colon[1] == '/' || !memchr(arg, ':', (size_t)(colon - arg)))
+		return 0;
+	if (!strcmp(colon, ":ro")) {
+		*len = (size_t)(colon - arg);
+		return 0;
+	}
+	if (!strcmp(colon, ":rw")) {
+		err_say(err, -EINVAL, "no directory of the host is written to");
+		return err_hint(err, "--copy-in gives the guest a copy to write "
+				     "to, --copy-out brings files back");
+	}
+	err_say(err, -EINVAL, "%s is no mode", colon + 1);
+	return err_hint(err, "ro is, and need not be said");
+}
+
+int config_add_volume(void *field, const char *arg, struct err *err)
+{
+	size_t len;
+	int r = take_mode(arg, &len, err);
+
+	return r < 0 ? r : add_to_guest(field, arg, len, 1, err);
+}
+
+int config_add_copy_out(void *field, const char *arg, struct err *err)
+{
+	const char *colon = strchr(arg, ':');
+	int r;
+
+	if (!colon || colon == arg || !colon[1])
+		return no_pair("GUEST:HOST", err);
+	r = check_guest(arg, (size_t)(colon - arg), err);
+	if (r < 0)
+		return r;
+	return add(field, colon + 1, strlen(colon + 1), arg,
+		   (size_t)(colon - arg), err) ? 0 : err->code;
+}
+
+int config_add_tmpfs(void *field, const char *arg, struct err *err)
+{
+	size_t len = strcspn(arg, ":");
+	struct config_copy *c;
+	uint64_t size = 0;
+	int r = check_mount(arg, len, err);
+
+	if (r == 0 && arg[len] &&
+	    (config_parse_size(arg + len + 1, &size) < 0 || !size ||
+	     size > INT64_MAX)) {
+		err_say(err, -EINVAL, "%s is no size", arg + len + 1);
+		r = err_hint(err, "say PATH:64m; a bare number is MiB");
+	}
+	if (r < 0)
+		return r;
+	c = add(field, "", 0, arg, len, err);
+	if (!c)
+		return err->code;
+	c->size = (size + PAGE - 1) & ~(PAGE - 1);
+	return 0;
+}
