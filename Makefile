@@ -420,6 +420,11 @@ UNIT_LIBS_merge := unpack base
 UNIT_LIBS_merge_model := unpack base
 UNIT_LIBS_erofs := unpack base
 
+IMAGE_UNIT := reference oci
+UNIT += $(IMAGE_UNIT)
+$(foreach t,$(IMAGE_UNIT),$(eval UNIT_LIBS_$(t) := image base) \
+	$(eval UNIT_LD_$(t) := -ljansson))
+
 SOFT_UNIT := except lapic string_ops
 UNIT += $(SOFT_UNIT)
 $(foreach t,$(SOFT_UNIT),$(eval UNIT_LIBS_$(t) := soft base))
@@ -445,6 +450,11 @@ UNIT += diff_forms diff_blocks
 $(foreach t,diff_forms diff_blocks,$(eval UNIT_LD_$(t) := -lZydis) \
 	$(eval UNIT_LIBS_$(t) := diff soft engine vmm base))
 
+UNPACK_UNIT := layer untar untar_bad unarchive packdir unpack
+UNIT += $(UNPACK_UNIT)
+$(foreach t,$(UNPACK_UNIT),$(eval UNIT_LIBS_$(t) := $(UNPACK_LIBS)) \
+	$(eval UNIT_LD_$(t) := $(UNPACK_LD)))
+
 unit_bin = $(B)/tests/unit/$(1)
 define unit_rule
 $(B)/tests/unit/$(1): $(B)/obj/tests/unit/$(1).o \
@@ -456,8 +466,9 @@ $(B)/tests/unit/$(1): $(B)/obj/tests/unit/$(1).o \
 		-lcriterion $$(UNIT_LD_$(1)) -lpthread -lm
 endef
 $(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
-# It starts the real one.
+# They start the real ones.
 $(B)/tests/unit/vmm: $(B)/mayfly-vmm
+$(B)/tests/unit/unpack: $(B)/mayfly-unpack
 
 # --- bare-metal payloads -----------------------------------------------
 # Each tests/guest/NAME.c below is a guest of its own; guest-run runs them on
@@ -517,6 +528,12 @@ $(B)/tests/attack-run: $(B)/obj/tests/guest/attack_run.o \
 
 # A program that a test of cp and exec takes into its guest.
 $(B)/tests/knock: tests/system/knock.c
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
+
+# What writes to a disk and knows what should be there: tests/system/drive.sh.
+$(B)/tests/scribble: tests/system/scribble.c
 	$(say) LD $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
@@ -607,7 +624,7 @@ CHECK = UNIT='$(UNIT)' UNIT_LONG='$(UNIT_LONG)' GUEST='$(GUEST)' \
 	ATTACK='$(ATTACK)' FUZZ='$(FUZZ)' FUZZ_TIME='$(FUZZ_TIME)' tests/check.sh
 CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN) \
 	$(B)/tests/pty $(B)/tests/knock $(B)/tests/deny $(B)/tests/liar \
-	$(B)/tests/liar-vmm \
+	$(B)/tests/liar-vmm $(B)/tests/scribble \
 	$(B)/tests/attack-run $(ATTACK_BIN) $(if $(SAN),,$(JAIL_TEST))
 
 check-programs: $(CHECK_PROGRAMS)
@@ -630,7 +647,8 @@ check-guest: $(B)/tests/guest-run $(GUEST_BIN)
 check-attack: $(B)/mayfly-vmm $(B)/tests/attack-run $(ATTACK_BIN)
 	$(Q)$(CHECK) $(B) attack
 #: check-system   what a user gets, in real microVMs
-check-system: $(PRODUCT) $(B)/tests/pty $(B)/tests/knock $(B)/tests/deny $(B)/tests/liar $(B)/tests/liar-vmm
+check-system: $(PRODUCT) $(B)/tests/pty $(B)/tests/knock $(B)/tests/deny $(B)/tests/liar $(B)/tests/liar-vmm \
+		$(B)/tests/scribble
 	$(Q)$(CHECK) $(B) system others
 #: check-jail     somebody who wants out, in the jail and in each of its layers
 check-jail: $(PRODUCT) $(JAIL_TEST) $(B)/tests/deny

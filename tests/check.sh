@@ -172,6 +172,8 @@ others() {
 			"$build/mayfly" "$e"
 		suite "system/disk/$e" 600 "$here/system/disk.sh" \
 			"$build/mayfly" "$e"
+		suite "system/drive/$e" 600 "$here/system/drive.sh" \
+			"$build/mayfly" "$e"
 		suite "system/liar/$e" 600 "$here/system/liar.sh" \
 			"$build/mayfly" "$e"
 		suite "system/cgroup/$e" 600 "$here/system/cgroup.sh" \

@@ -64,6 +64,17 @@ Test(limiter, burst_is_spent_first_and_once)
 	cr_assert_eq(limiter_take(&l, 100, START), 100 * MS);
 	cr_assert_eq(limiter_take(&l, 100, START + 1000000 * MS), 0);
 	cr_assert_neq(limiter_take(&l, 1, START + 1000000 * MS), 0);
+	/* What is left of it and what is left of the bucket, together. */
+	bytes(100, 70, 100);
+	cr_assert_eq(limiter_take(&l, 30, START), 0);
+	cr_assert_eq(limiter_take(&l, 100, START), 0);
+	cr_assert_eq(limiter_take(&l, 41, START), MS);
+	bytes(100, 70, 100);
+	cr_assert_eq(limiter_take(&l, 50, START), 0);
+	l.bytes.tokens = 30;
+	cr_assert_eq(limiter_take(&l, 50, START), 0);
+	cr_assert_eq(l.bytes.burst, 0);
+	cr_assert_eq(l.bytes.tokens, 0);
 }
 
 Test(limiter, burst_makes_a_large_request_small)
