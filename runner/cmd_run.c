@@ -4,12 +4,16 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "runner/base/err.h"
 #include "runner/base/io.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
+#include "runner/config_image.h"
 #include "runner/config_options.h"
+#include "runner/image_import.h"
+#include "runner/image_pull.h"
 #include "runner/meta.h"
 #include "runner/opts.h"
 #include "runner/supervise.h"
@@ -33,6 +37,9 @@ static const struct opt run_options[] = {
 	  config_set_user, FIELD(user) },
 	{ "workdir", 'w', "DIR", NULL, "directory to run the command in",
 	  config_set_workdir, FIELD(workdir) },
+	{ "entrypoint", 0, "PROGRAM", NULL,
+	  "what to run in place of the image's entry point and command",
+	  opt_string, FIELD(entrypoint) },
 	{ .help = "Its time" },
 	{ "timeout", 0, "DURATION", NULL,
 	  "kill after this time: 90, 1.5s, 2m; exit code 124",
@@ -61,6 +68,8 @@ static const struct opt run_options[] = {
 	{ "rootfs", 0, "FILE", NULL,
 	  "root image: ext4, erofs or squashfs; it is never written to",
 	  opt_string, FIELD(rootfs) },
+	{ "pull", 0, NULL, NULL, "get IMAGE from its registry if it is not here",
+	  opt_flag, FIELD(pull) },
 	{ "disk", 0, "SIZE", NULL,
 	  "size of the disk that it writes to: 512m, 20g (10g)",
 	  config_set_disk, FIELD(disk_size) },
@@ -129,9 +138,11 @@ const struct opt_table cmd_run_table = {
 	.usage = "[OPTIONS] IMAGE [CMD [ARG...]]\n"
 		 "[OPTIONS] -- CMD [ARG...]",
 	.about = "Run a command in a microVM of its own and exit as it does. "
-		 "After `--` comes\nthe command, on the built-in root image "
-		 "or that of --rootfs. What it writes to\nits disk vanishes "
-		 "with it.\n\n"
+		 "IMAGE is one that\n`mayfly pull` or `mayfly image import` "
+		 "has brought, by name or id; it says what\nto run, as whom "
+		 "and where, unless CMD and options do. After `--` comes a\n"
+		 "command on the built-in root image or that of --rootfs. "
+		 "What it writes to its\ndisk vanishes with it.\n\n"
 		 "Exit codes: the command's own, 128+N for signal N, 124 "
 		 "--timeout, 125 mayfly\nor its guest failed or there is no "
 		 "such user, 126 cannot be executed, 127 not\nfound, 137 no "
@@ -141,30 +152,86 @@ const struct opt_table cmd_run_table = {
 	.nopts = ARRAY_SIZE(run_options),
 };
 
-/* IMAGE comes first unless `--` came before. */
-static int take_operands(struct config *c, char **argv,
-			 const struct opt_rest *rest, struct err *err)
+/* From the store, or by --pull from its registry. */
+static int open_image(const struct config *c, const char *name,
+		      struct config_image **ci, struct err *err)
 {
+	const struct image_pull pull = {
+		.ref = name,
+		.max_size = IMAGE_SIZE_DEFAULT,
+	};
+	char id[IMAGE_HEX_MAX];
+	int r = config_image_open(ci, name, err);
+
+	if (r != -ENOENT || !c->pull)
+		return r;
+	*err = (struct err){ 0 };
+	r = image_pull(&pull, id, err);
+	return r ? r : config_image_open(ci, name, err);
+}
+
+/* IMAGE [CMD [ARG...]] */
+static int take_image(struct config *c, char **operands,
+		      struct config_image **ci, struct err *err)
+{
+	const char *name = *operands++;
 	int r;
 
-	c->argv = argv + rest->first;
-	if (rest->dashes && c->argv[0])
-		return 0;
-	if (rest->dashes || !c->argv[0]) {
-		r = err_say(err, -EINVAL, "run: no command");
-		err_hint(err, "mayfly run -- CMD [ARG...]");
+	if (c->rootfs) {
+		r = err_say(err, -EINVAL, "run: both an image, %s, and "
+			    "--rootfs", name);
+		err_hint(err, "put -- before a command for the root of "
+			      "--rootfs");
 		return r;
 	}
-	r = err_say(err, -ENOSYS, "image %s: named images are not there yet",
-		    c->argv[0]);
-	err_hint(err, "put -- before a command for the built-in image, or "
-		      "name an image file with --rootfs");
+	r = open_image(c, name, ci, err);
+	if (r)
+		return r;
+	if (*operands && !strcmp(*operands, "--"))
+		operands++;
+	return config_image_apply(c, *ci, operands, err);
+}
+
+/* The same without one: the command is freed by the caller. */
+static int take_command(struct config *c, char **words, char ***argv,
+			struct err *err)
+{
+	int r = config_command(c, NULL, words, argv, err);
+
+	if (r < 0)
+		return r;
+	c->argv = *argv;
+	if (**argv)
+		return 0;
+	r = err_say(err, -EINVAL, "run: no command");
+	err_hint(err, "mayfly run -- CMD [ARG...]");
+	return r;
+}
+
+/* What the options leave to be done: 0, -errno, or the exit code of what a
+ * signal ended. */
+static int check(struct config *c, struct err *err)
+{
+	int r = 0;
+
+	if (c->meta_format != CONFIG_META_JSON && !c->meta) {
+		r = err_say(err, -EINVAL, "run: --meta-format without --meta");
+		err_hint(err, "name a file with --meta");
+	}
+	if (r == 0 && c->meta)
+		r = meta_check(c->meta, err);
+	if (r == 0 && c->trace)
+		r = meta_check_file("trace", c->trace, err);
+	if (r == 0 && config_load_env(c, err) < 0)
+		r = err_wrap(err, "run");
 	return r;
 }
 
 int cmd_run(int argc, char **argv, struct err *err)
 {
 	uint64_t begin = io_now_ns();
+	_cleanup_free_ char **command = NULL;
+	struct config_image *image = NULL;
 	struct opt_rest rest;
 	struct config c;
 	int r;
@@ -175,22 +242,22 @@ int cmd_run(int argc, char **argv, struct err *err)
 		config_free(&c);
 		return opts_help(&cmd_run_table);
 	}
-	if (r == 0)
-		r = take_operands(&c, argv, &rest, err);
-	if (r == 0 && config_load_env(&c, err) < 0)
-		r = err_wrap(err, "run");
-	if (r == 0 && c.meta_format != CONFIG_META_JSON && !c.meta) {
-		r = err_say(err, -EINVAL, "run: --meta-format without --meta");
-		err_hint(err, "name a file with --meta");
-	}
 	if (r == 0 && c.verbose)
 		log_set_level(LOG_INFO);
-	if (r == 0 && c.meta)
-		r = meta_check(c.meta, err);
-	if (r == 0 && c.trace)
-		r = meta_check_file("trace", c.trace, err);
+	if (r == 0)
+		r = check(&c, err);
+	argv += rest.first;
+	/* IMAGE comes first unless `--` came before. */
+	if (r == 0)
+		r = *argv && !rest.dashes ?
+			    take_image(&c, argv, &image, err) :
+			    take_command(&c, argv, &command, err);
+	/* A transfer is no part of the run. */
+	if (c.pull)
+		begin = io_now_ns();
 	if (r == 0)
 		r = supervise(&c, begin, err);
 	config_free(&c);
+	config_image_free(image);
 	return r;
 }

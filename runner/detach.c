@@ -26,14 +26,32 @@ static int to_null(int first, int last)
 	return 0;
 }
 
-/* In the child: nothing of the caller's but its error output. */
-static int let_go(int keep)
+/* The lowest of those that stay, from @first on; INT_MAX: none. */
+static int next_kept(int first, int own, const struct detach_keep *keep)
 {
+	int next = own >= first ? own : INT_MAX;
+
+	for (size_t i = 0; i < keep->n; i++)
+		if (keep->fds[i] >= first)
+			next = MIN(next, keep->fds[i]);
+	return next;
+}
+
+/* In the child: nothing of the caller's but its error output, and what it
+ * has opened for the run. */
+static int let_go(int own, const struct detach_keep *keep)
+{
+	int first = STDERR_FILENO + 1, next;
+
 	if (setsid() < 0)
 		return -errno;
-	if ((keep > STDERR_FILENO + 1 &&
-	     close_range(STDERR_FILENO + 1, (unsigned)keep - 1, 0) < 0) ||
-	    close_range((unsigned)keep + 1, UINT_MAX, 0) < 0)
+	while ((next = next_kept(first, own, keep)) != INT_MAX) {
+		if (next > first && close_range((unsigned)first,
+						(unsigned)next - 1, 0) < 0)
+			return -errno;
+		first = next + 1;
+	}
+	if (close_range((unsigned)first, UINT_MAX, 0) < 0)
 		return -errno;
 	return to_null(STDIN_FILENO, STDOUT_FILENO);
 }
@@ -54,8 +72,8 @@ static void await_report(int fd, pid_t pid, struct detach_report *report)
 	err_say(&report->err, -ECHILD, "the supervisor died at the start");
 }
 
-int detach_fork(struct detach *d, struct detach_report *report,
-		struct err *err)
+int detach_fork(struct detach *d, const struct detach_keep *keep,
+		struct detach_report *report, struct err *err)
 {
 	int pair[2], r;
 	pid_t pid;
@@ -73,7 +91,7 @@ int detach_fork(struct detach *d, struct detach_report *report,
 	}
 	close(pair[0]);
 	d->fd = pair[1];
-	r = let_go(d->fd);
+	r = let_go(d->fd, keep);
 	if (r < 0) {
 		struct err why = { 0 };
 

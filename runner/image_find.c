@@ -21,14 +21,20 @@ void config_image_free(struct config_image *ci)
 	free(ci);
 }
 
-/* @text as people would see it in a list. */
+#define LATEST ":latest" /* what a name without a tag means */
+
+/* @text as people would write it. */
 static const char *shown(const char *text, char buf[REFERENCE_MAX])
 {
+	size_t tag = sizeof(LATEST) - 1, n;
 	struct reference ref;
 
 	if (reference_parse(&ref, text, NULL) < 0)
 		return text;
 	reference_short(&ref, buf);
+	n = strlen(buf);
+	if (n > tag && !strcmp(buf + n - tag, LATEST))
+		buf[n - tag] = '\0';
 	return buf;
 }
 
@@ -38,7 +44,7 @@ static int nearest(const struct store *s, const char *name,
 {
 	char want[REFERENCE_MAX], has[REFERENCE_MAX];
 	struct store_list list;
-	const char *near = NULL;
+	const char *wanted = shown(name, want), *near = NULL;
 
 	if (store_list(s, &list, NULL) < 0)
 		return 0;
@@ -47,7 +53,7 @@ static int nearest(const struct store *s, const char *name,
 		for (char **full = list.items[i].names; *full && !near; full++) {
 			const char *candidate = shown(*full, has);
 
-			near = opts_nearest(shown(name, want), &candidate, 1);
+			near = opts_nearest(wanted, &candidate, 1);
 		}
 	if (near)
 		memmove(buf, near, strlen(near) + 1);

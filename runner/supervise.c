@@ -13,6 +13,7 @@
 #include "runner/base/fault.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
+#include "runner/config_image.h"
 #include "runner/control.h"
 #include "runner/copies.h"
 #include "runner/detach.h"
@@ -381,6 +382,10 @@ int supervise(const struct config *c, uint64_t begin, struct err *err)
 		.detach = { .fd = -1 },
 		.scratch = -1,
 	};
+	const struct detach_keep files = {
+		.fds = c->image ? c->image->files.fds : NULL,
+		.n = c->image ? c->image->files.n : 0,
+	};
 	struct detach_report report;
 	int r;
 
@@ -389,7 +394,7 @@ int supervise(const struct config *c, uint64_t begin, struct err *err)
 
 	if (!c->detach)
 		return run(&sv);
-	r = detach_fork(&sv.detach, &report, err);
+	r = detach_fork(&sv.detach, &files, &report, err);
 	if (r < 0)
 		return r;
 	if (r > 0) {

@@ -170,6 +170,8 @@ others() {
 	for e in $(engines "$build"); do
 		suite "system/jail/$e" 600 "$here/system/jail.sh" \
 			"$build/mayfly" "$e"
+		suite "system/run_image/$e" 600 "$here/system/run_image.sh" \
+			"$build/mayfly" "$e"
 		suite "system/disk/$e" 600 "$here/system/disk.sh" \
 			"$build/mayfly" "$e"
 		suite "system/drive/$e" 600 "$here/system/drive.sh" \

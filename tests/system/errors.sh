@@ -10,6 +10,7 @@ export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 setup "$1"
+export MAYFLY_DATA_DIR="$WORK/data" MAYFLY_CACHE="$WORK/cache"
 chmod 755 "$WORK"
 ROOM=$WORK/room
 mkdir "$ROOM"
@@ -79,10 +80,20 @@ says 125 'mayfly: run: no command
 hint: mayfly run -- CMD [ARG...]' 'mayfly run'
 says 125 'mayfly: run: no command
 hint: mayfly run -- CMD [ARG...]' 'mayfly run -i --'
-says 125 'mayfly: image ubuntu: named images are not there yet
-hint: put -- before a command for the built-in image, or name an image file with '\
-'--rootfs' \
+says 125 'mayfly: image ubuntu: not here
+hint: `mayfly pull ubuntu` gets it; a command for the built-in root stands behind --' \
 	'mayfly run ubuntu -- ls'
+says 125 'mayfly: run: both an image, ubuntu, and --rootfs
+hint: put -- before a command for the root of --rootfs' \
+	'mayfly run --rootfs x ubuntu ls'
+says 125 'mayfly: run: --disk 1k: too little: a disk has at least 1m' \
+	'mayfly run --disk 1k -- true'
+says 125 'mayfly: drive: nowhere: No such file or directory' \
+	'mayfly run --drive nowhere -- true'
+says 125 'mayfly: run: --drive-rate ops=1k: not a rate
+hint: say bw=50m, ops=1000, or both with a comma; bw=50m:200m adds 200 MiB to '\
+'begin with' \
+	'mayfly run --drive-rate ops=1k -- true'
 says 125 'mayfly: run: --memoyr: unknown option
 hint: did you mean --memory?' 'mayfly run --memoyr=1g -- true'
 says 125 'mayfly: run: --quiet: unknown option
@@ -351,6 +362,9 @@ hint: set TMPDIR to a directory with more room' \
 mounted 125 'mayfly: scratch disk: create a file in W/tmp: Read-only file system
 hint: set TMPDIR to a directory that can be written' \
 	'mount -t tmpfs -o ro none "$TMPDIR" && mayfly run -- true'
+mounted 125 'mayfly: scratch disk of 65 MiB: mke2fs: not found
+hint: install e2fsprogs, or leave --disk out' \
+	'mount -t tmpfs none /usr/sbin && mayfly run --disk 65m -- true'
 mounted 125 'mayfly: engine kvm: open /dev/kvm: No such file or directory
 hint: load kvm_intel or kvm_amd and switch virtualization on, or use --engine soft' \
 	'mount -t tmpfs none /dev && mknod /dev/null c 1 3 &&

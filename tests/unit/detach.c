@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static const struct detach_keep nothing;
+
 static int is_null(int fd)
 {
 	struct stat a, b;
@@ -27,7 +29,7 @@ Test(detach, parent_gets_the_id_and_the_supervisor_goes_on)
 	char c;
 
 	cr_assert_eq(pipe(alive), 0);
-	r = detach_fork(&d, &report, NULL);
+	r = detach_fork(&d, &nothing, &report, NULL);
 	if (r == 0) {
 		/* The other end is among what the child let go. */
 		if (detach_tell(&d, getpid(), "0123456789ab", NULL) < 0)
@@ -49,7 +51,7 @@ Test(detach, supervisor_has_a_session_and_null_streams)
 	int r;
 
 	cr_assert_eq(dup2(open("/tmp", O_TMPFILE | O_RDWR, 0600), 2), 2);
-	r = detach_fork(&d, &report, NULL);
+	r = detach_fork(&d, &nothing, &report, NULL);
 	if (r == 0) {
 		struct err e = { 0 };
 		int ok = getsid(0) == getpid() && is_null(0) && is_null(1) &&
@@ -71,12 +73,37 @@ Test(detach, supervisor_has_a_session_and_null_streams)
 	cr_assert_eq(waitpid(-1, NULL, WNOHANG), -1);
 }
 
+Test(detach, supervisor_has_what_is_to_be_kept_and_no_more)
+{
+	struct detach_report report;
+	struct detach d;
+	int fds[40], kept[3], r;
+
+	for (int i = 0; i < 40; i++)
+		fds[i] = dup(2);
+	kept[0] = fds[39];
+	kept[1] = fds[3];
+	kept[2] = fds[4];
+	r = detach_fork(&d, &(struct detach_keep){ kept, 3 }, &report, NULL);
+	if (r == 0) {
+		int n = 0;
+
+		for (int i = 0; i < 40; i++)
+			n += fcntl(fds[i], F_GETFD) >= 0;
+		for (int i = 0; i < 3; i++)
+			n += fcntl(kept[i], F_GETFD) >= 0 ? 10 : 0;
+		detach_tell(&d, n, NULL, NULL);
+		_exit(0);
+	}
+	cr_assert_eq(report.code, 33, "%d", report.code);
+}
+
 Test(detach, supervisor_that_dies_is_told)
 {
 	struct detach_report report;
 	struct detach d;
 
-	if (detach_fork(&d, &report, NULL) == 0)
+	if (detach_fork(&d, &nothing, &report, NULL) == 0)
 		kill(getpid(), SIGKILL);
 	cr_assert_eq(report.code, 125);
 	cr_assert_str_empty(report.id);
@@ -99,7 +126,7 @@ Test(detach, supervisor_learns_that_nobody_waits)
 
 		/* All but descriptor 2 is let go. */
 		dup2(out[1], 2);
-		if (detach_fork(&d, &report, NULL) == 0) {
+		if (detach_fork(&d, &nothing, &report, NULL) == 0) {
 			int fd = dup(2);
 
 			kill(parent, SIGKILL);
