@@ -18,9 +18,10 @@ build='gcc libc6-dev make musl-tools libcap-dev libjansson-dev libseccomp-dev
 	linux-source-6.12 flex bison bc libelf-dev xz-utils'
 # The test framework, the decoder's oracle, the machine with real KVM, the
 # fuzzer, which is clang's, who reads completions and manual pages, and
-# newuidmap, which gives a VM a user of its own without root.
+# newuidmap, which gives a VM a user of its own without root; what makes a
+# distribution's image.
 check='libcriterion-dev libzydis-dev qemu-system-x86 cpio
-	clang libclang-rt-dev zsh fish mandoc uidmap'
+	clang libclang-rt-dev zsh fish mandoc uidmap mmdebstrap'
 bench='python3 qemu-system-x86 bubblewrap'
 lint='clang-format clang-tidy cppcheck'
 package='lintian'
