@@ -67,7 +67,7 @@ enum { FUTEX_OP = 1, IOCTL_REQUEST = 1, FALLOCATE_MODE = 1, SHUTDOWN_HOW = 1,
 	CALL(readv, "a stream of vsock"),                                     \
 	CALL(epoll_ctl, "a connection or a timer comes, changes, goes"),      \
 	CALL1(timerfd_settime, TIMERFD_FLAGS, 0,                              \
-	      "vsock: how long a connection may take to close"),              \
+	      "vsock: a connection's end; virtio-blk: a limited disk goes on"), \
 	CALL1(getrandom, GETRANDOM_FLAGS, GRND_NONBLOCK, "virtio-rng"),       \
 	CALL(fdatasync, "virtio-blk: FLUSH"),                                 \
 	CALL1(fallocate, FALLOCATE_MODE,                                      \
