@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # deb.sh BUILD VERSION: make BUILD/mayfly_VERSION_amd64.deb from what was built
-# there. Programs are static, and guest kernel and images are inside, so that
-# it needs no other package. The same inputs give the same bytes.
+# there. Guest kernel and images are inside, and the programs are static but for
+# the one that reads images, whose libraries are to be mended by the host's
+# updates. The same inputs give the same bytes.
 # Environment: MAKE, DEB_MAINTAINER.
 set -eu
 export LC_ALL=C
@@ -28,7 +29,8 @@ root=$stage/root
 ${MAKE:-make} -s -C "$here/.." B="$build" DESTDIR="$root" PREFIX=/usr \
 	ZSHDIR=/usr/share/zsh/vendor-completions install
 strip --strip-all --remove-section=.comment --remove-section=.note \
-	"$root/usr/bin/mayfly" "$root/usr/lib/mayfly/mayfly-vmm"
+	"$root/usr/bin/mayfly" "$root/usr/lib/mayfly/mayfly-vmm" \
+	"$root/usr/lib/mayfly/mayfly-unpack"
 gzip -9n "$root"/usr/share/man/man1/*
 
 doc=$root/usr/share/doc/mayfly
@@ -45,6 +47,20 @@ built_using=$(dpkg-query -W -f '${source:Package} (= ${source:Version})\n' \
 	linux-source-6.12 busybox-static libc6-dev musl-dev libcap-dev \
 	libjansson-dev 2>/dev/null | sort -u | paste -sd, | sed 's/,/, /g')
 
+# The packages of the libraries that it names, as they are here or later.
+depends=$(ldd "$root/usr/lib/mayfly/mayfly-unpack" >"$stage/ldd"
+	readelf -d "$root/usr/lib/mayfly/mayfly-unpack" |
+	sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
+	while read -r library; do
+		file=$(awk -v l="$library" '$1 == l { print $3 }' "$stage/ldd")
+		dpkg-query -S "$file" "$(realpath "$file")" 2>/dev/null |
+			head -n 1 | cut -d : -f 1
+	done | sort -u | while read -r package; do
+		dpkg-query -W -f '${Package} (>= ${source:Upstream-Version})\n' \
+			"$package" | head -n 1
+	done | paste -sd, | sed 's/,/, /g')
+[ -n "$depends" ] || { echo 'deb.sh: whose are the libraries?' >&2; exit 1; }
+
 (cd "$root" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' |
 	sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
 cat >"$root/DEBIAN/control" <<EOF
@@ -53,6 +69,7 @@ Version: $version
 Architecture: amd64
 Maintainer: $maintainer
 Installed-Size: $(du -k --apparent-size -s --exclude=DEBIAN "$root" | cut -f 1)
+Depends: $depends
 Built-Using: $built_using
 Section: admin
 Priority: optional

@@ -82,6 +82,76 @@ Test(landlock, nothing_opens_below_a_directory_that_is_open)
 	cr_expect_eq(locked(below), 0);
 }
 
+/* 9: a directory; in it a file "f" */
+static int reads_below(int abi)
+{
+	(void)abi;
+	if (lock_landlock_below(9, LOCK_BELOW_READ) < 0)
+		return 2;
+	MUST(openat(9, "f", O_RDONLY) >= 0);
+	MUST(openat(9, ".", O_RDONLY | O_DIRECTORY) >= 0);
+	MUST(openat(9, "f", O_WRONLY) < 0 && errno == EACCES);
+	MUST(openat(9, "new", O_WRONLY | O_CREAT, 0600) < 0 && errno == EACCES);
+	MUST(unlinkat(9, "f", 0) < 0 && errno == EACCES);
+	MUST(openat(9, "..", O_RDONLY | O_DIRECTORY) < 0 && errno == EACCES);
+	MUST(open("/", O_RDONLY) < 0 && errno == EACCES);
+	return 0;
+}
+
+static int makes_below(int abi)
+{
+	(void)abi;
+	if (lock_landlock_below(9, LOCK_BELOW_MAKE) < 0)
+		return 2;
+	MUST(openat(9, "new", O_WRONLY | O_CREAT | O_EXCL, 0600) >= 0);
+	MUST(mkdirat(9, "dir", 0700) == 0);
+	MUST(symlinkat("f", 9, "link") == 0);
+	MUST(openat(9, "dir", O_RDONLY | O_DIRECTORY) >= 0);
+	MUST(unlinkat(9, "f", 0) == 0);
+	MUST(openat(9, "new", O_RDONLY) < 0 && errno == EACCES);
+	MUST(mknodat(9, "fifo", S_IFIFO | 0600, 0) < 0 && errno == EACCES);
+	MUST(mkdirat(9, "../out", 0700) < 0 && errno == EACCES);
+	MUST(open("/", O_RDONLY) < 0 && errno == EACCES);
+	return 0;
+}
+
+/* How @fn ends that locks itself in, below a directory with a file. */
+static int with_directory(int (*fn)(int abi))
+{
+	char top[] = "/tmp/mayfly-landlock-XXXXXX";
+	int status;
+	pid_t pid;
+
+	cr_assert(mkdtemp(top));
+	cr_assert_eq(dup2(open(top, O_RDONLY | O_DIRECTORY), 9), 9);
+	close(openat(9, "f", O_WRONLY | O_CREAT, 0600));
+	pid = fork();
+	cr_assert_geq(pid, 0);
+	if (pid == 0)
+		_exit(fn(0));
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	unlinkat(9, "f", 0);
+	unlinkat(9, "new", 0);
+	unlinkat(9, "link", 0);
+	unlinkat(9, "dir", AT_REMOVEDIR);
+	cr_assert_eq(rmdir(top), 0, "something else is in it");
+	cr_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static int nothing(int abi)
+{
+	(void)abi;
+	return 0;
+}
+
+Test(landlock, below_a_directory_is_what_was_granted)
+{
+	locked(nothing); /* or there is no Landlock: skipped */
+	cr_expect_eq(with_directory(reads_below), 0);
+	cr_expect_eq(with_directory(makes_below), 0);
+}
+
 static int files(int abi)
 {
 	char b[4];
