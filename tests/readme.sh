@@ -10,6 +10,7 @@ build=$(cd "$1" && pwd)
 readme=$(cd "$(dirname "$0")/.." && pwd)/README.md
 work=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-readme.XXXXXX")
 export MAYFLY_STATE_DIR=$work/state
+export MAYFLY_DATA_DIR=$work/data MAYFLY_CACHE=$work/cache
 trap 'runs=$("$build/mayfly" ps -q)
 	[ -z "$runs" ] || "$build/mayfly" rm -f $runs >/dev/null
 	rm -rf "$work"' EXIT
