@@ -685,8 +685,9 @@ asan ubsan: ENGINES = soft
 FUZZ := queue mmio blk overlay vsock serial wire tree kernel config env meta record \
 	journal session console ctl decode user
 $(foreach t,queue mmio blk overlay vsock,$(eval FUZZ_LIBS_$(t) := virtio vmm base))
-FUZZ += merge
-FUZZ_LIBS_merge := unpack base
+FUZZ += merge layer untar
+$(foreach t,merge layer untar,$(eval FUZZ_LIBS_$(t) := unpack base))
+FUZZ_LD_untar := $(UNPACK_LD)
 FUZZ_LIBS_serial := vmm base
 FUZZ_LIBS_wire := wire
 FUZZ_LIBS_kernel := vmm base
@@ -704,7 +705,7 @@ $(B)/tests/fuzz/$(1): $(B)/obj/tests/fuzz/$(1).o \
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) -fsanitize=fuzzer -pie $$(LDFLAGS_ALL) -o $$@ \
 		$$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) \
-		-Wl,--end-group $(MAYFLY_LD) -lpthread -lm
+		-Wl,--end-group $(MAYFLY_LD) $$(FUZZ_LD_$(1)) -lpthread -lm
 endef
 $(foreach t,$(FUZZ),$(eval $(call fuzz_rule,$(t))))
 

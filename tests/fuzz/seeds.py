@@ -376,6 +376,83 @@ def merge_seeds():
         b"a/b" + bytes(5))
 
 
+# --- untar.c: how it comes, then a tar; layer.c: an index ----------------
+
+def tar_header(name, kind=b"0", size=0, link=b"", gnu=False):
+    h = bytearray(512)
+
+    def put(at, data):
+        h[at:at + len(data)] = data
+
+    put(0, name)
+    put(100, b"0000755\0" b"0000001\0" b"0000002\0")
+    put(124, b"%011o\0" % size + b"00000000777\0" + b" " * 8 + kind + link)
+    put(257, b"ustar  \0" if gnu else b"ustar\0" b"00")
+    put(329, b"0000001\0" b"0000003\0")
+    put(148, b"%06o\0" % sum(h))
+    return bytes(h)
+
+
+def tar_member(name, kind=b"0", data=b"", **more):
+    return tar_header(name, kind, len(data), **more) + data + \
+        bytes(-len(data) % 512)
+
+
+def tar_pax(*records):
+    text = b""
+    for key, value in records:
+        body = b" " + key + b"=" + value + b"\n"
+        n = len(body)
+        while len(b"%d" % n) + len(body) != n:
+            n = len(b"%d" % n) + len(body)
+        text += b"%d" % n + body
+    return tar_member(b"x", b"x", text)
+
+
+def layer_index(*entries):
+    body = b""
+    for kind, path, link, xattrs, size, data in entries:
+        e = le("HHIIIIIqQQHHI", kind, 0, 0, 0, 0, 0, 0, 0, size, data,
+               len(path), len(link), len(xattrs)) + path + link + xattrs
+        body += e + bytes(-len(e) % 8)
+    return b"mflylay1" + le("QQQ", 8192, len(entries), 32 + len(body)) + body
+
+
+def untar_seeds():
+    end = bytes(1024)
+    types = tar_member(b"./", b"5") + tar_member(b"f", data=b"data") + \
+        tar_member(b"l", b"2", link=b"../f") + \
+        tar_member(b"h", b"1", link=b"f") + tar_member(b"c", b"3")
+    white = tar_member(b"d/.wh.x") + tar_member(b"d/.wh..wh..opq") + \
+        tar_member(b".wh..wh.aufs") + tar_member(b".wh.")
+    pax = tar_pax((b"path", "e\u0301".encode()), (b"mtime", b"-1.5"),
+                  (b"SCHILY.xattr.user.b", b"v"),
+                  (b"LIBARCHIVE.xattr.user.%61", b"YQ==")) + tar_member(b"f")
+    sparse = tar_pax((b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"),
+                     (b"GNU.sparse.realsize", b"9000")) + \
+        tar_member(b"s", data=b"1\n5000\n4\n".ljust(512, b"\0") + b"abcd")
+    names = tar_member(b"././@LongLink", b"L", b"long" * 30, gnu=True) + \
+        tar_member(b"cut", gnu=True)
+    image = tar_member(b"blobs/sha256/ab", data=b"blob") + \
+        tar_member(b"1/l", b"2", link=b"../blobs/sha256/ab") + \
+        tar_member(b"blobs/sha256/ab", data=b"again")
+    for name, tar in (("types", types), ("white", white), ("pax", pax),
+                      ("sparse", sparse), ("names", names)):
+        seed("untar", name, b"\x2f" + tar + end)
+    seed("untar", "bytes", b"\x20" + pax + end)
+    seed("untar", "image", b"\x3f" + image + end)
+    seed("untar", "leads-out", b"\x3f" + tar_member(
+        b"a/l", b"2", link=b"../../out") + end)
+    seed("untar", "cut", b"\x2f" + types[:1000])
+    seed("layer", "types", layer_index(
+        (4, b"", b"", b"", 0, 0), (1, b"a/f", b"", b"", 5000, 0),
+        (2, b"a/l", b"/x", b"", 0, 0), (3, b"h", b"a/f", b"", 0, 0),
+        (9, b"w", b"", b"", 0, 0), (10, b"", b"", b"", 0, 0)))
+    seed("layer", "xattrs", layer_index(
+        (1, b"f", b"", le("HH", 6, 1) + b"user.av" +
+         le("HH", 6, 0) + b"user.b", 0, 0)))
+
+
 def launcher_seeds():
     seed("console", "panic", b"\1[    0.1] hello\r\n[    0.2] Kernel panic - "
          b"not syncing: why\r\n[    0.3] CPU: 0\r\n---[ end Kernel panic")
@@ -393,5 +470,5 @@ if __name__ == "__main__":
     for make in (queue_seeds, mmio_seeds, blk_seeds, overlay_seeds, vsock_seeds,
                  serial_seeds, wire_seeds, kernel_seeds, text_seeds,
                  other_seeds, tree_seeds, state_seeds,
-                 session_seeds, merge_seeds, launcher_seeds):
+                 session_seeds, merge_seeds, untar_seeds, launcher_seeds):
         make()
