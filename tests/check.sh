@@ -172,6 +172,8 @@ others() {
 			"$build/mayfly" "$e"
 		suite "system/run_image/$e" 600 "$here/system/run_image.sh" \
 			"$build/mayfly" "$e"
+		suite "system/copies/$e" 600 "$here/system/copies.sh" \
+			"$build/mayfly" "$e"
 		suite "system/disk/$e" 600 "$here/system/disk.sh" \
 			"$build/mayfly" "$e"
 		suite "system/drive/$e" 600 "$here/system/drive.sh" \
