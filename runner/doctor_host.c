@@ -13,6 +13,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "rootfs/store.h"
 #include "runner/artifact.h"
 #include "runner/base/err.h"
 #include "runner/base/io.h"
@@ -25,7 +26,6 @@
 #define KERNEL_MINOR 9
 #define FDS_NEEDED   64
 #define BEYOND_RAM   (512 * CONFIG_MIB) /* addresses of a VMM besides that */
-#define SCRATCH_SIZE (10ull << 30)
 
 /* --- kernel, memory, limits ------------------------------------------- */
 
@@ -217,6 +217,65 @@ static void scratch(struct doctor *d)
 				 "-h shows where");
 }
 
+/* Of other sizes than the one that is built in. */
+static void disk_sizes(struct doctor *d)
+{
+	char path[PATH_MAX];
+	struct err err = { 0 };
+
+	if (scratch_find_tool("mke2fs", path, &err) == 0 &&
+	    scratch_find_tool("debugfs", path, &err) == 0) {
+		doctor_say(d, DOCTOR_OK, "disk sizes", "any: e2fsprogs is here");
+		return;
+	}
+	doctor_say(d, DOCTOR_WARN, "disk sizes",
+		   "%s: --disk has sizes that were there before", err.msg);
+	doctor_remedy(d, "sudo apt-get install e2fsprogs");
+}
+
+static void say_images(struct doctor *d, const struct store *s,
+		       const struct store_list *list)
+{
+	double mib = (double)list->total / (double)CONFIG_MIB;
+	size_t damaged = 0;
+
+	for (size_t i = 0; i < list->n; i++)
+		damaged += list->items[i].damage != NULL;
+	if (!damaged) {
+		doctor_say(d, DOCTOR_OK, "images", "%zu, %.1f MiB in %s",
+			   list->n, mib, store_path(s));
+		return;
+	}
+	doctor_say(d, DOCTOR_WARN, "images", "%zu in %s, %zu of them damaged",
+		   list->n, store_path(s), damaged);
+	doctor_remedy(d, "mayfly image ls, and rm those");
+}
+
+static void images(struct doctor *d)
+{
+	struct store_list list = { 0 };
+	struct store *s = NULL;
+	struct err err = { 0 };
+	int r = store_open(&s, 0, &err);
+
+	if (r == -ENOENT) {
+		doctor_say(d, DOCTOR_OK, "images", "none yet");
+		return;
+	}
+	if (r == 0)
+		r = store_lock(s, STORE_SHARED, NULL, NULL, &err);
+	if (r == 0)
+		r = store_list(s, &list, &err);
+	if (r == 0) {
+		say_images(d, s, &list);
+	} else {
+		doctor_say(d, DOCTOR_WARN, "images", "%s", err.msg);
+		doctor_remedy(d, "%s", err.hint);
+	}
+	store_free_list(&list);
+	store_free(s);
+}
+
 static void runs(struct doctor *d)
 {
 	struct state_list l = { 0 };
@@ -241,6 +300,8 @@ void doctor_files(struct doctor *d)
 {
 	artifacts(d);
 	registries(d);
+	images(d);
 	scratch(d);
+	disk_sizes(d);
 	runs(d);
 }

@@ -14,6 +14,7 @@
 #ifndef MAYFLY_SCRATCH_H
 #define MAYFLY_SCRATCH_H
 
+#include <limits.h>
 #include <stdint.h>
 
 struct err;
@@ -39,6 +40,10 @@ struct scratch_extent {
 
 /* Make the file @raw an empty disk of @size bytes, a multiple of 4096. */
 int scratch_make(int raw, uint64_t size, struct err *err);
+
+/* Where one of the two programs is that it takes, mke2fs or debugfs; -ENOENT
+ * with the way to get it. */
+int scratch_find_tool(const char *tool, char path[PATH_MAX], struct err *err);
 
 /* What the template of that size is called in a cache: another one with other
  * parameters has another name. */

@@ -67,7 +67,8 @@ void scratch_name(uint64_t size, char name[SCRATCH_NAME])
 }
 
 /* e2fsprogs lives where the PATH of a user does not lead. */
-static int find_tool(const char *tool, char path[PATH_MAX], struct err *err)
+int scratch_find_tool(const char *tool, char path[PATH_MAX],
+		      struct err *err)
 {
 	const char *env = getenv("PATH");
 	_cleanup_free_ char *dirs = NULL;
@@ -194,10 +195,10 @@ int scratch_make(int raw, uint64_t size, struct err *err)
 			       "-N", count, "-m", "0", "-U", UUID, "-O",
 			       FEATURES, "-E", EXTENDED, IMAGE, NULL };
 	char *const lay_out[] = { "debugfs", "-w", "-f", "-", IMAGE, NULL };
-	int r = find_tool("mke2fs", mke2fs, err);
+	int r = scratch_find_tool("mke2fs", mke2fs, err);
 
 	if (r == 0)
-		r = find_tool("debugfs", debugfs, err);
+		r = scratch_find_tool("debugfs", debugfs, err);
 	if (r < 0)
 		return r;
 	if (ftruncate(raw, (off_t)size) < 0)

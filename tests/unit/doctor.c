@@ -95,6 +95,27 @@ Test(doctor, a_scratch_directory_that_is_not_there_fails)
 	expect("scratch", DOCTOR_FAIL, "/nowhere", "export TMPDIR=");
 }
 
+Test(doctor, a_store_of_images_that_others_may_write_to_is_told)
+{
+	char dir[] = "/tmp/test-doctor-XXXXXX", lock[64];
+
+	cr_assert_not_null(mkdtemp(dir));
+	snprintf(lock, sizeof(lock), "%s/lock", dir);
+	setenv("MAYFLY_DATA_DIR", dir, 1);
+	doctor_files(&d);
+	expect("images", DOCTOR_OK, "0, 0.0 MiB", "");
+	cr_assert_eq(chmod(dir, 0777), 0);
+	d.n = 0;
+	doctor_files(&d);
+	expect("images", DOCTOR_WARN, dir, "MAYFLY_DATA_DIR=");
+	chmod(dir, 0700);
+	unlink(lock);
+	cr_assert_eq(rmdir(dir), 0);
+	d.n = 0;
+	doctor_files(&d);
+	expect("images", DOCTOR_OK, "none yet", "");
+}
+
 Test(doctor, a_directory_of_runs_that_others_may_write_to_fails)
 {
 	char dir[] = "/tmp/test-doctor-XXXXXX";
