@@ -80,8 +80,10 @@ static int import(const struct image_source *s, const struct reference *name,
 		r = image_import(&im, id, err);
 	store_free(im.store);
 	interrupt_close(&stop);
-	if (r == -EINTR && stop.signal)
+	if (r == -EINTR && stop.signal) {
+		*err = (struct err){ 0 };
 		return 128 + stop.signal;
+	}
 	if (r == 0)
 		puts(id);
 	return r;

@@ -259,7 +259,7 @@ static int names_of(const struct opt_table *t, void *options, int argc,
 
 static int no_image(const char *word, struct err *err)
 {
-	err_say(err, -ENOENT, "%s: no such image", word);
+	err_say(err, -ENOENT, "image %s: not there", word);
 	return err_hint(err, "there are none yet: mayfly pull %s", word);
 }
 

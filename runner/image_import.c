@@ -56,6 +56,19 @@ static int describe(struct importing *im, struct err *err)
 	return 0;
 }
 
+static void waits(void *opaque)
+{
+	struct importing *im = opaque;
+
+	im->o->progress->next = 0;
+	progress_show(im->o->progress, "waiting for a removal to end", 0, 0);
+}
+
+int image_hold(struct importing *im, struct err *err)
+{
+	return store_lock(im->o->store, STORE_SHARED, waits, im, err);
+}
+
 static int run_merge(struct importing *im, const int *fd, unsigned nfds,
 		     struct unpack_root *got, struct err *err)
 {
@@ -112,7 +125,9 @@ static int make_root(struct importing *im, struct err *err)
 	int fd[1 + IMAGE_LAYERS_MAX], r;
 
 	memset(fd, -1, sizeof(fd));
-	r = store_begin_part(im->stage, &part, err);
+	r = image_hold(im, err);
+	if (r == 0)
+		r = store_begin_part(im->stage, &part, err);
 	if (r == 0)
 		r = fd[0] = store_part_file(&part, "root.erofs", err);
 	if (r >= 0)
@@ -138,22 +153,10 @@ static char *printable(const char *text)
 	return s;
 }
 
-static void waits(void *opaque)
-{
-	struct importing *im = opaque;
-
-	progress_restart(im->o->progress);
-	progress_show(im->o->progress, "waiting for a removal to end", 0, 0);
-}
-
 static int import(struct importing *im, struct err *err)
 {
 	int r = image_open_source(im, err);
 
-	/* The lock is not held while somebody's input is waited for that may
-	 * never come, but what the store has must not go away any more. */
-	if (r == 0)
-		r = store_lock(im->o->store, STORE_SHARED, waits, im, err);
 	if (r == 0)
 		r = image_unpack_layers(im, err);
 	if (r == 0 && !*im->img.id)
@@ -161,9 +164,7 @@ static int import(struct importing *im, struct err *err)
 	if (r < 0)
 		return r;
 	im->img.source = printable(im->o->source->text);
-	r = make_root(im, err);
-	store_unlock(im->o->store);
-	return r;
+	return make_root(im, err);
 }
 
 static void release(struct importing *im)
@@ -177,6 +178,16 @@ static void release(struct importing *im)
 	store_end_stage(im->stage);
 }
 
+/* The unpacker's own words are all that there is of its errno. */
+static void advise(const struct image_import *o, struct err *err)
+{
+	if (strstr(err->msg, strerror(ENOSPC)) ||
+	    strstr(err->msg, strerror(EDQUOT)))
+		err_hint(err, "make room (mayfly image prune), or name another "
+			      "place: MAYFLY_DATA_DIR=/path");
+	err_wrap(err, "%s", o->source->text);
+}
+
 int image_import(const struct image_import *o, char id[IMAGE_HEX_MAX],
 		 struct err *err)
 {
@@ -185,6 +196,7 @@ int image_import(const struct image_import *o, char id[IMAGE_HEX_MAX],
 
 	if (r == 0)
 		r = import(&im, err);
+	store_unlock(o->store);
 	if (r == 0)
 		memcpy(id, im.img.id, IMAGE_HEX_MAX);
 	release(&im);
@@ -192,6 +204,6 @@ int image_import(const struct image_import *o, char id[IMAGE_HEX_MAX],
 	if (interrupt_came(o->stop) && r < 0)
 		return -EINTR;
 	if (r < 0 && err)
-		err_wrap(err, "%s", o->source->text);
+		advise(o, err);
 	return r;
 }

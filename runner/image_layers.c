@@ -62,6 +62,9 @@ static int is_there(struct importing *im, unsigned n, struct err *err)
 
 	if (!*digest)
 		return 0;
+	r = image_hold(im, err);
+	if (r < 0)
+		return r;
 	r = store_open_layer(im->o->store, digest, &have, err);
 	if (r == -ENOENT || r == -EBADMSG) {
 		/* What is damaged is made anew. */
@@ -74,10 +77,9 @@ static int is_there(struct importing *im, unsigned n, struct err *err)
 	close(have.data);
 	close(have.index);
 	if (strcmp(have.info.diff_id, l->diff_id))
-		return err_say(err, -EBADMSG, "layer %u: the config says that "
-			       "its tar has the digest sha256:%s; it is "
-			       "sha256:%s", n + 1, l->diff_id,
-			       have.info.diff_id);
+		return err_say(err, -EBADMSG, "the config says that its tar "
+			       "has the digest sha256:%s; it is sha256:%s",
+			       l->diff_id, have.info.diff_id);
 	*l = have.info;
 	return 1;
 }
@@ -211,7 +213,10 @@ static int finish(struct unpacking *u, struct job *j, struct err *err)
 	if (r < 0)
 		return r;
 	progress_show(im->o->progress, "writing to the disk", 0, 0);
-	return store_commit_layer(&j->part, &im->img.layers[j->which], err);
+	r = image_hold(im, err);
+	return r < 0 ? r
+		     : store_commit_layer(&j->part, &im->img.layers[j->which],
+					  err);
 }
 
 /* The layer whose digest is that of @n, and which comes before it; or @n. */

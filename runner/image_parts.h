@@ -40,7 +40,12 @@ struct importing {
 /* Have .img, .blob and .names: all but what the layers are. */
 int image_open_source(struct importing *im, struct err *err);
 
-/* Have every layer in the store, and .img.layers filled in. Shared lock. */
+/* Have the shared lock of the store from now on. A layer whose digest is known
+ * only when it was read needs none before: its source may be a pipe, and may
+ * never end. */
+int image_hold(struct importing *im, struct err *err);
+
+/* Have every layer in the store, and .img.layers filled in. */
 int image_unpack_layers(struct importing *im, struct err *err);
 
 /* One unpacker to its end, with progress. */

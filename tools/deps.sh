@@ -19,9 +19,10 @@ build='gcc libc6-dev make musl-tools libcap-dev libjansson-dev libseccomp-dev
 # The test framework, the decoder's oracle, the machine with real KVM, the
 # fuzzer, which is clang's, who reads completions and manual pages, and
 # newuidmap, which gives a VM a user of its own without root; what makes a
-# distribution's image.
+# distribution's image; what copies images, a registry of them and its password.
 check='libcriterion-dev libzydis-dev qemu-system-x86 cpio
-	clang libclang-rt-dev zsh fish mandoc uidmap mmdebstrap'
+	clang libclang-rt-dev zsh fish mandoc uidmap mmdebstrap
+	skopeo docker-registry apache2-utils zstd bzip2 python3'
 bench='python3 qemu-system-x86 bubblewrap'
 lint='clang-format clang-tidy cppcheck'
 package='lintian'
