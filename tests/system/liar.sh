@@ -129,7 +129,9 @@ test_agent_that_is_held_does_not_outlast_stop_or_kill() {
 # --- frames that the agent did not send ---------------------------------
 
 test_frames_that_may_not_come_are_a_crash() {
-	for f in 'ready-again 2' started-again 'odd-frame 0 0' \
+	for f in 'ready-again 2' started-again 'mounted 0' 'mounted 2' \
+		'odd-frame 12 18' 'odd-frame 13 4' 'odd-frame 14 0' \
+		'odd-frame 0 0' \
 		'odd-frame 2 100' 'odd-frame 11 1' 'odd-frame 65535 4' \
 		'odd-frame 7 0xffffffff' 'odd-frame 7 100 1'; do
 		# shellcheck disable=SC2086 # words
@@ -314,6 +316,53 @@ test_cp_from_a_liar_stays_in_its_directory() {
 		wait_for 5 nothing_runs || fail "processes are left: $(ours)"
 		"$MAYFLY" prune >/dev/null
 	done
+}
+
+# What comes out of the liar's machine goes to $WORK/host/in.
+lie_and_copy() {
+	rm -rf "$WORK/host"
+	mkdir -p "$WORK/host/in"
+	lie --copy-out /x:"$WORK/host/in" "$@"
+	! find "$WORK/host" -name '.mayfly-cp-*' | grep . || fail 'unfinished'
+}
+
+test_copy_out_of_a_liar_stays_in_its_directory() {
+	rm -f /tmp/forged
+	for n in 0 1 2 3 4 5; do
+		lie_and_copy -- end-tree $n
+		expect_rc 125
+		[ ! -e "$WORK/host/forged" ] && [ ! -e /tmp/forged ] &&
+			[ ! -e "$WORK/forged" ] || fail "lie $n got out"
+		[ "$(ls "$WORK/host")" = in ] || fail "lie $n left something"
+		expect_plain_words
+	done
+	expect_nothing_left
+}
+
+test_copy_out_of_a_liar_does_not_outlast_its_time() {
+	for l in end-silent end-ready 'end-endless 0' 'end-odd-frame 7 65528'; do
+		# shellcheck disable=SC2086 # words
+		lie_and_copy -- $l
+		expect 125 ok guest
+		expect_err '^mayfly: --copy-out: '
+		[ -z "$(ls -A "$WORK/host/in")" ] || fail "$l left something"
+	done
+	lie_and_copy --timeout "$SHORT" -- hold
+	expect_timeout
+	expect_err '^mayfly: --copy-out: .*not copied'
+}
+
+test_copy_out_of_a_liar_ends_at_its_limit() {
+	for n in 1 2 3; do
+		lie_and_copy --copy-out-max 4m -- end-endless $n
+		expect 125 ok guest
+		# The path of what is too deep leaves no room for words.
+		expect_err "more than may be copied\|host/in/x/0/2/4"
+		[ "$(du -sk "$WORK/host" | cut -f 1)" -lt 5000 ] ||
+			fail "lie $n took too much"
+	done
+	lie_and_copy -- end-odd-frame 7 0xffffffff
+	expect 125 ok guest
 }
 
 # --- the guest's machine ------------------------------------------------

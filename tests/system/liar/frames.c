@@ -73,6 +73,15 @@ static int started_again(const uint64_t *arg)
 	stay();
 }
 
+/* What nobody asked for. */
+static int mounted(const uint64_t *arg)
+{
+	struct wire_mounted m = { .error = (uint32_t)arg[0] };
+
+	send_frame(steal(CONTROL), WIRE_MOUNTED, &m, sizeof(m));
+	stay();
+}
+
 /* EXIT with these code, signal, stage, error, oom_kills, pids_refused; what
  * else it has is as large as it can be. */
 static int forged_exit(const uint64_t *arg)
@@ -205,6 +214,7 @@ static int answer_with_exit(const uint64_t *arg)
 const struct lie frame_lies[] = {
 	{ "ready-again", ready_again },
 	{ "started-again", started_again },
+	{ "mounted", mounted },
 	{ "exit", forged_exit },
 	{ "exit-full", forged_full },
 	{ "output-after-exit", output_after_exit },

@@ -13,17 +13,30 @@
 
 #include "rootfs/tree.h"
 
-/* Take the next connection, say READY, and read what is to run. */
-static int take(int listener)
+/* Say READY, and read what is to run. */
+static void get_ready(int fd)
 {
 	static uint8_t exec[WIRE_HDR + WIRE_EXEC_MAX];
 	struct wire_ready ready = { .version = WIRE_VERSION };
+
+	send_frame(fd, WIRE_READY, &ready, sizeof(ready));
+	recv(fd, exec, sizeof(exec), 0);
+}
+
+static int next_one(int listener)
+{
 	int fd = accept(listener, NULL, NULL);
 
 	if (fd < 0)
 		give_up("accept");
-	send_frame(fd, WIRE_READY, &ready, sizeof(ready));
-	recv(fd, exec, sizeof(exec), 0);
+	return fd;
+}
+
+static int take(int listener)
+{
+	int fd = next_one(listener);
+
+	get_ready(fd);
 	return fd;
 }
 
@@ -87,7 +100,7 @@ static void add_entry(struct stream *s, enum tree_type type, const char *name,
 	struct tree_hdr h = {
 		.type = (uint16_t)type,
 		.name_len = (uint16_t)strlen(name),
-		.mode = 06777,
+		.mode = type == TREE_FILE || type == TREE_DIR ? 06777 : 0,
 		.size = size,
 	};
 
@@ -156,6 +169,106 @@ static void answer_tree(int fd, const uint64_t *arg)
 	ended(fd, 0);
 }
 
+/* --- --copy-out: the command has ended, and then ------------------------- */
+
+/* Say that it ended well, and answer what comes. */
+static _Noreturn void end(void (*answer)(int fd, const uint64_t *arg),
+			  const uint64_t *arg)
+{
+	struct wire_exit x = { .disk_avail = WIRE_UNKNOWN };
+	int listener = steal(LISTENER), control = steal(CONTROL);
+
+	hold_agent();
+	send_frame(control, WIRE_EXIT, &x, sizeof(x));
+	for (;;)
+		answer(next_one(listener), arg);
+}
+
+static void answer_nothing(int fd, const uint64_t *arg)
+{
+	(void)fd, (void)arg;
+}
+
+static void answer_ready(int fd, const uint64_t *arg)
+{
+	(void)arg;
+	get_ready(fd);
+	started(fd);
+}
+
+static void answer_ready_and_tree(int fd, const uint64_t *arg)
+{
+	get_ready(fd);
+	answer_tree(fd, arg);
+}
+
+/* Files without end: a byte of one now and then (0), as many bytes of one as
+ * pass (1), or as many files (2), or directories in each other (3). */
+static void answer_endless(int fd, const uint64_t *arg)
+{
+	static uint8_t chunk[WIRE_DATA_MAX] = { 1 };
+	const uint32_t one = 1, most = sizeof(chunk) - sizeof(most), end = 0;
+	struct stream s = { .len = 0 };
+	char name[16];
+
+	get_ready(fd);
+	started(fd);
+	add(&s, TREE_MAGIC, TREE_MAGIC_LEN);
+	add_entry(&s, arg[0] < 2 ? TREE_FILE : TREE_DIR, "", 0);
+	for (unsigned n = 0;; n++) {
+		send_frame(fd, WIRE_STDOUT, s.buf, s.len);
+		s.len = 0;
+		snprintf(name, sizeof(name), "%u", n);
+		switch (arg[0]) {
+		case 0:
+			add(&s, &one, sizeof(one));
+			add(&s, "x", 1);
+			usleep(10000);
+			break;
+		case 1:
+			memcpy(chunk, &most, sizeof(most));
+			send_frame(fd, WIRE_STDOUT, chunk, sizeof(chunk));
+			add(&s, &one, sizeof(one));
+			add(&s, "x", 1);
+			break;
+		case 2:
+			add_entry(&s, TREE_FILE, name, 0);
+			add(&s, &end, sizeof(end));
+			break;
+		default:
+			add_entry(&s, TREE_DIR, name, 0);
+			if (n % 2)
+				add_entry(&s, TREE_UP, "", 0);
+			break;
+		}
+	}
+}
+
+static int end_silent(const uint64_t *arg)
+{
+	end(answer_nothing, arg);
+}
+
+static int end_ready(const uint64_t *arg)
+{
+	end(answer_ready, arg);
+}
+
+static int end_tree(const uint64_t *arg)
+{
+	end(answer_ready_and_tree, arg);
+}
+
+static int end_endless(const uint64_t *arg)
+{
+	end(answer_endless, arg);
+}
+
+static int end_odd_frame(const uint64_t *arg)
+{
+	end(answer_odd_frame, arg);
+}
+
 static int serve_exit(const uint64_t *arg)
 {
 	serve(answer_exit, arg);
@@ -175,5 +288,10 @@ const struct lie serve_lies[] = {
 	{ "serve-exit", serve_exit },
 	{ "serve-odd-frame", serve_odd_frame },
 	{ "serve-tree", serve_tree },
+	{ "end-silent", end_silent },
+	{ "end-ready", end_ready },
+	{ "end-tree", end_tree },
+	{ "end-endless", end_endless },
+	{ "end-odd-frame", end_odd_frame },
 	{ 0 },
 };
