@@ -420,7 +420,7 @@ UNIT_LIBS_merge := unpack base
 UNIT_LIBS_merge_model := unpack base
 UNIT_LIBS_erofs := unpack base
 
-IMAGE_UNIT := reference oci
+IMAGE_UNIT := reference oci store store_hurt
 UNIT += $(IMAGE_UNIT)
 $(foreach t,$(IMAGE_UNIT),$(eval UNIT_LIBS_$(t) := image base) \
 	$(eval UNIT_LD_$(t) := -ljansson))
