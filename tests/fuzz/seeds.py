@@ -177,6 +177,13 @@ def wire_seeds():
          frame(3, le("IIQ", 7, 0, 9)) + frame(7, b"out") + frame(8, b"err") +
          frame(6, le("I", 5)) + frame(11, le("IIIIQQQQQQ", 1, 0, 0, 0, 1, 2,
                                              3, 4, 5, 6)))
+    seed("wire", "mounts", bytes([1]) + b"".join(
+        frame(12, le("IIQ", kind, number, size) + path + b"\0")
+        for kind, number, size, path in (
+            (1, 0, 1 << 20, b"/data"), (2, 0, 0, b"/a/b/"),
+            (3, 7, 0, b"/v"), (4, 0, 0, b"/"))) + command + frame(14, b""))
+    seed("wire", "mounted", bytes([0]) + frame(1, le("IIQQ", 4, 0, 5, 4)) +
+         frame(13, le("II", 0, 0)) + frame(13, le("II", 20, 0)))
     seed("wire", "no-argv", bytes([1]) + frame(2, le("IIIHHQQII", 0, 0, 0, 0,
                                                      0, 0, 0, 0, 0)))
     seed("wire", "long-string", bytes([5]) + frame(2, head + le(
@@ -270,6 +277,8 @@ def tree_seeds():
     for how in (0, 1, 3, 5):
         seed("tree", "dir-%d" % how, bytes([how]) + directory + inside + up +
              end(4))
+        seed("tree", "limited-%d" % how, bytes([how | 8]) + directory +
+             inside + up + end(4))
     seed("tree", "through-link", b"\1" + directory + tree_entry(
         3, b"link", 0o755) + tree_entry(1, b"x", 0o644, data=chunk) + up +
         up + end(3))
@@ -309,12 +318,17 @@ def session_seeds():
     def says(*kinds):
         return b"".join(bytes([6, k]) for k in kinds)
 
-    # kinds: READY, STARTED, STDOUT, STDERR, ACK, EXIT
+    # kinds: READY, STARTED, STDOUT, STDERR, ACK, EXIT, MOUNTED
     seed("session", "run", b"\0" + says(0, 1, 2, 3, 5))
     seed("session", "input", b"\1" + says(0, 1) + b"\xf2\5\3" + bytes(
         [6, 0x14, 255]) + b"\1\5" + says(5))
     seed("session", "disorder", b"\0" + says(5, 1, 0, 0, 4, 1))
     seed("session", "half", b"\0" + says(0) + bytes([6, 0x22, 3, 4]))
+    seed("session", "mounts", b"\4" + says(0) + bytes([0x3f]) +
+         says(6, 6, 6, 1) + bytes([0x0f]) + says(2, 5))
+    seed("session", "mounted-early", b"\4" + says(0, 6) + bytes([0x1f]))
+    seed("session", "mounted-late", b"\4" + says(0) + bytes([0x2f]) +
+         says(6, 1, 6))
     seed("session", "raw", b"\0" + says(0) + bytes([6, 7, 8]) + frame(
         99, b""))
 

@@ -138,7 +138,7 @@ static void step(struct bytes *b, struct session *s, int agent, int input)
 	case 5:
 		session_pump(s);
 		break;
-	case 6:
+	case 15:
 		if (!s->sent_exec)
 			mount_or_go(s, what >> 4);
 		else

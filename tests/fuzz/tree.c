@@ -71,6 +71,15 @@ static void start_anew(void)
 	must(in_dir >= 0);
 }
 
+#define MAX (3 * TREE_ENTRY_COST + 4) /* of a tree that has a limit */
+static uint64_t taken;
+
+static void took(void *opaque, uint64_t bytes)
+{
+	(void)opaque;
+	taken += bytes;
+}
+
 static void say(void *opaque, const char *path, const char *what, int error)
 {
 	(void)opaque, (void)error;
@@ -104,7 +113,7 @@ static void judge(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const names[] = { "new", "there", "link", "" };
-	const struct tree_ops ops = { .say = say };
+	const struct tree_ops ops = { .say = say, .took = took };
 	struct bytes b = { data, size };
 	struct tree_place p = { .shown = "x" };
 	uint8_t how = take8(&b);
@@ -119,10 +128,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(p.dir >= 0);
 	}
 	p.only_dir = how >> 2 & 1;
+	p.max = how & 8 ? MAX : 0;
+	taken = 0;
 	must(ftruncate(stream, 0) == 0 && lseek(stream, 0, SEEK_SET) == 0);
 	must(pwrite(stream, b.p, b.n, 0) == (ssize_t)b.n);
 	r = tree_unpack(stream, &p, 0, &ops);
 	must(r <= 1);
+	must(!p.max || taken <= MAX);
 	if (p.dir != in_dir)
 		close(p.dir);
 	close(in_dir);
