@@ -101,6 +101,8 @@ static int merge_into(struct importing *im, int *fd, struct err *err)
 
 		r = store_open_layer(im->o->store,
 				     im->img.layers[n - 1].digest, &l, err);
+		if (r == -ENOENT)
+			err_say(err, r, "layer %u is gone", n);
 		if (r == 0) {
 			close(l.data);
 			fd[n] = l.index;

@@ -320,8 +320,11 @@ static void estimate(struct unpacking *u)
 		u->total = 0;
 }
 
+/* Some layer is on its way, or has not been looked at. */
 static int busy(const struct unpacking *u)
 {
+	if (u->next < u->im->img.nlayers)
+		return 1;
 	for (unsigned i = 0; i < FEED_MAX; i++)
 		if (u->job[i])
 			return 1;

@@ -60,6 +60,27 @@ test_owners_modes_and_hard_links_are_kept() {
 	done
 }
 
+# Small ones: several end at the same time. The first comes twice.
+test_many_layers_and_the_same_one_twice() {
+	oci_begin many
+	for i in 0 1 2 3 4 5 6 7 8 9 0; do
+		rm -rf small
+		mkdir small
+		echo $i >"small/f$i"
+		pack small small.tar
+		oci_layer many small.tar
+	done
+	oci_image many x
+	for i in 1 2 3 4 5 6; do
+		fresh "many$i"
+		image import --name many oci:many
+		expect_id "$oci_config"
+		[ "$(layers)" = 10 ] || fail "layers: $(layers)"
+	done
+	disk many
+	[ "$(cat tree/f* | tr -d '\n')" = 0123456789 ] || fail 'files are missing'
+}
+
 test_layers_are_stored_once_and_not_read_again() {
 	fresh once
 	image import oci:lay:one
@@ -213,6 +234,22 @@ assert d["images"] == d["layers"] == d["staging"] == 0' "$out" || fail prune
 	[ "$(head -n 1 "$out" | tr -s ' ')" = \
 		'NAME ID SIZE UNIQUE LAYERS CREATED IMPORTED' ] || fail 'head'
 	[ "$(sed -n '2s/  .*//p' "$out")" = a:latest ] || fail 'row'
+}
+
+# --- who watches ------------------------------------------------------------
+
+test_progress_is_for_a_terminal_and_id_for_a_pipe() {
+	command -v script >/dev/null || skip 'no script(1) here'
+	fresh progress
+	mkfifo pipe
+	(head -c 700000 base.tar; sleep 1; tail -c +700001 base.tar) >pipe &
+	script -qec "'$MAYFLY' image import tar:pipe >id" shown >/dev/null </dev/null
+	rm pipe
+	[ "$(wc -c <id)" = 65 ] || fail "standard output: $(cat id)"
+	grep -q 'unpacking layer 1 of 1: 0.7 MB' shown || fail "$(cat shown)"
+	# The line is gone in the end.
+	[ "$(tr '\r' '\n' <shown | grep -v '^Script\|^$' | tail -n 1)" = \
+		"$(printf '\033[K')" ] || fail "$(od -c shown | tail -n 3)"
 }
 
 # --- death ----------------------------------------------------------------

@@ -126,6 +126,28 @@ test_what_is_too_large_is_refused() {
 	expect_id
 }
 
+# --- an unpacker that fails --------------------------------------------------
+
+test_an_unpacker_that_fails_is_told() {
+	fresh unpacker
+	mv "$BIN/mayfly-unpack" kept
+	for p in true false busybox none; do
+		case $p in
+		none) rm "$BIN/mayfly-unpack" ;;
+		*) cp "/bin/$p" "$BIN/mayfly-unpack" ;;
+		esac
+		image import tar:base.tar
+		case $p in
+		none) expect_refusal 'mayfly-unpack: No such file' ;;
+		busybox) expect_refusal 'applet not found' ;;
+		*) expect_refusal 'failed without saying why' ;;
+		esac
+		expect_no_staging
+		[ "$(layers)" = 0 ] || fail 'a layer is left'
+	done
+	mv kept "$BIN/mayfly-unpack"
+}
+
 # --- wrong usage ----------------------------------------------------------
 
 # says WORDS ARG...

@@ -126,6 +126,37 @@ test_what_a_registry_has_damaged_is_refused() {
 	[ -z "$("$MAYFLY" image ls -q)" ] || fail 'there is an image'
 }
 
+# A registry that takes the question and never answers.
+test_an_interrupted_pull_leaves_nothing() {
+	command -v skopeo >/dev/null || skip 'no skopeo here'
+	registry
+	fresh int
+	# It stops where it is.
+	kill -STOP "$registry_pid"
+	for s in INT:2 TERM:15 KILL:9; do
+		env --default-signal=INT "$MAYFLY" pull --insecure \
+			"$R/test/app:two" >"$out" 2>"$err" &
+		pid=$!
+		asks() { pgrep -P $pid -x skopeo >/dev/null; }
+		wait_for 10 asks || break
+		child=$(pgrep -P $pid -x skopeo)
+		kill -"${s%:*}" $pid
+		rc=0
+		wait $pid || rc=$?
+		gone() { ! kill -0 "$child" 2>/dev/null; }
+		wait_for 5 gone || break
+		[ "$s" = KILL:9 ] || [ -z "$(ls -A "$MAYFLY_DATA_DIR/tmp")" ] ||
+			break
+		[ $rc = $((128 + ${s#*:})) ] || break
+		s=
+	done
+	kill -CONT "$registry_pid"
+	[ -z "$s" ] || fail "$s: exit code $rc, $(ls -A "$MAYFLY_DATA_DIR/tmp")"
+	"$MAYFLY" image prune >"$out" 2>"$err"
+	grep -q '^1 unfinished import removed' "$out" || fail 'nothing to prune'
+	expect_no_staging
+}
+
 test_without_skopeo_the_package_is_named() {
 	mkdir -p nothing
 	rc=0
