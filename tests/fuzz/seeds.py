@@ -3,6 +3,7 @@
 """Writes the seeds of tests/fuzz/corpus: inputs that get a target past its
 first checks. An input that once broke something stays there beside them, under
 a name that says what it did; those this script does not touch."""
+import json
 import os
 import struct
 
@@ -467,6 +468,88 @@ def untar_seeds():
          le("HH", 6, 0) + b"user.b", 0, 0)))
 
 
+def image_seeds():
+    """Documents in the shapes that tools write: skopeo, docker, BuildKit."""
+    def digest(c):
+        return "sha256:" + c * 64
+
+    def blob(kind, c, **rest):
+        return dict(mediaType=kind, digest=digest(c), size=7, **rest)
+
+    def document(name, reader, value):
+        seed("manifest", name, bytes([reader]) +
+             json.dumps(value, separators=(",", ":")).encode())
+
+    oci = "application/vnd.oci.image."
+    docker = "application/vnd.docker."
+    ours = {"architecture": "amd64", "os": "linux"}
+    theirs = {"architecture": "arm64", "os": "linux", "variant": "v8"}
+    manifest = oci + "manifest.v1+json"
+    named = {"org.opencontainers.image.ref.name": "a"}
+    beside = {"vnd.docker.reference.type": "attestation-manifest"}
+    one = {"schemaVersion": 2, "manifests": [
+        blob(manifest, "a", annotations=named)]}
+    document("index", 0, one)
+    document("index-by-name", 1, one)
+    document("index-machines", 0, {
+        "schemaVersion": 2,
+        "mediaType": docker + "distribution.manifest.list.v2+json",
+        "manifests": [
+            blob(docker + "distribution.manifest.v2+json", "a",
+                 platform=theirs),
+            blob(docker + "distribution.manifest.v2+json", "b",
+                 platform=ours),
+            blob(docker + "distribution.manifest.v2+json", "c",
+                 platform=dict(ours, variant="v3"))]})
+    document("index-beside", 0, {"schemaVersion": 2, "manifests": [
+        blob(oci + "index.v1+json", "a"),
+        blob(manifest, "b", annotations=beside)]})
+    document("manifest-oci", 2, {
+        "schemaVersion": 2, "mediaType": manifest,
+        "config": blob(oci + "config.v1+json", "c"),
+        "layers": [blob(oci + "layer.v1.tar" + z, "d")
+                   for z in ("", "+gzip", "+zstd")]})
+    document("manifest-docker", 2, {
+        "schemaVersion": 2,
+        "mediaType": docker + "distribution.manifest.v2+json",
+        "config": blob(docker + "container.image.v1+json", "c"),
+        "layers": [blob(docker + "image.rootfs.diff.tar.gzip", "d")]})
+    document("manifest-old", 2, {"schemaVersion": 1, "fsLayers": []})
+    document("manifest-refused", 2, {
+        "schemaVersion": 2, "config": blob(oci + "config.v1+json", "c"),
+        "layers": [blob(oci + "layer.nondistributable.v1.tar", "d"),
+                   blob(oci + "layer.v1.tar+encrypted", "e")]})
+    run = {"Env": ["PATH=/bin", "A=b=c"], "Cmd": ["sh", "-c", "true"],
+           "Entrypoint": None, "User": "app:1", "WorkingDir": "srv",
+           "StopSignal": "SIGTERM", "Labels": {"a": "b"},
+           "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/data": {}}}
+    rootfs = {"type": "layers", "diff_ids": [digest("d")]}
+    document("config", 3, dict(ours, created="2023-05-04T17:37:03.87+02:00",
+                               config=run, rootfs=rootfs))
+    document("config-bare", 3, dict(ours, config={}, rootfs=rootfs))
+    document("config-theirs", 3, dict(theirs, config=run, rootfs=rootfs))
+    saved = [{"Config": "c.json", "RepoTags": ["a:latest"],
+              "Layers": ["1/layer.tar", "2/layer.tar"]},
+             {"Config": "blobs/sha256/c", "RepoTags": None,
+              "Layers": ["blobs/sha256/d"]}]
+    document("saved", 4, saved[1:])
+    document("saved-by-name", 5, saved)
+    document("record", 6, {
+        "format": 1, "id": digest("a"), "source": "oci:dir", "created": None,
+        "imported": "2026-11-21T09:30:00.123456789Z", "root_size": 8192,
+        "config": run, "layers": [{
+            "digest": digest("b"), "diff_id": digest("d"), "blob_size": 1,
+            "data_size": 4096, "index_size": 32, "entries": 1}]})
+    for name, text in (
+            ("short", "debian"), ("tag", "docker://debian:12"),
+            ("all", "localhost:5000/a/b:tag@" + digest("0")),
+            ("six", "[::1]:5000/x"), ("signs", "h-o.st/a--b/c__d.e:A_.-9"),
+            ("hub", "index.docker.io/library/x"), ("id", "a" * 64),
+            ("file", "docker.io%2Flibrary%2Fdebian%3Alatest"),
+            ("capital", "Foo/Bar"), ("long", "h.o/" + "a" * 251)):
+        seed("reference", name, text.encode())
+
+
 def launcher_seeds():
     seed("console", "panic", b"\1[    0.1] hello\r\n[    0.2] Kernel panic - "
          b"not syncing: why\r\n[    0.3] CPU: 0\r\n---[ end Kernel panic")
@@ -484,5 +567,6 @@ if __name__ == "__main__":
     for make in (queue_seeds, mmio_seeds, blk_seeds, overlay_seeds, vsock_seeds,
                  serial_seeds, wire_seeds, kernel_seeds, text_seeds,
                  other_seeds, tree_seeds, state_seeds,
-                 session_seeds, merge_seeds, untar_seeds, launcher_seeds):
+                 session_seeds, merge_seeds, untar_seeds, image_seeds,
+                 launcher_seeds):
         make()
