@@ -405,7 +405,7 @@ LAUNCHER_UNIT := format_record state state_broken journal control detach \
 	run_session run_control run_copies session config_env config_copy
 LAUNCHER_UNIT += config_disk config_image drive
 LAUNCHER_UNIT += trace doctor cgroup cgroup_map cgroup_host confine
-LAUNCHER_UNIT += cp_host jail_report run_limits cputime meta_isolate
+LAUNCHER_UNIT += cp_host jail_report run_limits cputime meta_isolate image_words
 UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))

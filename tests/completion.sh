@@ -9,7 +9,7 @@ set -u
 dir=$(cd "$(dirname "$1")" && pwd) || exit 2
 PATH=$dir:$PATH
 work=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-completion.XXXXXX")
-export MAYFLY_STATE_DIR=$work/state
+export MAYFLY_STATE_DIR=$work/state MAYFLY_DATA_DIR=$work/data
 trap '"$dir/mayfly" rm -f web >/dev/null 2>&1; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 n=0 bad=0
@@ -103,6 +103,31 @@ ok 'an argument that sticks to its letter' --memory \
 ok 'no options after the first operand of run' '' \
 	"$(offers 'mayfly run image -')"
 ok 'no options after --' '' "$(offers 'mayfly run -- ls -')"
+subs=$(mayfly help image | sed -n '/^commands:/,$ s/^  \([a-z]*\) .*/\1/p')
+ok 'commands of a command' "$(printf '%s\n' --help $subs | sort)" \
+	"$(offers 'mayfly image ')"
+ok 'one of them is completed' import "$(offers 'mayfly image imp')"
+for c in $subs; do
+	want=$(mayfly help image "$c" | grep -oE '^  (-.,|   ) --[a-z-]+' |
+		grep -oE -- '--?[a-z-]+' | cat - <(echo --help) | sort)
+	ok "all options of image $c are offered" "$want" \
+		"$(offers "mayfly image $c -")"
+done
+ok 'choices of their options' "$(printf 'json\ntable')" \
+	"$(offers 'mayfly image ls --format ')"
+ok 'sources of images' "$(printf 'oci-archive:\noci:')" \
+	"$(offers 'mayfly image import oc')"
+ok 'and files behind their colon' vmlinux \
+	"$(offers 'mayfly image import tar:vm')"
+echo hi >'a file'
+mayfly image import --name app dir:. >/dev/null
+unnamed=$(mayfly image import dir:images)
+ok 'names of images, and ids without one' \
+	"$(printf '%s\n' "${unnamed:0:12}" app:latest | sort)" \
+	"$(offers 'mayfly image rm ')"
+ok 'an image to run' app:latest "$(offers 'mayfly run ap')"
+ok 'its tag' latest "$(offers 'mayfly image rm app:l')"
+ok 'no image behind the image' '' "$(offers 'mayfly run app ')"
 ok 'commands for help' run "$(offers 'mayfly help ru')"
 ok 'no second operand where there is none' '' "$(offers 'mayfly help run ')"
 
@@ -137,6 +162,12 @@ if command -v fish >/dev/null; then
 	ok 'fish: choices' "$(printf 'auto\nkvm\nsoft')" \
 		"$(fish_offers 'mayfly boot --engine ')"
 	ok 'fish: a file' vmlinux "$(fish_offers 'mayfly run --kernel vm')"
+	ok 'fish: commands of a command' import \
+		"$(fish_offers 'mayfly image imp')"
+	ok 'fish: an option of one' --quiet \
+		"$(fish_offers 'mayfly image import --q')"
+	ok 'fish: an image' app:latest "$(fish_offers 'mayfly image rm a')"
+	ok 'fish: no option of another' '' "$(fish_offers 'mayfly image rm --q')"
 	ok 'fish: nothing after --' '' "$(fish_offers 'mayfly run -- --mem')"
 fi
 offers_names
