@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import boot
+import formats
 import jail
 import kvmhost
 import memory
@@ -34,10 +35,12 @@ SECTIONS = {
     "jail": jail.run,
     "seccomp": seccomp.run,
     "kvmhost": kvmhost.run,
+    "formats": formats.run,
     "tune": boot.tune,
 }
-# Finds QEMU's best configuration; its result is written down in qemu.py.
-ONLY_WHEN_NAMED = {"tune"}
+# These have found what there is to choose; runner/DESIGN.md 7 has the formats,
+# qemu.py QEMU's best configuration.
+ONLY_WHEN_NAMED = {"formats", "tune"}
 
 
 def first_line(argv):
