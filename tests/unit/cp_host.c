@@ -24,6 +24,7 @@
 
 static char top[] = "/tmp/mayfly-cphost-XXXXXX";
 static struct cp_host host;
+static uint64_t place_max;
 static struct err err;
 
 static void say(void *opaque, const char *path, const char *what, int error)
@@ -54,6 +55,7 @@ static void unpack(void)
 	struct tree_place p;
 
 	cr_assert_eq(tree_place(&p, "in", "", &ops), 0);
+	p.max = place_max;
 	cr_assert_eq(cp_host_unpack(&host, &p, &err), 0, "%s", err.msg);
 	close(p.dir);
 }
@@ -165,6 +167,21 @@ Test(cp_host, file_in_place_of_a_directory_is_refused_with_the_reason)
 	cr_assert_eq(hang_up(), CP_FAILED);
 	cr_assert_str_eq(words(),
 			 "in/f?: cannot be replaced: Is a directory\n");
+	cr_assert_eq(count("in"), 1);
+}
+
+Test(cp_host, more_than_the_place_may_take_is_told_apart)
+{
+	const uint32_t zero = 0;
+
+	place_max = 3 * TREE_ENTRY_COST;
+	unpack();
+	put_some();
+	put(&zero, sizeof(zero));
+	put_hdr(TREE_DIR, "d", 0); /* its last byte is the end of it */
+	cr_assert_eq(hang_up(), CP_OVER);
+	cr_assert(strstr(words(), "more than may be copied"));
+	cr_assert_eq(cp_host_taken(&host), 2 * TREE_ENTRY_COST + 5);
 	cr_assert_eq(count("in"), 1);
 }
 

@@ -468,6 +468,91 @@ Test(unpack, swapped_links_lead_nowhere)
 	cr_assert_eq(count("out"), 1, "%d of 60 went through", ok);
 }
 
+/* --- what a place may take ---------------------------------------------- */
+
+/* A directory with a file of 5 bytes, a link and an empty file. */
+static void small_tree(void)
+{
+	begin();
+	add_dir("");
+	add_file("a", "hello");
+	add_link("l", "a");
+	add_file("b", "");
+	add_up();
+	add_end(4);
+}
+
+Test(unpack, entries_and_bytes_count_to_the_last)
+{
+	const uint64_t all = 4 * TREE_ENTRY_COST + 5;
+
+	small_tree();
+	place_max = all;
+	cr_assert_eq(unpack_to("in", "x", stream_len), 0);
+	cr_assert_eq(taken, all);
+	cr_assert_eq(count("in/x"), 4);
+	for (place_max = 1; place_max < all; place_max += 1021) {
+		taken = 0;
+		cr_assert_eq(unpack_to("in", "y", stream_len), -E2BIG);
+		cr_assert(strstr(last, "more than may be copied"), "%s", last);
+		cr_assert_leq(taken, place_max);
+		count("in");
+	}
+	place_max = all - 1;
+	cr_assert_eq(unpack_to("in", "z", stream_len), -E2BIG);
+	cr_assert_str_eq(get_file("in/z/a"), "hello");
+	cr_assert_null(get_file("in/z/b"));
+}
+
+Test(unpack, what_is_spoilt_counts_as_well)
+{
+	begin();
+	add_dir("");
+	for (int i = 0; i < 3; i++) {
+		add_hdr(TREE_FILE, 0644, 0, "f", 1);
+		add_u32(5);
+		add("hello", 5);
+		add_u32(TREE_SPOILT);
+	}
+	add_up();
+	add_end(4);
+	place_max = 4 * TREE_ENTRY_COST + 14;
+	cr_assert_eq(unpack_to("in", "x", stream_len), -E2BIG);
+	place_max++;
+	cr_assert_eq(unpack_to("in", "x", stream_len), 1);
+	cr_assert_eq(count("in/x"), 1);
+}
+
+Test(unpack, owner_gets_all_of_it_and_no_set_id_is_lost)
+{
+	static const struct tree_owner owner = { 1234, 2345 };
+	static const char *const names[] = { "in/x", "in/x/a", "in/x/l" };
+	struct stat st;
+	int fd;
+
+	if (getuid())
+		cr_skip_test("only root gives files away");
+	begin();
+	add_dir("");
+	add_hdr(TREE_FILE, 06755, 0, "a", 1);
+	add_u32(0);
+	add_link("l", "a");
+	add_up();
+	add_end(3);
+	place_owner = &owner;
+	fd = memfd(stream, stream_len);
+	cr_assert_eq(unpack_fd(fd, "in", "x", TREE_EXACT_MODES), 0);
+	close(fd);
+	for (int i = 0; i < 3; i++) {
+		cr_assert_eq(lstat(names[i], &st), 0);
+		cr_assert(st.st_uid == 1234 && st.st_gid == 2345, "%s",
+			  names[i]);
+	}
+	cr_assert_eq(mode_at("in/x/a") & 07777, 06755);
+	cr_assert_eq(stat("in", &st), 0);
+	cr_assert_eq(st.st_uid, 0);
+}
+
 TestSuite(place, .init = enter, .fini = leave);
 
 Test(place, names_follow_the_rules_of_cp)

@@ -117,14 +117,27 @@ static inline int memfd(const void *p, size_t len)
 	return fd;
 }
 
+/* Of the place, where a test sets them. */
+static uint64_t place_max, taken;
+static const struct tree_owner *place_owner;
+
+static inline void count_taken(void *opaque, uint64_t bytes)
+{
+	(void)opaque;
+	taken += bytes;
+}
+
 static inline int unpack_fd(int fd, const char *dest, const char *name,
 		     unsigned flags)
 {
 	struct tree_place p;
+	const struct tree_ops counting = { .say = say, .took = count_taken };
 	int ret = tree_place(&p, dest, name, &ops);
 
+	p.max = place_max;
+	p.owner = place_owner;
 	if (!ret)
-		ret = tree_unpack(fd, &p, flags, &ops);
+		ret = tree_unpack(fd, &p, flags, &counting);
 	if (p.dir >= 0)
 		close(p.dir);
 	return ret;
