@@ -181,6 +181,17 @@ char *image_format_layer(const struct image_layer *l)
 	return dump(o);
 }
 
+/* As it can be read again. */
+static json_t *source(const struct image *img)
+{
+	char clean[DOC_TEXT_MAX];
+
+	if (!img->source)
+		return json_null();
+	doc_clean(clean, sizeof(clean), img->source);
+	return json_string(clean);
+}
+
 json_t *image_to_json(const struct image *img)
 {
 	json_t *o = json_object(), *layers = json_array();
@@ -191,9 +202,7 @@ json_t *image_to_json(const struct image *img)
 					     write_layer(img->layers + i));
 	bad |= json_object_set_new(o, "format", number(FORMAT));
 	bad |= json_object_set_new(o, "id", digest(img->id));
-	bad |= json_object_set_new(o, "source",
-				   img->source ? json_string(img->source) :
-						 json_null());
+	bad |= json_object_set_new(o, "source", source(img));
 	bad |= json_object_set_new(o, "created", time_or_null(img->created));
 	bad |= json_object_set_new(o, "imported", time_or_null(img->imported));
 	bad |= json_object_set_new(o, "root_size", number(img->root_size));

@@ -283,23 +283,43 @@ static int publish(struct store_part *p, const struct image *img,
 	return r;
 }
 
+/* The record as text that the caller frees. One that could not be read again
+ * would be a damaged image. */
+static int write_record(const struct image *img, char **text, struct err *err)
+{
+	struct image again;
+	int r;
+
+	*text = image_format(img);
+	if (!*text)
+		return store_failed(err, -ENOMEM, "image %.12s", img->id);
+	r = image_read(&again, *text, strlen(*text), err);
+	if (r < 0)
+		return r;
+	image_free(&again);
+	return 0;
+}
+
 static int commit_image(struct store_part *p, const struct image *img,
 			const struct reference *names, size_t n,
 			struct err *err)
 {
 	_cleanup_free_ char (*files)[REFERENCE_FILE_MAX] =
 		calloc(n + 1, sizeof(*files));
+	_cleanup_free_ char *text = NULL;
 	int r = files ? 0 : store_failed(err, -ENOMEM, "names");
 
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = reference_encode(names + i, files[i], err);
 	if (r == 0)
 		r = check_layers(p->stage->s, img, err);
+	if (r == 0)
+		r = write_record(img, &text, err);
 	if (r < 0)
 		return r;
 	r = settle(p, STORE_ROOT, img->root_size);
 	if (r == 0)
-		r = seal(p, STORE_RECORD, image_format(img));
+		r = seal(p, STORE_RECORD, steal_ptr(&text));
 	if (r == 0)
 		r = publish(p, img, files, n);
 	return r < 0 ? store_failed(err, r, "image %.12s", img->id) : 0;

@@ -593,6 +593,29 @@ Test(image, is_written_and_read_again)
 	image_free(&img);
 }
 
+Test(image, source_of_any_kind_can_be_read_again)
+{
+	char name[20000] = "\033[2J\xc2\x9b";
+	struct image again;
+	char *text;
+
+	for (size_t n = 6; n + 3 < sizeof(name); n += 3)
+		memcpy(name + n, "\xef\xbf\xbd", 4);
+	cr_assert_eq(config(CONFIG(""), 1), 0);
+	strcpy(img.id, HC);
+	strcpy(img.layers[0].digest, HB);
+	img.source = name;
+	text = image_format(&img);
+	cr_assert(text);
+	cr_assert_eq(image_read(&again, text, strlen(text), &err), 0, "%s",
+		     err.msg);
+	cr_expect_eq(strncmp(again.source, "?[2J?\xef\xbf\xbd", 8), 0);
+	free(text);
+	img.source = NULL;
+	image_free(&again);
+	image_free(&img);
+}
+
 Test(image, size_counts_a_layer_once)
 {
 	struct image_layer l[3] = { { .digest = HA, .data_size = 1 },

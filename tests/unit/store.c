@@ -249,6 +249,36 @@ Test(store, image_needs_its_layers)
 	store_free(s);
 }
 
+Test(store, record_that_could_not_be_read_again_is_not_kept)
+{
+	struct store *s = furnished();
+	struct image img;
+	struct store_part p;
+	struct store_stage *st;
+	size_t n = 0;
+
+	cr_assert_eq(store_read_image(s, id1, &img, &err), 0);
+	hex(img.id, 9);
+	while (img.cmd[n])
+		n++;
+	/* Ten times what a document has. */
+	img.cmd = reallocarray(img.cmd, n + 41, sizeof(*img.cmd));
+	for (int i = 0; i < 40; i++, n++) {
+		img.cmd[n] = calloc(1, (1 << 20) + 1);
+		memset(img.cmd[n], 'x', 1 << 20);
+	}
+	img.cmd[n] = NULL;
+	cr_assert_eq(store_begin_stage(s, &st, &err), 0);
+	cr_assert_eq(store_begin_part(st, &p, &err), 0);
+	cr_assert_eq(fill(&p, "root.erofs", 2, 0, &err), 0);
+	cr_expect_eq(store_commit_image(&p, &img, NULL, 0, &err), -EBADMSG);
+	cr_expect(strstr(err.msg, "too large"), "%s", err.msg);
+	store_end_stage(st);
+	cr_expect_eq(entries("images"), 2);
+	image_free(&img);
+	store_free(s);
+}
+
 Test(store, part_must_have_the_size_its_record_says)
 {
 	struct store *s = opened(STORE_SHARED);
