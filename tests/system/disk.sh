@@ -25,6 +25,16 @@ cd "$WORK" || exit 2
 
 MIB=1048576
 
+# The next test shall find nothing of one that failed.
+fail() {
+	echo "# $*"
+	[ ! -s "$err" ] || sed 's/^/#   stderr: /' "$err" | head -n 30
+	for p in $(ours); do kill -9 "$p" 2>/dev/null; done
+	wait_for 5 nothing_runs
+	"$MAYFLY" prune >/dev/null
+	exit 1
+}
+
 # --- its own ------------------------------------------------------------
 
 fill='dd if=/dev/zero of=/f bs=1M count=200'

@@ -21,6 +21,16 @@ cd "$WORK" || exit 2
 
 MIB=1048576
 
+# The next test shall find nothing of one that failed.
+fail() {
+	echo "# $*"
+	[ ! -s "$err" ] || sed 's/^/#   stderr: /' "$err" | head -n 30
+	for p in $(ours); do kill -9 "$p" 2>/dev/null; done
+	wait_for 5 nothing_runs
+	"$MAYFLY" prune >/dev/null
+	exit 1
+}
+
 # --- images -------------------------------------------------------------
 
 # tree NAME...: the root of busybox with these applets, in ./root.
@@ -409,7 +419,8 @@ test_vms_on_one_image_share_the_page_cache() {
 			fail "v$i: no hash"
 		eval "f$i=\$(file_bytes $id)"
 	done
-	[ "$(fincore -nbo RES "$data")" -ge $((24 * MIB)) ] ||
+	# The host may want some of it back in between.
+	[ "$(fincore -nbo RES "$data")" -ge $((16 * MIB)) ] ||
 		fail "in the page cache: $(fincore -nbo RES "$data")"
 	for i in 1 2 3; do
 		"$MAYFLY" logs v$i
@@ -420,7 +431,7 @@ test_vms_on_one_image_share_the_page_cache() {
 		-exec rmdir {} \; 2>/dev/null
 	[ -n "$f1" ] || skip 'no cgroup of memory'
 	echo "# MiB of files, of each VM: $((f1 / MIB)) $((f2 / MIB)) $((f3 / MIB))"
-	[ "$f1" -ge $((24 * MIB)) ] && [ "$f2" -lt $((8 * MIB)) ] &&
+	[ "$f1" -ge $((16 * MIB)) ] && [ "$f2" -lt $((8 * MIB)) ] &&
 		[ "$f3" -lt $((8 * MIB)) ] || fail "files: $f1 $f2 $f3"
 }
 
@@ -429,7 +440,7 @@ test_a_run_that_is_killed_leaves_the_store_free() {
 	wait_for "$LIMIT" grep -q up "$out" || fail 'not up'
 	kill -KILL "$pid"
 	wait "$pid"
-	wait_for 5 nothing_runs || fail 'it lives'
+	wait_for 10 nothing_runs || fail 'it lives'
 	"$MAYFLY" prune >/dev/null
 	start_raw image prune
 	expect_rc 0
