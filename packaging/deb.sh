@@ -73,7 +73,7 @@ Depends: $depends
 Built-Using: $built_using
 Section: admin
 Priority: optional
-Suggests: uidmap
+Suggests: uidmap, skopeo, e2fsprogs
 Description: run a command in a one-shot microVM
  mayfly boots a virtual machine, runs one command in it, reports how that
  ended, and leaves nothing of the machine behind. It is for running code that
