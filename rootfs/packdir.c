@@ -221,9 +221,20 @@ static int list(struct work *w, int fd, struct names *names, struct err *err)
 	}
 }
 
-static int compare(const void *a, const void *b)
+/* Not qsort(): the C library's asks how much memory there is, by a call that
+ * the filter does not have. @spare has room for half of them. */
+static void sort(char **v, size_t n, char **spare)
 {
-	return strcmp(*(char *const *)a, *(char *const *)b);
+	size_t half = n / 2, i = 0, k = half, at = 0;
+
+	if (n < 2)
+		return;
+	sort(v, half, spare);
+	sort(v + half, n - half, spare);
+	memcpy(spare, v, half * sizeof(*v));
+	while (i < half)
+		v[at++] = k == n || strcmp(spare[i], v[k]) < 0 ? spare[i++] :
+								 v[k++];
 }
 
 static int pack(struct work *w, int dir, const char *name, struct err *err);
@@ -231,7 +242,8 @@ static int pack(struct work *w, int dir, const char *name, struct err *err);
 static int pack_names(struct work *w, int fd, struct names *names,
 		      struct err *err)
 {
-	_cleanup_free_ char **sorted = calloc(names->n + 1, sizeof(*sorted));
+	_cleanup_free_ char **sorted = calloc(names->n + 1,
+					      2 * sizeof(*sorted));
 	size_t len = w->len;
 	char *p = names->text;
 	int r = 0;
@@ -240,7 +252,7 @@ static int pack_names(struct work *w, int fd, struct names *names,
 		return failed(w, "list", err);
 	for (size_t i = 0; i < names->n; i++, p += strlen(p) + 1)
 		sorted[i] = p;
-	qsort(sorted, names->n, sizeof(*sorted), compare);
+	sort(sorted, names->n, sorted + names->n);
 	for (size_t i = 0; r == 0 && i < names->n; i++) {
 		size_t n = strlen(sorted[i]);
 

@@ -139,6 +139,7 @@ static void layer_of(struct layer_run *l, const void *blob, size_t len)
 
 static struct tape tape;
 static struct layer_run run;
+static struct made made;
 
 Test(unpack, layer_of_a_plain_tar)
 {
@@ -518,6 +519,37 @@ Test(unpack, archive_to_a_directory_and_back_to_a_tar)
 	cr_assert_eq(nftw(top, remove_one, 64, FTW_DEPTH | FTW_PHYS), 0);
 	free(text);
 	tape_free(&z);
+}
+
+/* So many that a C library has other ways to sort them. */
+Test(unpack, tar_of_a_large_directory)
+{
+	char top[] = "/tmp/mayfly-unpack-XXXXXX", name[32];
+	char *text = malloc(8 << 20);
+	ssize_t n;
+	int dir;
+
+	cr_assert(mkdtemp(top));
+	dir = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; i < 3000; i++) {
+		snprintf(name, sizeof(name), "%d", i * 7 % 3000);
+		close(openat(dir, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	}
+	start_within(&other, ARGS("tar"), &dir, 1, 0);
+	n = finish(&other, text, 8 << 20);
+	cr_assert_eq(other.code, 0, "%d: %s", other.code, other.said);
+	tape_bytes(&tape, text, (size_t)n);
+	make(&made, &tape);
+	expect(&made, LAYER_DIR, "");
+	*name = '\0';
+	for (int i = 0; i < 3000; i++) {
+		cr_assert_eq(made_next(&made), 1);
+		cr_expect_lt(strcmp(name, made.path), 0);
+		strcpy(name, made.path);
+	}
+	expect_end(&made);
+	cr_assert_eq(nftw(top, remove_one, 64, FTW_DEPTH | FTW_PHYS), 0);
+	free(text);
 }
 
 Test(unpack, what_it_is_not_asked_right_it_does_not_do)
