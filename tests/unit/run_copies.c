@@ -556,6 +556,62 @@ Test(copies, a_guest_that_drips_is_ended)
 	clean();
 }
 
+/* Holes, as fast as they are taken. */
+static void floods(struct guest *g)
+{
+	static const uint8_t zeros[32768];
+	struct wire_command c;
+	struct wire_frame f;
+	struct guest *more;
+	struct tree_hdr h = { .type = TREE_FILE, .mode = 0644 };
+	uint32_t len = sizeof(zeros);
+
+	say_ready(g);
+	hear(g, &f);
+	more = more_of_it(&c);
+	frame(more, WIRE_STDOUT, TREE_MAGIC, TREE_MAGIC_LEN);
+	frame(more, WIRE_STDOUT, &h, sizeof(h));
+	for (;;) {
+		frame(more, WIRE_STDOUT, &len, sizeof(len));
+		frame(more, WIRE_STDOUT, zeros, sizeof(zeros));
+	}
+}
+
+Test(copies, after_a_limit_there_is_an_end_to_any_progress)
+{
+	config_add_copy_out(&config.copies_out, "/f:.", &err);
+	config.copy_out_max = UINT64_MAX;
+	config.timeout_ns = 50 * MS;
+	limits.settle = 50 * MS;
+	cr_assert_eq(play_copies(floods), 0);
+	expect(VERDICT_TIMEOUT, 124);
+	cr_assert(strstr(err.msg, "not copied: the VM has had its time"), "%s",
+		  err.msg);
+	cr_assert_str_eq(read_file("f"), "(none)");
+	clean();
+}
+
+static void sends_nonsense(struct guest *g)
+{
+	struct wire_command c;
+	struct wire_frame f;
+
+	say_ready(g);
+	hear(g, &f);
+	say_exit(g, 0, 0);
+	frame(more_of_it(&c), WIRE_STDOUT, "mayfleas", 8);
+}
+
+Test(copies, what_is_no_tree_is_not_waited_for)
+{
+	config_add_copy_out(&config.copies_out, "/f:.", &err);
+	limits.copy = 10000 * MS;
+	cr_assert_eq(play_copies(sends_nonsense), 0);
+	expect(VERDICT_OK, 125);
+	cr_assert(strstr(err.msg, "no file tree"), "%s", err.msg);
+	clean();
+}
+
 static void crashes_meanwhile(struct guest *g)
 {
 	struct wire_command c;
