@@ -45,7 +45,7 @@ cp "$here/lintian-overrides" "$root/usr/share/lintian/overrides/mayfly"
 # What is inside in binary form, and where its source is: Debian Policy 7.8.
 built_using=$(dpkg-query -W -f '${source:Package} (= ${source:Version})\n' \
 	linux-source-6.12 busybox-static libc6-dev musl-dev libcap-dev \
-	libjansson-dev 2>/dev/null | sort -u | paste -sd, | sed 's/,/, /g')
+	libjansson-dev nettle-dev 2>/dev/null | sort -u | paste -sd, | sed 's/,/, /g')
 
 # The packages of the libraries that it names, as they are here or later.
 depends=$(ldd "$root/usr/lib/mayfly/mayfly-unpack" >"$stage/ldd"
