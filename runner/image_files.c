@@ -48,7 +48,7 @@ static int read_document(const struct importing *im, const char *path,
 {
 	_cleanup_free_ char *buf = NULL;
 	_cleanup_fd_ int fd = -1;
-	uint64_t size;
+	uint64_t size = 0;
 	ssize_t n;
 
 	fd = open_below(im, path, &size, err);
@@ -314,13 +314,13 @@ static int unpack_archive(struct importing *im, struct err *err)
 }
 
 /* One layer, without a word on what is in it. */
-static int take_tree(struct importing *im, int fd)
+static int take_tree(struct importing *im, int fd, struct err *err)
 {
 	im->blob = calloc(1, sizeof(*im->blob));
 	im->img.layers = calloc(1, sizeof(*im->img.layers));
 	if (!im->blob || !im->img.layers) {
 		close_fd(&fd);
-		return -ENOMEM;
+		return err_set(err, -ENOMEM, "layers");
 	}
 	im->img.nlayers = 1;
 	im->blob[0].fd = fd;
@@ -350,12 +350,12 @@ int image_open_source(struct importing *im, struct err *err)
 		break;
 	case IMAGE_TAR:
 		fd = open_file(s, 0, err);
-		return fd < 0 ? fd : take_tree(im, fd);
+		return fd < 0 ? fd : take_tree(im, fd, err);
 	}
 	if (r < 0)
 		return r;
 	if (s->kind == IMAGE_DIR)
-		return take_tree(im, -1);
+		return take_tree(im, -1, err);
 	return s->kind == IMAGE_DOCKER_ARCHIVE ? read_saved(im, err)
 					       : read_layout(im, err);
 }

@@ -91,7 +91,7 @@ static int run_merge(struct importing *im, const int *fd, unsigned nfds,
 /* @fd[0] is the image's file. */
 static int merge_into(struct importing *im, int *fd, struct err *err)
 {
-	struct unpack_root got;
+	struct unpack_root got = { 0 };
 	struct stat st;
 	unsigned n = 1;
 	int r = 0;
