@@ -15,6 +15,7 @@ import sys
 
 import boot
 import formats
+import image
 import jail
 import kvmhost
 import memory
@@ -36,6 +37,7 @@ SECTIONS = {
     "seccomp": seccomp.run,
     "kvmhost": kvmhost.run,
     "formats": formats.run,
+    "image": image.run,
     "tune": boot.tune,
 }
 # These have found what there is to choose; runner/DESIGN.md 7 has the formats,

@@ -95,7 +95,7 @@ def formats(bench):
 
 def debian():
     script = os.path.join(HERE, "..", "system", "debian-image.sh")
-    done = subprocess.run([script], stdout=subprocess.PIPE, text=True,
+    done = subprocess.run([script, "python"], stdout=subprocess.PIPE, text=True,
                           check=False)
     if done.returncode:
         raise Skip("no Debian image")
