@@ -135,7 +135,8 @@ SOFT_SRC := $(addprefix runner/engine/soft/,soft.c loop.c mmu.c block.c emit.c \
 	sys.c operand.c msr.c ctrl.c seg.c flags.c far.c far_gate.c pio.c except.c \
 	debug.c \
 	lapic.c ioapic.c \
-	simd.c x87.c fxsave.c native.c)
+	simd.c x87.c fxsave.c native.c xlate.c \
+	xlate_insn.c xlate_table.c)
 
 JAIL_SRC := $(addprefix jail/,jail.c layers.c spawn.c ids.c room.c caps.c)
 JAIL_SRC += $(addprefix jail/cgroup,.c _file.c _map.c _place.c _sweep.c _v1.c _v2.c)

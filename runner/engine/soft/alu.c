@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ADD OR ADC SBB AND SUB XOR CMP, TEST, INC DEC NEG NOT. */
 #include "runner/engine/soft/ops.h"
+#include "runner/engine/soft/xlate.h"
 
 /* d = d insn s, by the host, flags included. */
 #define COMPUTE(name, W, insn, pre)                                          \
@@ -165,19 +166,22 @@ static const struct forms binary[] = {
 };
 static const struct forms test = BY_FORM(test);
 
+/* By the digits of FE and F6 (SDM 2D A.4.2): INC DEC, NOT NEG. */
+static const uop_fn unary[][2][4] = {
+	{ BY_SIZE(inc_r), BY_SIZE(inc_m) },
+	{ BY_SIZE(dec_r), BY_SIZE(dec_m) },
+	{ BY_SIZE(not_r), BY_SIZE(not_m) },
+	{ BY_SIZE(neg_r), BY_SIZE(neg_m) },
+};
+
 static void emit_unary(struct emitter *e, const struct insn *in)
 {
-	static const uop_fn fn[][2][4] = {
-		{ BY_SIZE(inc_r), BY_SIZE(inc_m) },
-		{ BY_SIZE(dec_r), BY_SIZE(dec_m) },
-		{ BY_SIZE(neg_r), BY_SIZE(neg_m) },
-		{ BY_SIZE(not_r), BY_SIZE(not_m) },
-	};
 	int which = in->op == OP_INC ? 0 : in->op == OP_DEC ? 1 :
-		    in->op == OP_NEG ? 2 : 3;
+		    in->op == OP_NOT ? 2 : 3;
 	unsigned size = size_index(in->o[0].size);
 
-	emit_rm(e, in, &in->o[0], fn[which][0][size], fn[which][1][size]);
+	emit_rm(e, in, &in->o[0], unary[which][0][size],
+		unary[which][1][size]);
 }
 
 int emit_alu(struct emitter *e, const struct insn *in)
@@ -215,4 +219,21 @@ int emit_alu(struct emitter *e, const struct insn *in)
 	}
 	emit_fence_if_locked(e, in);
 	return 1;
+}
+
+void alu_templates(struct xlate_table *t)
+{
+	/* by the digits of 80 (SDM 2D A.4.2) */
+	static const uint8_t ops[] = { OP_ADD, OP_OR, OP_ADC, OP_SBB, OP_AND,
+				       OP_SUB, OP_XOR, OP_CMP };
+
+	for (unsigned i = 0; i < sizeof(ops); i++)
+		xlate_add_forms(t, &binary[ops[i]], X_ALU, i);
+	xlate_add_forms(t, &test, X_ALU, 8);
+	for (unsigned i = 0; i < 4; i++)
+		for (unsigned size = 0; size < 4; size++) {
+			xlate_add(t, unary[i][0][size], X_UNARY_R, size, i);
+			xlate_add(t, unary[i][1][size], X_UNARY_M, size, i);
+		}
+	xlate_add(t, op_zero, X_ZERO, 3, 0);
 }

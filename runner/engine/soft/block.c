@@ -9,9 +9,12 @@
 #include "runner/engine/soft/mmu.h"
 #include "runner/engine/soft/native.h"
 #include "runner/engine/soft/soft.h"
+#include "runner/engine/soft/xlate.h"
 
 #define ARENA_SIZE (20u << 20)
 #define HASH_BITS  15
+#define BLOCK_MAX  (sizeof(struct block) + \
+		    BLOCK_UOPS * (sizeof(struct uop) + XLATE_UOP))
 #define HASH_SIZE  (1u << HASH_BITS)
 
 /*
@@ -26,6 +29,7 @@ struct code_cache {
 	struct block **pages;		/* blocks of a page */
 	_Atomic uint32_t noted;		/* some page has CODE_WRITTEN */
 	size_t used;			/* of the arena */
+	int watched;			/* breakpoints on code are armed */
 	uint8_t *arena;
 	struct block *hash[HASH_SIZE];
 	struct block *one;		/* block_get(cpu, 1): in `one_room` */
@@ -139,6 +143,7 @@ void code_drop_page(struct cpu *cpu, uint64_t gpa)
 		next = *next_in_page(b, page);
 		b->dead = 1;
 		b->uops[0].fn = op_dead;
+		xlate_drop(cpu->vm->xlate, b);
 		unhash(c, b);
 		if (b->gpa2 != BLOCK_NONE) {
 			uint64_t first = BLOCK_GPA(b) / PAGE_SIZE;
@@ -148,6 +153,8 @@ void code_drop_page(struct cpu *cpu, uint64_t gpa)
 			unlist(c, b, other);
 		}
 	}
+	if (c->pages[page])
+		xlate_dropped();
 	c->pages[page] = NULL;
 }
 
@@ -210,6 +217,7 @@ static void code_reset(struct cpu *cpu)
 	c->used = 0;
 	cpu->cur = NULL;
 	native_reset(cpu->vm->native);
+	xlate_reset(cpu->vm->xlate);
 	mmu_forget_fetches(cpu, 0);
 	mmu_forget_fetches(cpu, 1);
 }
@@ -351,7 +359,10 @@ static struct block *block_make(struct cpu *cpu, uint64_t gpa, uint64_t key,
 	/* a fetch fault in the second page leaves here: nothing is linked */
 	n = fill_block(cpu, b, host + off, PAGE_SIZE - off, UINT64_MAX,
 		       BLOCK_INSNS);
-	c->used += sizeof(*b) + n * sizeof(struct uop);
+	b->nuops = (uint16_t)n;
+	c->used += sizeof(*b) + n * sizeof(struct uop) +
+		   ((n * XLATE_UOP + 7) & ~7u);
+	xlate_block(cpu->vm->xlate, b);
 
 	head = &c->hash[hash_key(key)];
 	b->hash_next = *head;
@@ -395,6 +406,17 @@ static _Noreturn void no_code(struct cpu *cpu, uint64_t gpa)
 		 (unsigned long long)gpa);
 }
 
+const struct block *block_beside(struct cpu *cpu, const struct block *b,
+				 uint64_t gpa)
+{
+	uint64_t key = b->key - BLOCK_GPA(b) + gpa;
+	const struct block *o = cpu->vm->code->hash[hash_key(key)];
+
+	while (o && o->key != key)
+		o = o->hash_next;
+	return o && o->gpa2 == BLOCK_NONE ? o : NULL;
+}
+
 const struct block *block_get(struct cpu *cpu, int one)
 {
 	struct code_cache *c = cpu->vm->code;
@@ -405,12 +427,15 @@ const struct block *block_get(struct cpu *cpu, int one)
 
 	if (__builtin_expect(cpu->armed & BREAK_EXEC, 0))
 		check_breakpoint(cpu, va);
+	/* blocks that jump to each other ask nobody */
+	if (__builtin_expect(cpu->armed & BREAK_EXEC & ~c->watched, 0))
+		code_reset(cpu);
+	c->watched = cpu->armed & BREAK_EXEC;
 	gpa = mmu_fetch_page(cpu, va, &host) | (va & ~PAGE_MASK);
 	if (!host)
 		no_code(cpu, gpa);
-	if (ARENA_SIZE - c->used <
-		    sizeof(*b) + BLOCK_UOPS * sizeof(struct uop) ||
-	    native_full(cpu->vm->native))
+	if (ARENA_SIZE - c->used < BLOCK_MAX ||
+	    native_full(cpu->vm->native) || xlate_full(cpu->vm->xlate))
 		code_reset(cpu);
 	/* near the segment's end, where a block might reach past it */
 	if (one || code_room(cpu) < 2 * PAGE_SIZE)
@@ -429,5 +454,11 @@ const struct block *block_get(struct cpu *cpu, int one)
 	j->rip = cpu->rip;
 	j->tag = cpu->jc_tag;
 	j->block = b;
+	j->code = b->code;
 	return b;
+}
+
+void block_templates(struct xlate_table *t)
+{
+	xlate_add(t, op_fall, X_FALL, 3, 0);
 }

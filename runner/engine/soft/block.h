@@ -11,8 +11,7 @@
  * emptied as a whole, between blocks, when full: a pointer to a dropped block
  * stays readable until then.
  *
- * emit.c turns instructions into uops and is the one place that a translating
- * back end would replace.
+ * emit.c turns instructions into uops, xlate.c gives these machine code.
  */
 #ifndef MAYFLY_SOFT_BLOCK_H
 #define MAYFLY_SOFT_BLOCK_H
@@ -30,13 +29,20 @@ struct block {
 	uint64_t gpa2; /* the page a first instruction crosses into, or NONE */
 	struct block *hash_next;
 	struct block *page_next[2]; /* lists of gpa's and of gpa2's page */
+	const uint8_t *code; /* xlate.h */
 	uint16_t ninsns;
 	uint16_t bytes; /* of code */
+	uint16_t nuops;
 	uint8_t dead; /* dropped: uops[0] leads back to cpu_loop() */
-	struct uop uops[];
+	struct uop uops[]; /* nuops of them, then xlate.c's */
 };
 #define BLOCK_NONE UINT64_MAX
 #define BLOCK_GPA(b) ((b)->key & ((1ull << 60) - 1))
+
+/* The live block at physical address @gpa in the page and the mode of @b, if
+ * it is known and lies in one page. */
+const struct block *block_beside(struct cpu *cpu, const struct block *b,
+				 uint64_t gpa);
 
 static inline int block_in_page(const struct block *b, uint64_t gpa)
 {

@@ -2,6 +2,7 @@
 /* Near control flow: every handler here ends its block. */
 #include "runner/engine/soft/ops.h"
 #include "runner/engine/soft/sys.h"
+#include "runner/engine/soft/xlate.h"
 
 #define RSP cpu->r[X86_RSP]
 
@@ -178,14 +179,14 @@ static struct uop *emit_indirect(struct emitter *e, const struct insn *in,
 	return u;
 }
 
+static const uop_fn jcc[16] = {
+	jcc64_0, jcc64_1, jcc64_2, jcc64_3, jcc64_4, jcc64_5, jcc64_6, jcc64_7,
+	jcc64_8, jcc64_9, jcc64_10, jcc64_11, jcc64_12, jcc64_13, jcc64_14,
+	jcc64_15,
+};
+
 static void emit_jcc(struct emitter *e, const struct insn *in)
 {
-	static const uop_fn jcc[16] = {
-		jcc64_0, jcc64_1, jcc64_2, jcc64_3, jcc64_4, jcc64_5,
-		jcc64_6, jcc64_7, jcc64_8, jcc64_9, jcc64_10, jcc64_11,
-		jcc64_12, jcc64_13, jcc64_14, jcc64_15,
-	};
-
 	if (e->cpu->code64)
 		emit_direct(e, in, jcc[in->cc & 15]);
 	else
@@ -242,4 +243,15 @@ int emit_branch(struct emitter *e, const struct insn *in)
 	}
 	e->ends = 1;
 	return 1;
+}
+
+void branch_templates(struct xlate_table *t)
+{
+	for (unsigned cc = 0; cc < 16; cc++)
+		xlate_add(t, jcc[cc], X_JCC, 3, cc);
+	xlate_add(t, jmp64, X_JMP, 3, 0);
+	xlate_add(t, call64, X_CALL, 3, 0);
+	xlate_add(t, ret64, X_RET, 3, 0);
+	xlate_add(t, jmp_ind64, X_JMP_IND, 3, 0);
+	xlate_add(t, call_ind64, X_CALL_IND, 3, 0);
 }

@@ -8,7 +8,8 @@
  * as one chain of jumps; where the compiler does not promise tail calls
  * (sanitizers, -O0) the same handlers return the next uop to a loop. The last
  * handler of a block finds the next block in a cache by virtual address, or
- * returns NULL to cpu_loop() (soft.c), which also serves interrupts.
+ * returns NULL to cpu_loop() (loop.c), which also serves interrupts. In a
+ * cached block the handlers are machine code made for it (xlate.h).
  *
  * Registers. r[] is a register file indexed by BYTE offset, so that a handler
  * needs no multiply: 16 GPRs, then slots that make addressing uniform:
@@ -160,6 +161,7 @@ struct jump_entry {
 	uint64_t rip;
 	uint64_t tag;
 	const struct block *block;
+	const uint8_t *code; /* the block's (xlate.h) */
 };
 #define JUMP_BITS 14
 #define JUMP_SIZE (1u << JUMP_BITS)

@@ -7,6 +7,7 @@
 #include "runner/engine/soft/fpu.h"
 #include "runner/engine/soft/mmu.h"
 #include "runner/engine/soft/sys.h"
+#include "runner/engine/soft/xlate.h"
 
 static const struct uop *op_raise(struct cpu *cpu, const struct uop *op)
 {
@@ -307,4 +308,13 @@ void emit_insn(struct emitter *e, const struct insn *in)
 	     emit_system(e, in) || emit_legacy(e, in)))
 		return;
 	emit_undefined(e, in->op == OP_UD ? newer_isa(in) : 0);
+}
+
+void emit_templates(struct xlate_table *t)
+{
+	xlate_add(t, op_load8, X_LOAD, 0, 0);
+	xlate_add(t, op_load16, X_LOAD, 1, 0);
+	xlate_add(t, op_load32, X_LOAD, 2, 0);
+	xlate_add(t, op_load64, X_LOAD, 3, 0);
+	xlate_add(t, op_fence, X_FENCE, 0, 0);
 }

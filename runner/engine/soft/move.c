@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* MOV and its kin, exchanges, conditional moves, flag instructions, NOPs. */
 #include "runner/engine/soft/ops.h"
+#include "runner/engine/soft/xlate.h"
 
 #define MOVE(W)                                                              \
 HANDLER(mov_rr##W)                                                           \
@@ -310,33 +311,35 @@ HANDLER(op_pause)
 
 static const struct forms mov = BY_FORM(mov);
 
+static const uop_fn leas[] = BY_SIZE3(lea), cmovs[] = BY_SIZE3(cmov);
+
 static void emit_lea(struct emitter *e, const struct insn *in)
 {
-	static const uop_fn lea[] = BY_SIZE3(lea);
 	struct insn bare = *in;
 	struct emit_ea a;
 	struct uop *u;
 
 	bare.seg = REG_NONE; /* an address, not an access */
 	a = emit_address(e, &bare);
-	u = emit_uop(e, lea[size_index(in->o[0].size)]);
+	u = emit_uop(e, leas[size_index(in->o[0].size)]);
 	emit_set_ea(u, a);
 	u->r0 = emit_reg(&in->o[0]);
 }
 
-static void emit_extend(struct emitter *e, const struct insn *in)
-{
 #define EXTEND_ROW(n, k) {                                                   \
 	{ NULL, n##_##k##8_16, n##_##k##8_32, n##_##k##8_64 },               \
 	{ NULL, n##_##k##16_16, n##_##k##16_32, n##_##k##16_64 },            \
 	{ NULL, n##_##k##16_16, n##_##k##32_32, n##_##k##32_64 } }
-	static const uop_fn fn[2][2][3][4] = {
-		{ EXTEND_ROW(movzx, r), EXTEND_ROW(movzx, m) },
-		{ EXTEND_ROW(movsx, r), EXTEND_ROW(movsx, m) },
-	};
+static const uop_fn extend[2][2][3][4] = {
+	{ EXTEND_ROW(movzx, r), EXTEND_ROW(movzx, m) },
+	{ EXTEND_ROW(movsx, r), EXTEND_ROW(movsx, m) },
+};
+
+static void emit_extend(struct emitter *e, const struct insn *in)
+{
 	const struct opnd *d = &in->o[0], *s = &in->o[1];
 	int mem = s->kind == OPND_MEM;
-	uop_fn f = fn[in->op == OP_MOVSX][mem][size_index(s->size)]
+	uop_fn f = extend[in->op == OP_MOVSX][mem][size_index(s->size)]
 		     [size_index(d->size)];
 	struct emit_ea a;
 	struct uop *u;
@@ -388,9 +391,8 @@ static void emit_setcc(struct emitter *e, const struct insn *in)
 
 static void emit_cmov(struct emitter *e, const struct insn *in)
 {
-	static const uop_fn fn[] = BY_SIZE3(cmov);
 	uint8_t src = emit_source(e, in, &in->o[1]);
-	struct uop *u = emit_uop(e, fn[size_index(in->o[0].size)]);
+	struct uop *u = emit_uop(e, cmovs[size_index(in->o[0].size)]);
 
 	u->r0 = emit_reg(&in->o[0]);
 	u->r1 = src;
@@ -489,4 +491,20 @@ int emit_move(struct emitter *e, const struct insn *in)
 	}
 	emit_fence_if_locked(e, in);
 	return 1;
+}
+
+void move_templates(struct xlate_table *t)
+{
+	xlate_add_forms(t, &mov, X_MOV, 0);
+	for (unsigned i = 1; i < 4; i++) {
+		xlate_add(t, leas[i], X_LEA, i, 0);
+		xlate_add(t, cmovs[i], X_CMOV, i, 0);
+	}
+	xlate_add(t, setcc_r, X_SETCC, 0, 0);
+	xlate_add(t, op_nop, X_NOP, 0, 0);
+	for (unsigned from = 0; from < 3; from++)
+		for (unsigned to = from + (from < 2); to < 4; to++)
+			for (unsigned k = 0; k < 4; k++)
+				xlate_add(t, extend[k >> 1][k & 1][from][to],
+					  X_ZX_R + k, to, 8u << from);
 }

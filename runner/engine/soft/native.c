@@ -47,41 +47,53 @@ static int arena_fd(void)
 	return fd >= 0 ? fd : memfd_create("mayfly-native", MFD_CLOEXEC);
 }
 
+void native_unmap(size_t size, uint8_t *rw, const uint8_t *rx)
+{
+	if (rw)
+		munmap(rw, size);
+	if (rx)
+		munmap((void *)(uintptr_t)rx, size);
+}
+
+int native_map(size_t size, uint8_t **rw, const uint8_t **rx)
+{
+	_cleanup_fd_ int fd = arena_fd();
+	void *w, *r;
+
+	if (fd < 0 || ftruncate(fd, (off_t)size))
+		return -1;
+	w = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	r = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	*rw = w == MAP_FAILED ? NULL : w;
+	*rx = r == MAP_FAILED ? NULL : r;
+	if (*rw && *rx)
+		return 0;
+	native_unmap(size, *rw, *rx);
+	return -1;
+}
+
 struct native *native_new(void)
 {
-	_cleanup_fd_ int fd = -1;
 	struct native *n;
-	void *rw, *rx;
 
 	/* The newest of what the decoder lets through. */
 	if (!__builtin_cpu_supports("sse4.2")) {
 		errno = ENOTSUP;
 		return NULL;
 	}
-	fd = arena_fd();
-	if (fd < 0 || ftruncate(fd, ARENA_SIZE))
-		return NULL;
 	n = calloc(1, sizeof(*n));
-	if (!n)
+	if (n && native_map(ARENA_SIZE, &n->rw, &n->rx)) {
+		free(n);
 		return NULL;
-	rw = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	rx = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-	n->rw = rw == MAP_FAILED ? NULL : rw;
-	n->rx = rx == MAP_FAILED ? NULL : rx;
-	if (n->rw && n->rx)
-		return n;
-	native_free(n);
-	return NULL;
+	}
+	return n;
 }
 
 void native_free(struct native *n)
 {
 	if (!n)
 		return;
-	if (n->rw)
-		munmap(n->rw, ARENA_SIZE);
-	if (n->rx)
-		munmap((void *)(uintptr_t)n->rx, ARENA_SIZE);
+	native_unmap(ARENA_SIZE, n->rw, n->rx);
 	free(n);
 }
 

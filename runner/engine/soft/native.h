@@ -22,6 +22,8 @@
 #ifndef MAYFLY_SOFT_NATIVE_H
 #define MAYFLY_SOFT_NATIVE_H
 
+#include <stddef.h>
+
 #include "runner/engine/soft/decode.h"
 
 struct native;
@@ -52,6 +54,10 @@ typedef void (*native_fn)(void *rm, void *reg, void *arg);
  * the executable memory. */
 struct native *native_new(void);
 void native_free(struct native *n); /* takes NULL */
+
+/* @size bytes of memory, mapped to write and to run. 0, or -1 with errno. */
+int native_map(size_t size, uint8_t **rw, const uint8_t **rx);
+void native_unmap(size_t size, uint8_t *rw, const uint8_t *rx);
 
 /* There is no room for all thunks that one more block may need. */
 int native_full(const struct native *n);

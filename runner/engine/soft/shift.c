@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shifts and rotates, by an immediate or CL, and SHLD, SHRD. */
 #include "runner/engine/soft/ops.h"
+#include "runner/engine/soft/xlate.h"
 
 /* A count of 0 keeps every flag, rotates keep most: the guest's flags go in.
  * The host masks the count as the guest's CPU would. */
@@ -177,4 +178,14 @@ int emit_shift(struct emitter *e, const struct insn *in)
 	else
 		return 0;
 	return 1;
+}
+
+void shift_templates(struct xlate_table *t)
+{
+	xlate_add(t, shl_quick32, X_SHIFT, 2, 4);
+	xlate_add(t, shl_quick64, X_SHIFT, 3, 4);
+	xlate_add(t, shr_quick32, X_SHIFT, 2, 5);
+	xlate_add(t, shr_quick64, X_SHIFT, 3, 5);
+	xlate_add(t, sar_quick32, X_SHIFT, 2, 7);
+	xlate_add(t, sar_quick64, X_SHIFT, 3, 7);
 }

@@ -19,6 +19,7 @@
 #include "runner/engine/soft/mmu.h"
 #include "runner/engine/soft/native.h"
 #include "runner/engine/soft/sys.h"
+#include "runner/engine/soft/xlate.h"
 #include "runner/vmm/gmem.h"
 
 static struct soft *to_soft(struct engine *e)
@@ -49,6 +50,7 @@ static void soft_free(struct engine *e)
 		lapic_free(s->cpu->lapic);
 	code_free(s->code);
 	native_free(s->native);
+	xlate_free(s->xlate);
 	free(s->cpu);
 	free(s);
 }
@@ -87,7 +89,8 @@ static int soft_create(const struct engine_params *p, struct engine **out,
 	s->ioapic = cpu->lapic ? ioapic_new(cpu->lapic) : NULL;
 	s->code = code_new(ram_top(p->gm));
 	s->native = native_new();
-	if (!s->ioapic || !s->code || !s->native) {
+	s->xlate = xlate_new();
+	if (!s->ioapic || !s->code || !s->native || !s->xlate) {
 		soft_free((struct engine *)s);
 		return err_set(err, -ENOMEM, "soft engine");
 	}

@@ -16,6 +16,7 @@
 struct code_cache;
 struct ioapic;
 struct native;
+struct xlate;
 
 #define SOFT_IOEVENTS 64
 #define SOFT_LAPIC_BASE 0xfee00000ull
@@ -34,6 +35,7 @@ struct soft {
 	struct ioapic *ioapic;	   /* owned; its functions: any thread */
 	struct code_cache *code;   /* owned */
 	struct native *native;	   /* owned: executable thunks */
+	struct xlate *xlate;	   /* owned: executable blocks */
 	struct cpuid_leaf cpuid[CPUID_LEAVES_MAX];
 	unsigned ncpuid;
 	struct soft_ioevent ioevent[SOFT_IOEVENTS];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* PUSH, POP, PUSHA, POPA, ENTER, LEAVE. Segment registers: seg.c. */
 #include "runner/engine/soft/ops.h"
+#include "runner/engine/soft/xlate.h"
 #include "runner/engine/soft/sys.h"
 
 #define RSP cpu->r[X86_RSP]
@@ -299,4 +300,12 @@ int emit_stack(struct emitter *e, const struct insn *in)
 	default:
 		return 0;
 	}
+}
+
+void stack_templates(struct xlate_table *t)
+{
+	xlate_add(t, push_r64, X_PUSH_R, 3, 0);
+	xlate_add(t, push_i64, X_PUSH_I, 3, 0);
+	xlate_add(t, pop_r64, X_POP_R, 3, 0);
+	xlate_add(t, leave64, X_LEAVE, 3, 0);
 }
