@@ -21,7 +21,6 @@
 #include "rootfs/erofs_parts.h"
 #include "rootfs/unpack.h"
 #include "runner/base/err.h"
-#include "runner/base/mem.h"
 
 /* What the layout has found out of an inode. */
 struct slot {
@@ -447,21 +446,23 @@ static int build(struct image *im, struct maps *maps, int out,
 int erofs_build(int out, const int *indexes, unsigned n, struct unpack_root *r,
 		struct err *err)
 {
-	_cleanup_free_ struct image *im = calloc(1, sizeof(*im));
 	struct maps maps = { .n = 0 };
+	struct image *im;
 	int ret;
 
-	if (!im)
-		return err_set(err, -ENOMEM, "the image");
 	if (n > EROFS_LAYERS_MAX)
 		return err_say(err, -EFBIG, "%u layers; %u are the most", n,
 			       EROFS_LAYERS_MAX);
+	im = calloc(1, sizeof(*im));
+	if (!im)
+		return err_set(err, -ENOMEM, "the image");
 	ret = build(im, &maps, out, indexes, n, err);
 	if (!ret)
 		*r = (struct unpack_root){ root_blocks(im) * EROFS_BLOCK,
 					   im->count };
 	merge_free(im->tree);
 	free(im->slots);
+	free(im);
 	while (maps.n--)
 		munmap(maps.v[maps.n].p, maps.v[maps.n].size);
 	return ret;
