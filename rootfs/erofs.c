@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "rootfs/erofs_parts.h"
 #include "rootfs/unpack.h"
