@@ -19,6 +19,7 @@
 #include "runner/base/fault.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
+#include "runner/engine/engine.h"
 #include "runner/engine/probe.h"
 
 #define SECTOR 512
@@ -27,7 +28,6 @@
  * has 128 of those at most. Its own are fewer than that. */
 #define VMM_FDS	  512
 static_assert(IO_FDS_MAX + 2 * 128 <= VMM_FDS, "all of them at once");
-#define CODE_SIZE CONFIG_MIB
 #define SEND_NS	  10000000000ull
 
 static_assert(JAIL_CONTROL_FD == CTL_FD, "jail and VMM mean the same");
@@ -227,11 +227,10 @@ static void tell_failure(int control_fd, const struct err *err)
 	ctl_send_event(control_fd, &e);
 }
 
-/* The largest file that mayfly-vmm has to write. Engine soft's code is one of
- * no name. */
+/* The largest file that mayfly-vmm has to write. */
 static uint64_t largest_file(const struct machine *m)
 {
-	uint64_t most = CODE_SIZE;
+	uint64_t most = ENGINE_FILE_MAX;
 
 	for (unsigned i = 0; i < m->boot.ndisks; i++) {
 		int32_t at = ctl_disk_written(&m->boot.disk[i]);

@@ -29,6 +29,9 @@ struct gmem;
 
 #define ENGINE_CPUS_MAX 64
 #define ENGINE_GSIS	24 /* one IOAPIC */
+/* The largest file without a name that an engine makes for itself: soft's code.
+ * RLIMIT_FSIZE has to let it. */
+#define ENGINE_FILE_MAX (32ull << 20)
 
 struct engine_bus {
 	void *opaque;

@@ -494,10 +494,10 @@ test_mistyped_command_gets_a_suggestion() {
 	expect_err '^hint: .*run'
 }
 
-test_named_image_is_refused_with_the_way_out() {
+test_image_that_is_not_here_is_refused_with_the_way_to_get_it() {
 	start alpine sh
 	expect_refusal alpine
-	expect_err '^hint: .*--rootfs'
+	expect_err '^hint: .*mayfly pull alpine'
 }
 
 test_no_command_is_refused() {

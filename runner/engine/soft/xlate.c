@@ -11,7 +11,7 @@
 #include "runner/engine/soft/soft.h"
 #include "runner/engine/soft/xlate_code.h"
 
-#define ARENA_SIZE (32u << 20)
+#define ARENA_SIZE ENGINE_FILE_MAX
 /* No template is longer, with what it is entered by from elsewhere. */
 #define CODE_MAX   128u
 
