@@ -766,7 +766,7 @@ compile_commands.json: Makefile
 
 BENCH_DIR := $(B)/bench
 BENCH_TOOLS := $(addprefix $(BENCH_DIR)/,race launch jail jailed speed out \
-	exits.soft exits.kvm init.cpio speed.img)
+	exits.soft exits.kvm poll init.cpio speed.img)
 
 $(BENCH_DIR)/race: tests/bench/race.c
 	$(say) LD $@
@@ -812,6 +812,14 @@ $(BENCH_DIR)/exits.%: tests/bench/exits.S tests/guest/payload.lds
 	$(Q)$(CC) -static -no-pie -nostdlib -Wl,--build-id=none \
 		-Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -DEXITS=$(EXITS_$*) \
 		-Wl,--no-warn-rwx-segments -T tests/guest/payload.lds -o $@ $<
+
+$(BENCH_DIR)/poll: tests/bench/poll.c $(GUEST_LIB) tests/guest/payload.lds
+	$(say) GUESTLD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GUEST_CFLAGS) -static -no-pie -nostdlib \
+		-Wl,--build-id=none -Wl,-z,max-page-size=4096 \
+		-Wl,-z,noexecstack -Wl,--no-warn-rwx-segments \
+		-T tests/guest/payload.lds -o $@ $(filter %.c %.o,$^)
 
 $(BENCH_DIR)/init: $(B)/guest/obj/tests/bench/init.o \
 		$(filter-out %/main.o,$(AGENT_OBJ))

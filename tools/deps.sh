@@ -23,7 +23,7 @@ build='gcc libc6-dev make musl-tools libcap-dev libjansson-dev libseccomp-dev
 check='libcriterion-dev libzydis-dev qemu-system-x86 cpio
 	clang libclang-rt-dev zsh fish mandoc uidmap mmdebstrap
 	skopeo docker-registry apache2-utils zstd bzip2 python3'
-bench='python3 qemu-system-x86 bubblewrap squashfs-tools-ng genext2fs'
+bench='python3 qemu-system-x86 bubblewrap squashfs-tools-ng genext2fs fio'
 lint='clang-format clang-tidy cppcheck'
 package='lintian'
 # What makes a distribution's root; npm may have come with Node.js itself.

@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import boot
+import disk
 import formats
 import image
 import jail
@@ -21,6 +22,7 @@ import kvmhost
 import memory
 import neighbour
 import payload
+import poll
 import seccomp
 import speed
 import timeline
@@ -30,6 +32,8 @@ SECTIONS = {
     "boot": boot.run,
     "timeline": timeline.run,
     "speed": speed.run,
+    "disk": disk.run,
+    "poll": poll.run,
     "memory": memory.run,
     "payload": payload.run,
     "neighbour": neighbour.run,

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * launch ENGINE VMM KERNEL [hold]: what `mayfly boot` does between its probe
- * and the guest's first byte on the serial port, and nothing else: for hosts
- * whose KVM the probe refuses, and which yet run a bare payload.
+ * launch ENGINE VMM KERNEL [hold [DISK]]: what `mayfly boot` does between its
+ * probe and the guest's first byte on the serial port, and nothing else: for
+ * hosts whose KVM the probe refuses, and which yet run a bare payload.
  *
- * Copies that first byte to stdout and ends; with "hold" it goes on, and ends
- * with its standard input.
+ * Copies that first byte to stdout and ends; with "hold" it goes on to copy
+ * what there is, and ends with its standard input. DISK is vda, read-only.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 #define RAM (64ull << 20)
 
 static int describe(struct machine *m, const char *engine, const char *kernel,
-		    int console, struct err *err)
+		    const char *disk, int console, struct err *err)
 {
 	int fd;
 
@@ -37,6 +37,12 @@ static int describe(struct machine *m, const char *engine, const char *kernel,
 		return fd;
 	m->boot.kernel_fd = machine_give(m, fd);
 	m->boot.console_out_fd = machine_give(m, console);
+	if (!disk)
+		return 0;
+	fd = machine_open_disk("disk", disk, err);
+	if (fd < 0)
+		return fd;
+	machine_disk(m, CTL_DISK_READ, &fd, 1, NULL);
 	return 0;
 }
 
@@ -65,6 +71,25 @@ static int serve(struct machine *m, int console)
 	return -1;
 }
 
+/* What the console has, until the end of stdin. */
+static void pass_on(int console)
+{
+	struct pollfd p[] = { { .fd = console, .events = POLLIN },
+			      { .fd = 0, .events = POLLIN } };
+	char buf[256];
+	ssize_t n;
+
+	while (poll(p, 2, -1) > 0) {
+		if (p[1].revents && read(0, buf, sizeof(buf)) <= 0)
+			return;
+		if (!p[0].revents)
+			continue;
+		n = read(console, buf, sizeof(buf));
+		if (n <= 0 || write(1, buf, (size_t)n) != n)
+			return;
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct config config;
@@ -73,7 +98,7 @@ int main(int argc, char **argv)
 	int pipes[2], vmm, r;
 
 	if (argc < 4) {
-		fprintf(stderr, "usage: launch ENGINE VMM KERNEL [hold]\n");
+		fprintf(stderr, "usage: launch ENGINE VMM KERNEL [hold [DISK]]\n");
 		return 2;
 	}
 	config_init(&config);
@@ -82,15 +107,16 @@ int main(int argc, char **argv)
 	vmm = open(argv[2], O_RDONLY | O_CLOEXEC);
 	if (vmm < 0 || pipe2(pipes, O_CLOEXEC) < 0)
 		return 2;
-	r = describe(&m, argv[1], argv[3], pipes[1], &err);
+	r = describe(&m, argv[1], argv[3], argc > 5 ? argv[5] : NULL, pipes[1],
+		     &err);
 	if (r == 0)
 		r = machine_start(&m, vmm, &err);
 	if (r < 0)
 		fprintf(stderr, "launch: %s\n", err.msg);
 	else
 		r = serve(&m, pipes[0]);
-	while (r == 0 && argc > 4 && read(0, &(char){ 0 }, 1) > 0)
-		;
+	if (r == 0 && argc > 4)
+		pass_on(pipes[0]);
 	machine_free(&m);
 	return r < 0;
 }
