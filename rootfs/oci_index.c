@@ -105,26 +105,25 @@ static void take(struct oci_choice *out, const struct entry *e)
 	doc_clean(out->name, sizeof(out->name), e->name);
 }
 
-/* One of @n that fit, of which each is the same image by another name, or for
- * another variant. */
+/* One of @n that fit. By one name the best is taken, if it says at all what it
+ * is for; and one image may have several names. */
 static void choose(struct doc *d, struct oci_choice *out,
 		   const struct entry *e, size_t n)
 {
 	const struct entry *best = e;
 	char words[300];
 
-	for (size_t i = 1; i < n; i++) {
-		const int same = !strcmp(e[i].blob.digest, e[0].blob.digest);
-		const int kin = !strcmp(e[i].name, e[0].name) && e[i].rank &&
-				e[0].rank;
-
-		if (!same && !kin) {
-			list(words, sizeof(words), e, n);
-			doc_fail(d, -EINVAL, "several images: %s", words);
-			return;
-		}
+	for (size_t i = 1; i < n; i++)
 		if (e[i].rank > best->rank)
 			best = e + i;
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(e[i].blob.digest, best->blob.digest))
+			continue;
+		if (best->rank && !strcmp(e[i].name, best->name))
+			continue;
+		list(words, sizeof(words), e, n);
+		doc_fail(d, -EINVAL, "several images: %s", words);
+		return;
 	}
 	take(out, best);
 }

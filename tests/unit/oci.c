@@ -83,6 +83,13 @@ Test(index, of_many_machines_has_ours)
 			 "\"linux\",\"variant\":\"v3\"}") ","
 		MANI(HB, FOR("amd64"))), NULL), 0);
 	cr_expect_str_eq(c.blob.digest, HB);
+	/* What says nothing comes after that, too. */
+	cr_assert_eq(index_of(&c, INDEX(MANI(HA, "") "," MANI(HB, FOR("amd64"))
+					"," MANI(HC, "")), NULL), 0);
+	cr_expect_str_eq(c.blob.digest, HB);
+	cr_assert_eq(index_of(&c, INDEX(MANI(HA, FOR("amd64")) ","
+					MANI(HB, FOR("amd64") NAME("b"))),
+			      NULL), -EINVAL);
 	cr_assert_eq(index_of(&c, INDEX(MANI(HA, FOR("arm64"))), NULL),
 		     -ENOTSUP);
 	cr_expect(strstr(err.msg, "linux/amd64"));

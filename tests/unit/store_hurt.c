@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "rootfs/store.h"
@@ -16,8 +17,11 @@ static pid_t start(int (*fn)(unsigned n), unsigned n)
 	pid_t pid = fork();
 
 	cr_assert_geq(pid, 0);
-	if (pid == 0)
+	if (pid == 0) {
+		/* Nor does it outlive a test that fails. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		_exit(fn(n));
+	}
 	return pid;
 }
 
