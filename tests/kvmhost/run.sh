@@ -31,6 +31,10 @@ detached='run_exec_logs_stop_as_one_would_expect killed_vmm_is_a_crash_on_record
 detached="$detached killed_supervisor_leaves_nothing_after_prune"
 cp='names_are_docker_s megabytes_and_holes_pass'
 cp="$cp programs_of_the_guest_cannot_reach_the_agent"
+copies='mounts_lie_in_each_other read_only_is_all_but_memory'
+copies="$copies files_come_out_whatever_the_end"
+drive='copy_holds_what_is_written_and_the_base_what_it_was'
+drive="$drive drive_holds_on_the_host_what_the_guest_wrote rate_changes_no_byte"
 jail='root user container bare bare-root'
 # Not flood-console: after some seconds of port writes with interrupts off
 # QEMU's SVM no more leaves the guest, and the host hangs with its timer pending.
@@ -53,6 +57,8 @@ all)	tests="set -e; bin/guest-run -p kvm payload/*
 		LIMIT=120 VMS='1 2' sh system/cgroup.sh bin/mayfly kvm
 		LIMIT=120 OOMS=1 sh system/limits.sh bin/mayfly kvm
 		MEGABYTES=5 LIMIT=120 sh system/cp.sh bin/mayfly kvm $cp
+		LIMIT=120 sh system/copies.sh bin/mayfly kvm $copies
+		OPS=300 LIMIT=120 sh system/drive.sh bin/mayfly kvm $drive
 		for h in $jail; do sh jail/probes.sh bin \$h; done
 		LIMIT=120 sh jail/live.sh bin/mayfly kvm
 		AS=12345 LIMIT=120 sh jail/live.sh bin/mayfly soft" ;;
@@ -76,7 +82,8 @@ stage() {
 	for f in mayfly mayfly-vmm tests/guest-run tests/attack-run; do
 		[ ! -e "$build/$f" ] || cp "$build/$f" "$work/stage/bin/"
 	done
-	for f in pty knock deny liar liar-vmm jail-run jail-probe jail-as; do
+	for f in pty knock deny liar liar-vmm scribble jail-run jail-probe \
+		jail-as; do
 		[ ! -e "$build/tests/$f" ] ||
 			cp "$build/tests/$f" "$work/stage/bin/tests/"
 	done
