@@ -147,7 +147,7 @@ struct tlb_entry {
 #define TLB_LARGE  1ull /* a 4 KiB piece of a larger page */
 #define TLB_GLOBAL 2ull /* stays when CR3 is written */
 #define TLB_NONE 1ull /* no page address has bit 0 */
-#define TLB_BITS 9
+#define TLB_BITS 11
 #define TLB_SIZE (1u << TLB_BITS)
 /* TLB_USER_AC: alignment is checked (#AC). Its TLB stays empty, so that each
  * access takes the slow path, where the check is. */
@@ -163,7 +163,7 @@ struct jump_entry {
 	const struct block *block;
 	const uint8_t *code; /* the block's (xlate.h) */
 };
-#define JUMP_BITS 14
+#define JUMP_BITS 16
 #define JUMP_SIZE (1u << JUMP_BITS)
 
 /* Instruction fetch translations; good while tag is cpu->jc_tag. */
@@ -289,6 +289,9 @@ struct cpu {
 	 * the generation began: INVLPG of any other needs no new one. */
 	uint64_t fetched[2][FETCHED_BITS / 64];
 	struct fetch_entry itlb[ITLB_SIZE];
+	/* Entries filled [0], and those not global [1], since the last flush
+	 * of such. */
+	uint64_t tlb_filled[TLB_MODES][2][TLB_SIZE / 64];
 	struct tlb_entry tlbs[TLB_MODES][TLB_SIZE];
 	struct jump_entry jc[JUMP_SIZE];
 };

@@ -166,6 +166,15 @@ static void before_device_read(struct cpu *cpu, const struct uop *op)
 		debug_run_alone(cpu, op);
 }
 
+static void note_filled(struct cpu *cpu, unsigned i, int global)
+{
+	uint64_t bit = 1ull << (i & 63);
+
+	cpu->tlb_filled[cpu->mode][0][i / 64] |= bit;
+	if (!global)
+		cpu->tlb_filled[cpu->mode][1][i / 64] |= bit;
+}
+
 static void tlb_fill(struct cpu *cpu, uint64_t va, const struct walk *w,
 		     uint8_t *page)
 {
@@ -181,6 +190,7 @@ static void tlb_fill(struct cpu *cpu, uint64_t va, const struct walk *w,
 	e->kind = (w->size > PAGE_SIZE ? TLB_LARGE : 0) |
 		  (w->global ? TLB_GLOBAL : 0);
 	cpu->tlb_used |= 1u << cpu->mode;
+	note_filled(cpu, (unsigned)(e - cpu->tlb), w->global);
 	if (e->kind & TLB_LARGE)
 		note_large(cpu, va, w->size);
 }
@@ -593,17 +603,29 @@ void mmu_forget_fetches(struct cpu *cpu, int user)
 	cpu->jc_tag = cpu_make_tag(cpu);
 }
 
-/* Drop all entries that lack the kind @keep (0: every one). */
+/* The entry of the lowest bit in word @w of a map of filled ones. */
+static struct tlb_entry *next_filled(struct cpu *cpu, int mode, unsigned w,
+				     uint64_t map)
+{
+	return &cpu->tlbs[mode][w * 64 + (unsigned)__builtin_ctzll(map)];
+}
+
+/* Drop all entries that lack the kind @keep: TLB_GLOBAL, or 0, every one. */
 static void flush_entries(struct cpu *cpu, uint64_t keep)
 {
 	for (int m = 0; m < TLB_MODES; m++) {
+		uint64_t *map = cpu->tlb_filled[m][keep != 0];
+
 		if (!(cpu->tlb_used & 1u << m))
 			continue;
-		for (unsigned i = 0; i < TLB_SIZE; i++) {
-			struct tlb_entry *e = &cpu->tlbs[m][i];
+		for (unsigned w = 0; w < TLB_SIZE / 64; w++) {
+			for (; map[w]; map[w] &= map[w] - 1) {
+				struct tlb_entry *e = next_filled(cpu, m, w,
+								  map[w]);
 
-			if (!(e->kind & keep))
-				e->rd = e->wr = TLB_NONE;
+				if (!(e->kind & keep))
+					e->rd = e->wr = TLB_NONE;
+			}
 		}
 	}
 }
@@ -659,11 +681,17 @@ void mmu_protect_code(struct cpu *cpu, uint64_t gpa)
 	for (int m = 0; m < TLB_MODES; m++) {
 		if (!(cpu->tlb_used & 1u << m))
 			continue;
-		for (unsigned i = 0; i < TLB_SIZE; i++) {
-			struct tlb_entry *e = &cpu->tlbs[m][i];
+		for (unsigned w = 0; w < TLB_SIZE / 64; w++) {
+			uint64_t map = cpu->tlb_filled[m][0][w];
 
-			if (e->wr != TLB_NONE && e->wr + e->addend == host)
-				e->wr = TLB_NONE;
+			for (; map; map &= map - 1) {
+				struct tlb_entry *e = next_filled(cpu, m, w,
+								  map);
+
+				if (e->wr != TLB_NONE &&
+				    e->wr + e->addend == host)
+					e->wr = TLB_NONE;
+			}
 		}
 	}
 }

@@ -94,6 +94,7 @@ static int soft_create(const struct engine_params *p, struct engine **out,
 		soft_free((struct engine *)s);
 		return err_set(err, -ENOMEM, "soft engine");
 	}
+	memset(cpu->tlb_filled, 0xff, sizeof(cpu->tlb_filled));
 	mmu_flush(cpu);
 	cpu_update_mode(cpu);
 	p->gm->wrote = device_wrote;
