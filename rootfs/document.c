@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "rootfs/image.h"
+#include "runner/base/control.h"
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
 
@@ -333,22 +334,9 @@ char **doc_pairs(struct doc *d, const json_t *o, const char *key)
 
 /* --- words for people ------------------------------------------------- */
 
-/* How many bytes at @s steer a terminal: 0, 1, or 2 for C1 in UTF-8. */
-static size_t controls(const char *s)
-{
-	const unsigned char c = (unsigned char)s[0];
-
-	if (c < 0x20 || c == 0x7f)
-		return 1;
-	return c == 0xc2 && (unsigned char)s[1] >= 0x80 &&
-			       (unsigned char)s[1] < 0xa0 ?
-		       2 :
-		       0;
-}
-
 int doc_is_line(const char *s)
 {
-	while (*s && !controls(s))
+	while (*s && !control_len(s))
 		s++;
 	return !*s;
 }
@@ -358,7 +346,7 @@ void doc_clean(char *buf, size_t cap, const char *s)
 	size_t n = 0, skip;
 
 	for (; *s && n + 1 < cap; s += skip ? skip : 1) {
-		skip = controls(s);
+		skip = control_len(s);
 		buf[n++] = skip ? '?' : *s;
 	}
 	/* Cut, the last character may be a part of one: it goes. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "rootfs/oci.h"
+#include "runner/base/control.h"
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
 #include "runner/feed.h"
@@ -149,9 +150,8 @@ static char *printable(const char *text)
 {
 	char *s = format_utf8(text, strlen(text));
 
-	for (char *p = s; p && *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
+	if (s)
+		control_hide(s);
 	return s;
 }
 

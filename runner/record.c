@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <jansson.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "runner/base/control.h"
 #include "runner/base/mem.h"
 #include "runner/format.h"
 
@@ -233,10 +235,34 @@ static json_t *number_or_null(int known, uint64_t v)
 	return known ? json_integer((json_int_t)v) : json_null();
 }
 
+/* What steers a terminal stands in strings only, where JSON has a way to write
+ * it that does not: the encoder uses that for C0 alone. */
+static char *escape(const char *text)
+{
+	char *out = malloc(6 * strlen(text) + 1), *to = out;
+	size_t n;
+
+	if (!out)
+		return NULL;
+	for (; *text; text += n ? n : 1) {
+		n = *text == '\n' ? 0 : control_len(text);
+		if (n)
+			to += sprintf(to, "\\u%04X",
+				      (unsigned char)text[n - 1]);
+		else
+			*to++ = *text;
+	}
+	*to = '\0';
+	return out;
+}
+
 char *record_dump(const struct json_t *doc)
 {
 	/* Digits that say something: the report has times in ms. */
-	return json_dumps(doc, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+	_cleanup_free_ char *text = json_dumps(doc, JSON_INDENT(2) |
+						    JSON_REAL_PRECISION(12));
+
+	return text ? escape(text) : NULL;
 }
 
 char *record_format(struct record *r)
@@ -268,17 +294,6 @@ char *record_format(struct record *r)
 
 /* --- showing ---------------------------------------------------------- */
 
-/* C0 and DEL as '?'; C1 (U+0080 to U+009F) steers terminals as well. */
-static void tame(char *s)
-{
-	for (unsigned char *p = (unsigned char *)s; *p; p++) {
-		if (*p < 0x20 || *p == 0x7f)
-			*p = '?';
-		else if (p[0] == 0xc2 && p[1] < 0xa0)
-			p[0] = p[1] = '?';
-	}
-}
-
 void record_command(const struct record *r, char *buf, size_t cap)
 {
 	const json_t *list = json_object_get(r->doc, "command");
@@ -298,7 +313,7 @@ void record_command(const struct record *r, char *buf, size_t cap)
 	while (at && !format_is_utf8(buf, at))
 		at--;
 	buf[at] = '\0';
-	tame(buf);
+	control_hide(buf);
 }
 
 void record_image(const struct record *r, char *buf, size_t cap)
@@ -312,7 +327,7 @@ void record_image(const struct record *r, char *buf, size_t cap)
 	while (n && !format_is_utf8(buf, n))
 		n--;
 	buf[n] = '\0';
-	tame(buf);
+	control_hide(buf);
 }
 
 const char *record_user(const struct record *r)

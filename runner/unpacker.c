@@ -15,8 +15,10 @@
 #include <unistd.h>
 
 #include "runner/artifact.h"
+#include "runner/base/control.h"
 #include "runner/base/err.h"
 #include "runner/base/io.h"
+#include "runner/base/log.h"
 #include "runner/base/mem.h"
 
 #define FDS_MAX	  (UNPACK_FIRST + 128 + 1) /* the program is the last */
@@ -173,21 +175,14 @@ void unpacker_listen(struct unpacker *u)
 }
 
 /* Its first line, as may be shown. */
-static const char *first_line(struct unpacker *u, char line[UNPACK_WORDS_MAX])
+static void first_line(struct unpacker *u, char line[UNPACK_WORDS_MAX])
 {
 	size_t n = MIN(u->nsaid, (size_t)UNPACK_WORDS_MAX - 1);
 
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = (unsigned char)u->said[i];
-
-		if (c == '\n') {
-			n = i;
-			break;
-		}
-		line[i] = c < 0x20 || c == 0x7f ? '?' : (char)c;
-	}
+	memcpy(line, u->said, n);
 	line[n] = '\0';
-	return line;
+	line[strcspn(line, "\n")] = '\0';
+	control_hide(line);
 }
 
 static int reap(struct unpacker *u, int *status)
@@ -217,11 +212,14 @@ int unpacker_finish(struct unpacker *u, void *result, size_t len,
 		return err_say(err, -EIO,
 			       "mayfly-unpack was killed by signal %d (%s)",
 			       WTERMSIG(status), strsignal(WTERMSIG(status)));
-	if (WEXITSTATUS(status) && *first_line(u, line))
+	first_line(u, line);
+	if (WEXITSTATUS(status) && *line)
 		return err_say(err, -EBADMSG, "%s", line);
 	if (WEXITSTATUS(status) || u->nresult != len)
 		return err_say(err, -EIO, "mayfly-unpack has failed without "
 					  "saying why");
+	if (*line)
+		log_info("%s", line);
 	if (len)
 		memcpy(result, u->result, len);
 	return 0;

@@ -7,11 +7,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runner/base/control.h"
+
+/* Names of files and words of others are in it: who shows it need not ask. */
 static void say(struct err *err, int code, const char *fmt, va_list ap)
 {
 	err->code = code;
 	err->hint[0] = '\0';
 	vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+	control_hide(err->msg);
 }
 
 int err_set(struct err *err, int code, const char *fmt, ...)
@@ -55,6 +59,7 @@ int err_wrap(struct err *err, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 	va_end(ap);
+	control_hide(err->msg);
 	n = strlen(err->msg);
 	snprintf(err->msg + n, sizeof(err->msg) - n, ": %s", old);
 	return err->code;
@@ -69,5 +74,6 @@ int err_hint(struct err *err, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(err->hint, sizeof(err->hint), fmt, ap);
 	va_end(ap);
+	control_hide(err->hint);
 	return err->code;
 }

@@ -4,7 +4,8 @@
  *
  * Set-up paths take a trailing `struct err *` owned by the caller and return
  * 0 or -errno. The module that fails calls err_set(); each caller on the way
- * up may name its own part with err_wrap(). Only main() prints. A `struct err`
+ * up may name its own part with err_wrap(). Only main() prints: what steers a
+ * terminal is a '?' by then, whoever it came from. A `struct err`
  * belongs to one thread; NULL is accepted everywhere and means "no words".
  */
 #ifndef MAYFLY_BASE_ERR_H

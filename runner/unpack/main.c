@@ -238,19 +238,6 @@ static const struct {
 
 /* --- the whole ---------------------------------------------------------- */
 
-/* One line, whatever is in the names that it quotes. */
-static void say(const struct err *err)
-{
-	char line[UNPACK_WORDS_MAX];
-	int n = snprintf(line, sizeof(line), "%s", err->msg);
-
-	n = MIN(n, (int)sizeof(line) - 1);
-	for (int i = 0; i < n; i++)
-		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
-			line[i] = '?';
-	io_write_all(UNPACK_WORDS, line, (size_t)n);
-}
-
 int main(int argc, char **argv)
 {
 	struct err err = { 0 };
@@ -261,7 +248,8 @@ int main(int argc, char **argv)
 			int r = table[i].fn(argv + 2, &err);
 
 			if (*err.msg)
-				say(&err);
+				io_write_all(UNPACK_WORDS, err.msg,
+					     strlen(err.msg));
 			return r < 0;
 		}
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++)

@@ -126,6 +126,42 @@ test_what_is_too_large_is_refused() {
 	expect_id
 }
 
+# Names of others are in messages, and all that a config says in inspect's.
+test_nothing_steers_the_terminal() {
+	fresh steer
+	python3 - <<-'END'
+		import hashlib, io, json, tarfile
+		def tar(name, files):
+		    with tarfile.open(name, "w") as t:
+		        for path, data in files:
+		            i = tarfile.TarInfo(path)
+		            i.size = len(data)
+		            t.addfile(i, io.BytesIO(data))
+		tar("out.tar", [("\x9b1m/../x", b"")])
+		tar("l.tar", [("x", b"x")])
+		layer = open("l.tar", "rb").read()
+		config = json.dumps({
+		    "architecture": "amd64", "os": "linux",
+		    "config": {"Labels": {"a\x7f": "\x9b1m\x1b[1m\u00e9"}},
+		    "rootfs": {"type": "layers", "diff_ids": [
+		        "sha256:" + hashlib.sha256(layer).hexdigest()]},
+		}).encode()
+		for out, path in ("good", "l.tar"), ("bad", "\x1b[1m/l.tar"):
+		    m = json.dumps([{"Config": "c", "Layers": [path]}]).encode()
+		    tar(out + ".saved", [("manifest.json", m), ("c", config),
+		                         ("l.tar", layer)])
+	END
+	image import tar:out.tar
+	expect_words 'mayfly: tar:out.tar: ?1m/../x leads out of the tree'
+	image import docker-archive:bad.saved
+	expect_words 'mayfly: docker-archive:bad.saved: ?[1m/l.tar: No such file '\
+'or directory'
+	image import --name steer docker-archive:good.saved
+	image inspect steer
+	expect_rc 0
+	grep -qF '"a\u007F": "\u009B1m\u001B[1mé"' "$out" || fail "$(cat "$out")"
+}
+
 # --- an unpacker that fails --------------------------------------------------
 
 test_an_unpacker_that_fails_is_told() {

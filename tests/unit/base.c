@@ -37,6 +37,20 @@ Test(err, nobody_to_tell_is_still_a_failure)
 	cr_expect_lt(err_hint(NULL, "x"), 0);
 }
 
+Test(err, what_steers_a_terminal_is_not_in_words)
+{
+	struct err err = { 0 };
+
+	err_say(&err, -EINVAL, "\033[31m%s\xc2\x9b" "1m", "a\nb\x7f");
+	cr_expect_str_eq(err.msg, "?[31ma?b??1m");
+	err_wrap(&err, "%s", "\t\xc3\xa9\xc2\xa0");
+	cr_expect_str_eq(err.msg, "?\xc3\xa9\xc2\xa0: ?[31ma?b??1m");
+	err_hint(&err, "%s", "\r\xc2");
+	cr_expect_str_eq(err.hint, "?\xc2");
+	err_set(&err, -ENOENT, "%s", "\a");
+	cr_expect_str_eq(err.msg, "?: No such file or directory");
+}
+
 Test(err, long_words_are_cut_not_overrun)
 {
 	char name[2 * ERR_MSG_MAX];
