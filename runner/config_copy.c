@@ -53,17 +53,67 @@ static int check_guest(const char *path, size_t len, struct err *err)
 	return len < PATH_MAX ? 0 : err_set(err, -ENAMETOOLONG, "path");
 }
 
-/* Something has to be mounted there, and the command has to find the root. */
-static int check_mount(const char *path, size_t len, struct err *err)
+static int is_in(const char *path, const char *dir)
 {
-	int r = check_guest(path, len, err);
-	size_t at = 0;
+	size_t n = strlen(dir);
 
-	while (at < len && (path[at] == '/' || path[at] == '.'))
-		at++;
-	if (r == 0 && at == len)
-		r = err_say(err, -EINVAL, "the guest's root is not to be hidden");
-	return r;
+	return !strncmp(path, dir, n) && (!path[n] || path[n] == '/');
+}
+
+/* Not the root that the command is to find, nor what the agent starts it by
+ * and holds it to its limits. */
+static int check_mount(const char *path, struct err *err)
+{
+	if (!*path)
+		return err_say(err, -EINVAL,
+			       "the guest's root is not to be hidden");
+	if (!strcmp(path, "/dev") || is_in(path, "/proc") ||
+	    is_in(path, "/sys"))
+		return err_say(err, -EINVAL, "%s is the guest's own", path);
+	return 0;
+}
+
+/* A slash and a name, again and again: what is mounted is sorted by length,
+ * and looked at for what it hides. "" is the root. */
+static int clean(char *path, struct err *err)
+{
+	char *to = path, *save, *name;
+
+	for (name = strtok_r(path, "/", &save); name;
+	     name = strtok_r(NULL, "/", &save)) {
+		size_t n = strlen(name);
+
+		if (!strcmp(name, "."))
+			continue;
+		if (!strcmp(name, ".."))
+			return err_say(err, -EINVAL,
+				       "where it is mounted is not to have .. "
+				       "in it");
+		*to++ = '/';
+		memmove(to, name, n);
+		to += n;
+	}
+	*to = '\0';
+	return 0;
+}
+
+/* A place for something mounted at @guest. NULL with words. */
+static struct config_copy *add_mount(struct config_copies *l, const char *host,
+				     size_t host_len, const char *guest,
+				     size_t guest_len, struct err *err)
+{
+	_cleanup_free_ char *path = NULL;
+
+	if (check_guest(guest, guest_len, err) < 0)
+		return NULL;
+	path = strndup(guest, guest_len);
+	if (!path) {
+		err_set(err, -ENOMEM, "remember it");
+		return NULL;
+	}
+	if (clean(path, err) < 0 || check_mount(path, err) < 0)
+		return NULL;
+	return add(l, host, host_len, path, strlen(path), err);
 }
 
 static int no_pair(const char *form, struct err *err)
@@ -80,16 +130,17 @@ static int add_to_guest(struct config_copies *l, const char *arg, size_t len,
 	const char *colon = memrchr(arg, ':', len);
 	size_t host_len = colon ? (size_t)(colon - arg) : 0;
 	size_t guest_len = colon ? len - host_len - 1 : 0;
-	int r;
+	const char *guest;
 
 	if (!host_len || !guest_len)
 		return no_pair("HOST:GUEST", err);
-	r = mounted ? check_mount(colon + 1, guest_len, err) :
-		      check_guest(colon + 1, guest_len, err);
-	if (r < 0)
-		return r;
-	return add(l, arg, host_len, colon + 1, guest_len, err) ? 0 :
-								  err->code;
+	guest = colon + 1;
+	if (mounted)
+		return add_mount(l, arg, host_len, guest, guest_len, err) ?
+			       0 : err->code;
+	if (check_guest(guest, guest_len, err) < 0)
+		return err->code;
+	return add(l, arg, host_len, guest, guest_len, err) ? 0 : err->code;
 }
 
 int config_add_copy_in(void *field, const char *arg, struct err *err)
@@ -145,17 +196,14 @@ int config_add_tmpfs(void *field, const char *arg, struct err *err)
 	size_t len = strcspn(arg, ":");
 	struct config_copy *c;
 	uint64_t size = 0;
-	int r = check_mount(arg, len, err);
 
-	if (r == 0 && arg[len] &&
+	if (arg[len] &&
 	    (config_parse_size(arg + len + 1, &size) < 0 || !size ||
 	     size > INT64_MAX)) {
 		err_say(err, -EINVAL, "%s is no size", arg + len + 1);
-		r = err_hint(err, "say PATH:64m; a bare number is MiB");
+		return err_hint(err, "say PATH:64m; a bare number is MiB");
 	}
-	if (r < 0)
-		return r;
-	c = add(field, "", 0, arg, len, err);
+	c = add_mount(field, "", 0, arg, len, err);
 	if (!c)
 		return err->code;
 	c->size = (size + PAGE - 1) & ~(PAGE - 1);

@@ -99,6 +99,38 @@ Test(config_copy, volumes_are_read_only_by_any_spelling)
 	cr_assert(strstr(err.hint, "--copy-out"));
 }
 
+/* The longer path lies in the shorter one, also where slashes make it so. */
+Test(config_copy, what_is_mounted_has_one_spelling)
+{
+	static const struct good t[] = {
+		{ "a:/b/", "a", "/b", 0 },
+		{ "a://b///c", "a", "/b/c", 0 },
+		{ "a:/./b/./c/.", "a", "/b/c", 0 },
+		{ "a:/..b/c..", "a", "/..b/c..", 0 },
+		{ "a:/.../.b", "a", "/.../.b", 0 },
+	};
+	static const char *const bad[] = { "a:/b/..", "a:/b/../c", "a:/../c" };
+
+	take(config_add_volume, t, ARRAY_SIZE(t));
+	refuse(config_add_volume, bad, ARRAY_SIZE(bad));
+}
+
+Test(config_copy, nothing_hides_what_holds_the_limits)
+{
+	static const struct good t[] = {
+		{ "/dev/shm:1", "", "/dev/shm", 1 << 20 },
+		{ "/device", "", "/device", 0 },
+		{ "/system", "", "/system", 0 },
+		{ "/a/proc", "", "/a/proc", 0 },
+	};
+	static const char *const bad[] = { "/dev", "/dev/", "//dev", "/proc",
+					   "/proc/sys", "/./sys",
+					   "/sys/fs/cgroup/command:1m" };
+
+	take(config_add_tmpfs, t, ARRAY_SIZE(t));
+	refuse(config_add_tmpfs, bad, ARRAY_SIZE(bad));
+}
+
 Test(config_copy, tmpfs_has_a_size_in_pages)
 {
 	static const struct good t[] = {
