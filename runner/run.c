@@ -162,7 +162,8 @@ static void on_ended(struct session *s)
 	cputime_look(&run->cpu);
 	if (!cputime_is_doubtful(&run->cpu))
 		run_settle(run);
-	if (run->state < STATE_DRAIN && run_ask_stats(run))
+	/* What is copied out meanwhile has a time of its own. */
+	if (run->state < STATE_COPY_OUT && run_ask_stats(run))
 		run_await(run, run->p->limits->stats);
 	else
 		run_end(run);

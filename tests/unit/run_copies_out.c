@@ -105,6 +105,35 @@ Test(copies, without_an_exit_it_copies_in_the_end)
 	clean();
 }
 
+/* The last words are due long before the copy is. */
+static void exits_late(struct guest *g)
+{
+	struct wire_command c;
+	struct wire_frame f;
+	struct guest *more;
+
+	say_ready(g);
+	hear(g, &f);
+	hear(g, &f); /* KILL */
+	more = more_of_it(&c);
+	say_exit(g, 0, SIGKILL);
+	usleep(300000);
+	give_file(more, "late");
+}
+
+Test(copies, an_exit_that_comes_late_takes_no_time_from_a_copy)
+{
+	config_add_copy_out(&config.copies_out, "/f:.", &err);
+	config.timeout_ns = 50 * MS;
+	config.stats = 1;
+	limits.settle = limits.stats = 20 * MS;
+	limits.copy = 10000 * MS;
+	cr_assert_eq(play_copies(exits_late), 0);
+	expect(VERDICT_TIMEOUT, 124);
+	cr_assert_str_eq(read_file("f"), "late");
+	clean();
+}
+
 static void writes_too_much(struct guest *g)
 {
 	struct wire_command c;
