@@ -44,10 +44,11 @@ static int in_use(const struct config_drive *d, struct err *err)
 	int r = err_say(err, -EBUSY, "%s: in use", d->path);
 
 	if (d->mode == CONFIG_DRIVE_WRITE)
-		err_hint(err, "one VM at a time can write to it; with %s,cow "
-			      "each sees its own writes", d->path);
+		err_hint(err, "one VM at a time can write to it, by one name; "
+			      "with %s,cow each sees its own writes", d->path);
 	else
-		err_hint(err, "another VM writes to it");
+		err_hint(err, "a VM writes to it: another one, or this one by "
+			      "another --drive");
 	return r;
 }
 
