@@ -442,8 +442,8 @@ UNIT_LIBS_engine_kvm := engine vmm base
 UNIT += decode
 UNIT_LIBS_decode := soft
 UNIT_LD_decode := -lZydis
-UNIT += native soft_engine soft_fuzz soft_stack
-$(foreach t,native soft_engine soft_fuzz soft_stack,\
+UNIT += native soft_engine soft_fuzz soft_stack xlate
+$(foreach t,native soft_engine soft_fuzz soft_stack xlate,\
 	$(eval UNIT_LIBS_$(t) := soft engine vmm base))
 
 UNIT_LONG := diff_forms diff_blocks

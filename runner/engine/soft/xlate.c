@@ -12,8 +12,6 @@
 #include "runner/engine/soft/xlate_code.h"
 
 #define ARENA_SIZE ENGINE_FILE_MAX
-/* No template is longer, with what it is entered by from elsewhere. */
-#define CODE_MAX   128u
 
 void xlate_free(struct xlate *x)
 {
@@ -25,7 +23,7 @@ void xlate_free(struct xlate *x)
 
 int xlate_full(const struct xlate *x)
 {
-	return ARENA_SIZE - x->used < BLOCK_UOPS * CODE_MAX;
+	return ARENA_SIZE - x->used < BLOCK_UOPS * XLATE_CODE_MAX;
 }
 
 void xlate_reset(struct xlate *x)

@@ -16,6 +16,9 @@
 
 enum { AX, CX, DX, BX, SP, BP, SI, DI };
 
+/* No template is longer, with what it is entered by from elsewhere. */
+#define XLATE_CODE_MAX 128u
+
 /* What is known of a handler in C. */
 struct row {
 	uop_fn fn;

@@ -412,7 +412,12 @@ static int in_page(const struct block *b, int64_t off)
 static void next_at(struct code *c, int64_t off)
 {
 	get(c, AX, REG(SLOT_RIP));
-	add_const(c, AX, (int32_t)off);
+	if (fits32(off)) {
+		add_const(c, AX, (int32_t)off);
+	} else { /* a displacement, and what of the block is before it */
+		const_to(c, CX, (uint64_t)off);
+		b3(c, 0x48, 0x01, 0xc8); /* add %rcx, %rax */
+	}
 	if (in_page(c->b, off))
 		call(c, c->x->link);
 	else
