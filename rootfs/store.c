@@ -22,6 +22,7 @@
 /* Who looks at an image is done in less. */
 #define LOCK_MOMENT_NS 200000000ull
 #define LOCK_STEP_NS   2000000
+#define LOCK_LATER_NS  20000000
 
 #define PREFIX_MIN 4
 
@@ -176,10 +177,10 @@ const char *store_path(const struct store *s)
 /* --- the lock --------------------------------------------------------- */
 
 /* 0, or -EWOULDBLOCK when the moment is over. */
-static int try_lock(int fd, int how)
+static int try_lock(int fd, int how, long every)
 {
 	const uint64_t until = io_now_ns() + LOCK_MOMENT_NS;
-	const struct timespec step = { 0, LOCK_STEP_NS };
+	const struct timespec step = { 0, every };
 
 	while (flock(fd, how | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK || io_now_ns() > until)
@@ -189,11 +190,16 @@ static int try_lock(int fd, int how)
 	return 0;
 }
 
-int store_lock(struct store *s, enum store_hold how, store_waits_fn waits,
-	       void *opaque, struct err *err)
+void store_on_wait(struct store *s, store_waits_fn waits, void *opaque)
+{
+	s->waits = waits;
+	s->opaque = opaque;
+}
+
+int store_lock(struct store *s, enum store_hold how, struct err *err)
 {
 	const int op = how == STORE_EXCLUSIVE ? LOCK_EX : LOCK_SH;
-	int r;
+	int r, told = 0;
 
 	if (how == STORE_NONE || how == s->held) {
 		if (how == STORE_NONE)
@@ -202,12 +208,16 @@ int store_lock(struct store *s, enum store_hold how, store_waits_fn waits,
 	}
 	/* A change lets go first: flock(2). */
 	s->held = STORE_NONE;
-	r = try_lock(s->lock, op);
-	if (r == -EWOULDBLOCK) {
-		log_info("image store: waiting for another mayfly");
-		if (waits)
-			waits(opaque);
-		r = flock(s->lock, op) < 0 ? -errno : 0;
+	/* Not to wait in flock(): who has blocked the signals that would end
+	 * it, to clean up after them, would never hear of one. */
+	while ((r = try_lock(s->lock, op, told ? LOCK_LATER_NS :
+						 LOCK_STEP_NS)) ==
+	       -EWOULDBLOCK) {
+		if (!told++)
+			log_info("image store: waiting for another mayfly");
+		r = s->waits ? s->waits(s->opaque) : 0;
+		if (r < 0)
+			break;
 	}
 	if (r < 0)
 		return store_failed(err, r, "lock");

@@ -56,14 +56,15 @@ const char *store_path(const struct store *s);
 
 enum store_hold { STORE_NONE, STORE_SHARED, STORE_EXCLUSIVE };
 
-/* Called once, when the lock is not to be had within a moment: the wait goes
- * on until it is. */
-typedef void (*store_waits_fn)(void *opaque);
+/* Called when the lock is not to be had within a moment, and again after each
+ * further one: 0, or the -errno to give up with. */
+typedef int (*store_waits_fn)(void *opaque);
+/* Whoever in here waits for the lock calls it from now on; NULL: waits for as
+ * long as it takes. */
+void store_on_wait(struct store *s, store_waits_fn waits, void *opaque);
 
-/* @waits may be NULL. A lock that is held is changed, not atomically. Waits
- * as long as it takes; -EINTR where a signal's handler ran. */
-int store_lock(struct store *s, enum store_hold how, store_waits_fn waits,
-	       void *opaque, struct err *err);
+/* A lock that is held is changed, not atomically. */
+int store_lock(struct store *s, enum store_hold how, struct err *err);
 void store_unlock(struct store *s);
 
 /* --- names ------------------------------------------------------------ */

@@ -57,7 +57,7 @@ int store_begin_stage(struct store *s, struct store_stage **out,
 	st->s = s;
 	st->dir = st->lock = -1;
 	/* Who prunes must not see one without its lock. */
-	r = alone ? store_lock(s, STORE_SHARED, NULL, NULL, err) : 0;
+	r = alone ? store_lock(s, STORE_SHARED, err) : 0;
 	if (r == 0) {
 		r = make_stage(st);
 		if (r < 0)

@@ -29,6 +29,8 @@ struct store {
 	int root, names, images, layers, tmp;
 	int lock;
 	enum store_hold held;
+	store_waits_fn waits;
+	void *opaque;
 	char path[PATH_MAX];
 };
 

@@ -476,7 +476,7 @@ static void images(void)
 	struct store *s = NULL;
 
 	if (store_open(&s, 0, NULL) < 0 ||
-	    store_lock(s, STORE_SHARED, NULL, NULL, NULL) < 0 ||
+	    store_lock(s, STORE_SHARED, NULL) < 0 ||
 	    store_list(s, &l, NULL) < 0) {
 		store_free(s);
 		return;

@@ -166,21 +166,28 @@ static int print_list(const struct store_list *l, struct err *err)
 	return print_json(doc, bad, err);
 }
 
-static void waits(void *opaque)
+static int waits(void *opaque)
 {
-	(void)opaque;
-	if (isatty(STDERR_FILENO))
+	int *told = opaque;
+
+	if (!(*told)++ && isatty(STDERR_FILENO))
 		dprintf(STDERR_FILENO,
 			"mayfly: waiting for another mayfly to be done with "
 			"the images\n");
+	return 0;
 }
 
 /* The store under @how; -ENOENT without words where there is none. */
 static int open_store(struct store **s, enum store_hold how, struct err *err)
 {
-	int r = store_open(s, 0, err);
+	int r = store_open(s, 0, err), told = 0;
 
-	return r < 0 ? r : store_lock(*s, how, waits, NULL, err);
+	if (r < 0)
+		return r;
+	store_on_wait(*s, waits, &told);
+	r = store_lock(*s, how, err);
+	store_on_wait(*s, NULL, NULL);
+	return r;
 }
 
 /* An empty list where there is no store yet. */

@@ -263,7 +263,7 @@ static void images(struct doctor *d)
 		return;
 	}
 	if (r == 0)
-		r = store_lock(s, STORE_SHARED, NULL, NULL, &err);
+		r = store_lock(s, STORE_SHARED, &err);
 	if (r == 0)
 		r = store_list(s, &list, &err);
 	if (r == 0) {

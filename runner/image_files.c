@@ -111,9 +111,14 @@ static int read_blob(const struct importing *im, const struct oci_blob *b,
 static int add_name(struct importing *im, const struct reference *name,
 		    struct err *err)
 {
-	struct reference *v = realloc(im->names,
-				      (im->nnames + 1) * sizeof(*v));
+	char file[REFERENCE_FILE_MAX];
+	struct reference *v;
+	/* Before there is work that a name too long would waste. */
+	int r = reference_encode(name, file, err);
 
+	if (r < 0)
+		return r;
+	v = realloc(im->names, (im->nnames + 1) * sizeof(*v));
 	if (!v)
 		return err_set(err, -ENOMEM, "names");
 	im->names = v;
@@ -258,10 +263,13 @@ static int read_saved(struct importing *im, struct err *err)
 
 /* --- files --------------------------------------------------------------- */
 
+/* Opened without waiting for who writes into it: feed_step() waits for that,
+ * and for signals. */
 static int open_file(const struct image_source *s, int flags, struct err *err)
 {
 	int fd = strcmp(s->path, "-")
-			 ? open(s->path, O_RDONLY | O_CLOEXEC | flags)
+			 ? open(s->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK |
+					     O_NOCTTY | flags)
 			 : fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
 	struct stat st;
 

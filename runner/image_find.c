@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "runner/base/err.h"
-#include "runner/base/log.h"
 #include "runner/base/mem.h"
 #include "runner/opts.h"
 
@@ -75,16 +74,10 @@ static int not_here(const struct store *s, const char *name, struct err *err)
 	return r;
 }
 
-static void waits(void *opaque)
-{
-	(void)opaque;
-	log_info("the store of images is in use; waiting");
-}
-
 static int find(struct store *s, struct config_image *ci, struct err *err)
 {
 	char id[IMAGE_HEX_MAX];
-	int r = store_lock(s, STORE_SHARED, waits, NULL, err);
+	int r = store_lock(s, STORE_SHARED, err);
 
 	if (r < 0)
 		return r;

@@ -57,17 +57,22 @@ static int describe(struct importing *im, struct err *err)
 	return 0;
 }
 
-static void waits(void *opaque)
+static int waits(void *opaque)
 {
-	struct importing *im = opaque;
+	const struct image_import *o = opaque;
 
-	im->o->progress->next = 0;
-	progress_show(im->o->progress, "waiting for a removal to end", 0, 0);
+	progress_show(o->progress, "waiting for a removal to end", 0, 0);
+	return interrupt_came(o->stop) ? -EINTR : 0;
+}
+
+void image_on_wait(const struct image_import *o)
+{
+	store_on_wait(o->store, waits, (void *)o);
 }
 
 int image_hold(struct importing *im, struct err *err)
 {
-	return store_lock(im->o->store, STORE_SHARED, waits, im, err);
+	return store_lock(im->o->store, STORE_SHARED, err);
 }
 
 static int run_merge(struct importing *im, const int *fd, unsigned nfds,
@@ -194,8 +199,10 @@ int image_import(const struct image_import *o, char id[IMAGE_HEX_MAX],
 		 struct err *err)
 {
 	struct importing im = { .o = o, .dir = -1 };
-	int r = store_begin_stage(o->store, &im.stage, err);
+	int r;
 
+	image_on_wait(o);
+	r = store_begin_stage(o->store, &im.stage, err);
 	if (r == 0)
 		r = import(&im, err);
 	store_unlock(o->store);

@@ -59,6 +59,10 @@ struct image_import {
 	struct progress *progress;
 };
 
+/* Whoever waits for the lock of @o->store from now on tells @o->progress, and
+ * gives up where a signal came. @o stays while the store does. */
+void image_on_wait(const struct image_import *o);
+
 /* 0, with the image's id; -errno with words; -EINTR where a signal came. */
 int image_import(const struct image_import *o, char id[IMAGE_HEX_MAX],
 		 struct err *err);

@@ -29,6 +29,9 @@ struct pulling {
 	struct store_stage *stage;
 	struct interrupt stop;
 	struct progress progress;
+	struct image_source source;
+	struct image_import import;
+	char from[REFERENCE_MAX]; /* the source, for words */
 	char (*had)[IMAGE_HEX_MAX]; /* layers that were not to be fetched */
 	size_t nhad;
 };
@@ -87,7 +90,7 @@ static int make_layout(struct pulling *l, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
 		if (mkdirat(store_stage_dir(l->stage), dirs[i], 0700) < 0)
 			return err_set(err, -errno, "make a directory");
-	r = store_lock(l->store, STORE_SHARED, NULL, NULL, err);
+	r = store_lock(l->store, STORE_SHARED, err);
 	if (r == 0)
 		r = store_list(l->store, &list, err);
 	if (r < 0)
@@ -116,10 +119,12 @@ static int fetch(struct pulling *l, const char *dir, struct err *err)
 
 	snprintf(to, sizeof(to), "oci:%s:latest", dir);
 	for (int i = 0; i < TRIES_MAX; i++) {
-		int r = skopeo_copy(&c, &l->stop, err);
+		int r;
 
+		progress_clear(&l->progress); /* skopeo has its own */
+		r = skopeo_copy(&c, &l->stop, err);
 		if (r == 0)
-			r = store_lock(l->store, STORE_SHARED, NULL, NULL, err);
+			r = store_lock(l->store, STORE_SHARED, err);
 		if (r < 0)
 			return r;
 		if (!drop_missing(l, err))
@@ -130,34 +135,53 @@ static int fetch(struct pulling *l, const char *dir, struct err *err)
 		       "pulled", l->p->ref);
 }
 
+/* skopeo takes what is behind the first colon for a tag, and would write to
+ * what is before it, wherever that is. */
+static int name_layout(const struct pulling *l, char path[PATH_MAX],
+		       struct err *err)
+{
+	if (snprintf(path, PATH_MAX, "%s/%s", store_stage_path(l->stage),
+		     LAYOUT) >= PATH_MAX)
+		return err_set(err, -ENAMETOOLONG, "%s",
+			       store_stage_path(l->stage));
+	if (!strchr(path, ':'))
+		return 0;
+	err_say(err, -EINVAL, "image store %s: skopeo takes no path with a "
+		"colon", store_path(l->store));
+	return err_hint(err, "name another place: MAYFLY_DATA_DIR=/path");
+}
+
+/* Before anything is fetched: what the store cannot keep under this name. */
+static int check_name(const struct reference *ref, struct err *err)
+{
+	char file[REFERENCE_FILE_MAX];
+
+	if (reference_encode(ref, file, err) == 0)
+		return 0;
+	return err_hint(err, "skopeo copy docker://... oci:DIR, and mayfly "
+			     "image import --name NAME oci:DIR");
+}
+
 static int pull(struct pulling *l, char id[IMAGE_HEX_MAX], struct err *err)
 {
-	struct image_source source = { .kind = IMAGE_OCI };
-	struct image_import im = { .source = &source, .name = &l->ref,
-				   .max_size = l->p->max_size,
-				   .stop = &l->stop,
-				   .progress = &l->progress };
-	char from[REFERENCE_MAX];
+	struct image_source *source = &l->source;
 	int r = store_open(&l->store, 1, err);
 
 	if (r == 0)
 		r = interrupt_open(&l->stop, err);
-	if (r == 0)
-		r = store_begin_stage(l->store, &l->stage, err);
+	if (r < 0)
+		return r;
+	l->import.store = l->store;
+	image_on_wait(&l->import);
+	r = store_begin_stage(l->store, &l->stage, err);
 	if (r == 0)
 		r = make_layout(l, err);
 	if (r < 0)
 		return r;
-	if (snprintf(source.path, sizeof(source.path), "%s/%s",
-		     store_stage_path(l->stage), LAYOUT) >=
-	    (int)sizeof(source.path))
-		return err_set(err, -ENAMETOOLONG, "%s",
-			       store_stage_path(l->stage));
-	r = fetch(l, source.path, err);
-	reference_skopeo(&l->ref, from);
-	source.text = from;
-	im.store = l->store;
-	return r < 0 ? r : image_import(&im, id, err);
+	r = name_layout(l, source->path, err);
+	if (r == 0)
+		r = fetch(l, source->path, err);
+	return r < 0 ? r : image_import(&l->import, id, err);
 }
 
 int image_pull(const struct image_pull *p, char id[IMAGE_HEX_MAX],
@@ -166,10 +190,19 @@ int image_pull(const struct image_pull *p, char id[IMAGE_HEX_MAX],
 	struct pulling l = { .p = p, .stop = INTERRUPT_NONE };
 	int r = reference_parse(&l.ref, p->ref, err);
 
+	if (r == 0)
+		r = check_name(&l.ref, err);
 	if (r < 0)
 		return r;
 	progress_init(&l.progress, p->quiet);
+	reference_skopeo(&l.ref, l.from);
+	l.source = (struct image_source){ .kind = IMAGE_OCI, .text = l.from };
+	l.import = (struct image_import){ .source = &l.source, .name = &l.ref,
+					  .max_size = p->max_size,
+					  .stop = &l.stop,
+					  .progress = &l.progress };
 	r = pull(&l, id, err);
+	progress_clear(&l.progress);
 	store_end_stage(l.stage);
 	store_free(l.store);
 	interrupt_close(&l.stop);

@@ -278,6 +278,33 @@ test_a_killed_import_leaves_staging_that_prune_takes() {
 	expect_no_staging
 }
 
+# For a writer of its source, and for the lock: signals are blocked by then.
+test_an_import_that_waits_is_interrupted() {
+	fresh waits
+	image import tar:base.tar
+	mkfifo pipe
+	for source in pipe base.tar; do
+		env --default-signal=INT "$MAYFLY" image import tar:$source \
+			>"$out" 2>"$err" &
+		pid=$!
+		catches() { grep -q '^SigBlk:.*4003$' /proc/$pid/status; }
+		wait_for 10 catches || fail 'it does not begin'
+		kill -INT $pid
+		ends() { ! grep -q "^State:\s*[^Z]" /proc/$pid/status; }
+		wait_for 10 ends || kill -9 $pid
+		rc=0
+		wait $pid || rc=$?
+		expect_rc 130
+		expect_no_err
+		expect_no_staging
+		# The second waits for this one.
+		exec 9>"$MAYFLY_DATA_DIR/lock"
+		flock -x 9
+	done
+	exec 9>&-
+	rm pipe
+}
+
 test_an_interrupted_import_leaves_nothing() {
 	fresh int
 	for s in INT:2 TERM:15 HUP:1; do

@@ -88,6 +88,19 @@ blobs_fetched() {
 		grep -a 'http.response.status=200' | grep -ac /blobs/
 }
 
+test_a_pull_that_cannot_be_kept_is_not_begun() {
+	fresh "a:b"
+	pull --insecure 127.0.0.1:1/app
+	expect_words "mayfly: image store W/data.$$.a:b: skopeo takes no path with a colon
+hint: name another place: MAYFLY_DATA_DIR=/path"
+	[ ! -e "$WORK/data.$$.a" ] || fail 'it wrote beside the store'
+	fresh long
+	part=$(printf %0100d 0)
+	pull "host.example/$part/$part/x:$part"
+	expect_refusal 'too long to keep'
+	expect_err '^hint: skopeo copy docker://... oci:DIR, and mayfly image import'
+}
+
 test_a_pull_that_fails_says_why() {
 	registry
 	fresh why

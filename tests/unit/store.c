@@ -25,7 +25,7 @@ static int removed(struct store *s, const char *text, int all,
 {
 	*f = (struct store_freed){ 0 };
 	err = (struct err){ 0 };
-	cr_assert_eq(store_lock(s, STORE_EXCLUSIVE, NULL, NULL, &err), 0);
+	cr_assert_eq(store_lock(s, STORE_EXCLUSIVE, &err), 0);
 	return store_remove(s, text, all, f, &err);
 }
 
@@ -33,7 +33,7 @@ static struct store_freed pruned(struct store *s)
 {
 	struct store_freed f = { 0 };
 
-	cr_assert_eq(store_lock(s, STORE_EXCLUSIVE, NULL, NULL, &err), 0);
+	cr_assert_eq(store_lock(s, STORE_EXCLUSIVE, &err), 0);
 	cr_assert_eq(store_prune(s, &f, &err), 0, "%s", err.msg);
 	return f;
 }

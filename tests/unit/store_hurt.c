@@ -38,7 +38,7 @@ static struct store *child_store(enum store_hold how)
 	struct store *s;
 
 	if (store_open(&s, 1, NULL) < 0 ||
-	    store_lock(s, how, NULL, NULL, NULL) < 0)
+	    store_lock(s, how, NULL) < 0)
 		_exit(100);
 	return s;
 }
@@ -167,30 +167,43 @@ static int hold(unsigned fd)
 	return 0;
 }
 
-static void waits(void *opaque)
+struct wait {
+	pid_t holder; /* killed when it is waited for a second time */
+	int times, code;
+};
+
+static int waits(void *opaque)
 {
-	cr_expect_eq(kill(*(pid_t *)opaque, SIGKILL), 0);
-	*(pid_t *)opaque = 0;
+	struct wait *w = opaque;
+
+	if (++w->times == 2 && w->holder)
+		cr_expect_eq(kill(w->holder, SIGKILL), 0);
+	return w->code;
 }
 
-Test(store_hurt, who_waits_for_the_lock_is_told_once)
+Test(store_hurt, who_waits_for_the_lock_is_told_and_may_give_up)
 {
 	struct store *s = opened(STORE_SHARED);
+	struct store_stage *st;
+	struct wait w = { .code = -EINTR };
 	int ends[2];
-	pid_t pid, kid;
 	char c;
 
 	cr_assert_eq(pipe(ends), 0);
-	pid = kid = start(hold, (unsigned)ends[1]);
+	w.holder = start(hold, (unsigned)ends[1]);
 	cr_assert_eq(read(ends[0], &c, 1), 1);
-	cr_assert_eq(store_lock(s, STORE_EXCLUSIVE, waits, &kid, &err), 0);
-	cr_expect_eq(kid, 0);
-	ended(pid);
+	store_on_wait(s, waits, &w);
+	cr_assert_eq(store_lock(s, STORE_EXCLUSIVE, &err), -EINTR);
+	cr_expect_eq(w.times, 1);
+	w.code = 0;
+	cr_assert_eq(store_lock(s, STORE_EXCLUSIVE, &err), 0);
+	cr_expect_eq(w.times, 2);
+	ended(w.holder);
 	/* Nobody holds it, nobody waits. */
 	store_unlock(s);
-	kid = getpid();
-	cr_assert_eq(store_lock(s, STORE_EXCLUSIVE, waits, &kid, &err), 0);
-	cr_expect_eq(kid, getpid());
+	cr_assert_eq(store_begin_stage(s, &st, &err), 0);
+	store_end_stage(st);
+	cr_expect_eq(w.times, 2);
 	store_free(s);
 }
 
@@ -223,7 +236,7 @@ Test(store_hurt, killed_import_leaves_nothing_but_litter)
 			cr_expect_eq(check_image(s, list.items[j].id, &err), 0,
 				     "%s", err.msg);
 		store_free_list(&list);
-		cr_assert_eq(store_lock(s, STORE_EXCLUSIVE, NULL, NULL, &err),
+		cr_assert_eq(store_lock(s, STORE_EXCLUSIVE, &err),
 			     0);
 		cr_assert_eq(store_prune(s, &f, &err), 0, "%s", err.msg);
 		cr_expect_eq(entries("tmp"), 0);
@@ -267,7 +280,7 @@ Test(store_hurt, killed_removal_leaves_whole_images_or_none)
 			cr_expect_eq(check_image(s, list.items[j].id, &err), 0,
 				     "%s", err.msg);
 		store_free_list(&list);
-		cr_assert_eq(store_lock(s, STORE_EXCLUSIVE, NULL, NULL, &err),
+		cr_assert_eq(store_lock(s, STORE_EXCLUSIVE, &err),
 			     0);
 		cr_assert_eq(store_prune(s, &f, &err), 0, "%s", err.msg);
 		cr_expect_eq(entries("tmp"), 0);
@@ -295,7 +308,7 @@ static int add_in_small(unsigned blocks)
 	r = store_open(&s, 1, &e);
 	if (r < 0)
 		return r == -ENOSPC ? 0 : 1;
-	store_lock(s, STORE_SHARED, NULL, NULL, NULL);
+	store_lock(s, STORE_SHARED, NULL);
 	r = add_image(s, 1, 3, 4, "one", &e);
 	if (r == 0 && blocks < 15)
 		bad = 2;

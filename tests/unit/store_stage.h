@@ -65,7 +65,7 @@ static inline struct store *opened(enum store_hold how)
 	struct store *s;
 
 	cr_assert_eq(store_open(&s, 1, &err), 0, "%s", err.msg);
-	cr_assert_eq(store_lock(s, how, NULL, NULL, &err), 0, "%s", err.msg);
+	cr_assert_eq(store_lock(s, how, &err), 0, "%s", err.msg);
 	return s;
 }
 
