@@ -67,6 +67,25 @@ static int open_cache(void)
 	return fd >= 0 && is_ours(fd, S_IFDIR) ? steal_fd(&fd) : -1;
 }
 
+/* As long as it says: what a disk that failed has cut off would else be in the
+ * way of every run. */
+static int is_whole(int fd, const struct scratch_head *h)
+{
+	_cleanup_free_ struct scratch_extent *e = NULL;
+	uint64_t n = h->extents, want = sizeof(*h) + n * sizeof(*e);
+	struct stat st;
+
+	if (n > SCRATCH_EXTENTS_MAX)
+		return 0;
+	e = calloc(n + 1, sizeof(*e));
+	if (!e || io_pread_full(fd, e, n * sizeof(*e), sizeof(*h)) !=
+			  (ssize_t)(n * sizeof(*e)))
+		return 0;
+	for (uint64_t i = 0; i < n; i++)
+		want += e[i].len;
+	return fstat(fd, &st) == 0 && (uint64_t)st.st_size == want;
+}
+
 static int find(int dir, const char *name, uint64_t size)
 {
 	_cleanup_fd_ int fd = -1;
@@ -77,7 +96,8 @@ static int find(int dir, const char *name, uint64_t size)
 		return -1;
 	if (is_ours(fd, S_IFREG) &&
 	    io_pread_full(fd, &h, sizeof(h), 0) == sizeof(h) &&
-	    !memcmp(h.magic, SCRATCH_MAGIC, sizeof(h.magic)) && h.size == size)
+	    !memcmp(h.magic, SCRATCH_MAGIC, sizeof(h.magic)) &&
+	    h.size == size && is_whole(fd, &h))
 		return steal_fd(&fd);
 	unlinkat(dir, name, 0);
 	return -1;

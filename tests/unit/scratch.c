@@ -237,6 +237,20 @@ Test(template, a_damaged_one_is_made_anew)
 	cr_expect_eq(entries(), 1);
 }
 
+Test(template, one_that_was_cut_off_is_made_anew)
+{
+	char path[128];
+	struct stat st;
+
+	entry(path, SIZE);
+	expect_disk(scratch_template(SIZE, NULL), SIZE);
+	cr_assert_eq(stat(path, &st), 0);
+	for (off_t n = st.st_size - 1; n > 0; n /= 2) {
+		cr_assert_eq(truncate(path, n), 0);
+		expect_disk(scratch_template(SIZE, NULL), SIZE);
+	}
+}
+
 Test(template, runs_without_a_place_to_keep_it)
 {
 	setenv("MAYFLY_CACHE", "/proc/nowhere", 1);
