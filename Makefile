@@ -177,7 +177,7 @@ UNPACK_SRC += $(addprefix rootfs/,merge.c merge_tree.c erofs.c erofs_parts.c)
 IMAGE_SRC := $(addprefix rootfs/,reference.c document.c oci_index.c \
 	oci_manifest.c oci_config.c image.c image_config.c)
 IMAGE_SRC += $(addprefix rootfs/,store.c store_dir.c store_look.c store_add.c \
-	store_list.c store_remove.c)
+	store_same.c store_list.c store_remove.c)
 
 LIBS := diff base vmm virtio engine soft jail lock run wire agent unpack image
 # the host CPU as the oracle of tests/unit/diff_*.c, and soft beside it

@@ -171,8 +171,9 @@ int store_commit_layer(struct store_part *p, const struct image_layer *l,
 
 /* `root.erofs` in @p becomes image @img->id with this record, and @names
  * (there may be none) mean it from then on. All of its layers are there. Where
- * the image is there already it stays as it is, and gets the names. Ends @p,
- * also by an error. Shared. */
+ * the image is there already it stays as it is, and gets the names; where that
+ * was made from other layers its files must be the same, else -EEXIST. Ends
+ * @p, also by an error. Shared. */
 int store_commit_image(struct store_part *p, const struct image *img,
 		       const struct reference *names, size_t nnames,
 		       struct err *err);

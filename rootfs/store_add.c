@@ -127,13 +127,14 @@ void store_drop_part(struct store_part *p)
 
 /* --- commit ----------------------------------------------------------- */
 
-/* 0 @name is there and good; -ENOENT, -EBADMSG: not. */
-typedef int (*is_good_fn)(const struct store *s, const char *name);
+/* 0 what @what is to be is there, and good; -ENOENT, -EBADMSG: not. */
+typedef int (*is_good_fn)(const struct store_part *p, const void *what);
 
-static int layer_is_good(const struct store *s, const char *name)
+static int layer_is_good(const struct store_part *p, const void *what)
 {
+	const struct image_layer *layer = what;
 	struct store_layer l;
-	int r = store_open_layer(s, name, &l, NULL);
+	int r = store_open_layer(p->stage->s, layer->digest, &l, NULL);
 
 	if (r == 0) {
 		close(l.data);
@@ -142,17 +143,9 @@ static int layer_is_good(const struct store *s, const char *name)
 	return r;
 }
 
-static int image_is_good(const struct store *s, const char *name)
+static int image_is_good(const struct store_part *p, const void *what)
 {
-	struct store_files files;
-	struct image img;
-	int r = store_open_image(s, name, &img, &files, NULL);
-
-	if (r == 0) {
-		store_close_files(&files);
-		image_free(&img);
-	}
-	return r;
+	return store_is_same(p->stage->s, p, what);
 }
 
 /*
@@ -160,7 +153,7 @@ static int image_is_good(const struct store *s, const char *name)
  * ours is dropped; what is damaged goes to the stage, and with it.
  */
 static int place(struct store_part *p, int dir, const char *name,
-		 is_good_fn is_good)
+		 is_good_fn is_good, const void *what)
 {
 	struct store_stage *st = p->stage;
 	char old[24];
@@ -173,7 +166,7 @@ static int place(struct store_part *p, int dir, const char *name,
 		}
 		if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR)
 			return -errno;
-		r = is_good(st->s, name);
+		r = is_good(p, what);
 		if (r == 0)
 			break;
 		if (r != -EBADMSG && r != -ENOENT)
@@ -219,7 +212,7 @@ int store_commit_layer(struct store_part *p, const struct image_layer *l,
 	if (r == 0)
 		r = seal(p, STORE_LAYER, image_format_layer(l));
 	if (r == 0)
-		r = place(p, s->layers, l->digest, layer_is_good);
+		r = place(p, s->layers, l->digest, layer_is_good, l);
 	store_drop_part(p);
 	return r < 0 ? store_failed(err, r, "layer %.12s", l->digest) : 0;
 }
@@ -275,7 +268,7 @@ static int publish(struct store_part *p, const struct image *img,
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = store_prepare_name(st, (unsigned)i, img->id);
 	if (r == 0)
-		r = place(p, st->s->images, img->id, image_is_good);
+		r = place(p, st->s->images, img->id, image_is_good, img);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = store_publish_name(st, (unsigned)i, names[i]);
 	if (r == 0 && n && fsync(st->s->names) < 0)
@@ -300,6 +293,14 @@ static int write_record(const struct image *img, char **text, struct err *err)
 	return 0;
 }
 
+static int is_another(const char *id, struct err *err)
+{
+	err_say(err, -EEXIST, "image %.12s is there, from other layers and with "
+		"other files: one of the two is not what its config says", id);
+	return err_hint(err, "if that one is not to be trusted: mayfly image rm "
+			     "%.12s", id);
+}
+
 static int commit_image(struct store_part *p, const struct image *img,
 			const struct reference *names, size_t n,
 			struct err *err)
@@ -322,6 +323,8 @@ static int commit_image(struct store_part *p, const struct image *img,
 		r = seal(p, STORE_RECORD, steal_ptr(&text));
 	if (r == 0)
 		r = publish(p, img, files, n);
+	if (r == -EEXIST)
+		return is_another(img->id, err);
 	return r < 0 ? store_failed(err, r, "image %.12s", img->id) : 0;
 }
 

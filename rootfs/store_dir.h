@@ -67,6 +67,14 @@ int store_write_file(int dir, const char *name, const char *text);
 /* The content of @name, which is there, to the disk; its size to *@size. */
 int store_sync_file(int dir, const char *name, uint64_t *size);
 
+/* --- images ----------------------------------------------------------- */
+
+/* Is the image that is there under the id of @img, which the part @p is to
+ * become, the same one? 0, -EEXIST: no; -ENOENT, -EBADMSG: there is none, or
+ * it is damaged. */
+int store_is_same(const struct store *s, const struct store_part *p,
+		  const struct image *img);
+
 /* --- names ------------------------------------------------------------ */
 
 /* The id in a file of names/: -ENOENT, -EBADMSG. */

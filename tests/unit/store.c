@@ -195,6 +195,49 @@ Test(store, same_thing_twice_is_there_once)
 	store_free(s);
 }
 
+/* The image of one id, from a layer by the digest @n: @blocks blocks of 3. */
+static int from_layer(struct store *s, unsigned n, unsigned blocks,
+		      unsigned root)
+{
+	struct image_layer l = { .blob_size = 7, .entries = 1,
+				 .data_size = blocks * BLOCK,
+				 .index_size = BLOCK };
+	struct image img = { .root_size = 2 * BLOCK, .nlayers = 1,
+			     .layers = &l };
+	struct store_part p;
+	struct store_stage *st;
+	int r;
+
+	hex(img.id, 0x77);
+	hex(l.digest, n);
+	hex(l.diff_id, 0x1003);
+	cr_assert_eq(store_begin_stage(s, &st, &err), 0);
+	cr_assert_eq(store_begin_part(st, &p, &err), 0);
+	cr_assert_eq(fill(&p, "data", blocks, 3, &err), 0);
+	cr_assert_eq(fill(&p, "index", 1, 0, &err), 0);
+	cr_assert_eq(store_commit_layer(&p, &l, &err), 0, "%s", err.msg);
+	cr_assert_eq(store_begin_part(st, &p, &err), 0);
+	cr_assert_eq(fill(&p, "root.erofs", 2, root, &err), 0);
+	r = store_commit_image(&p, &img, NULL, 0, &err);
+	store_end_stage(st);
+	return r;
+}
+
+Test(store, image_by_other_layers_is_the_same_or_refused)
+{
+	struct store *s = opened(STORE_SHARED);
+
+	cr_assert_eq(from_layer(s, 1, 3, 1), 0, "%s", err.msg);
+	cr_expect_eq(from_layer(s, 2, 3, 1), 0, "%s", err.msg);
+	cr_expect_eq(from_layer(s, 3, 3, 2), -EEXIST);
+	/* From the same layers it is not looked at. */
+	cr_expect_eq(from_layer(s, 1, 3, 2), 0, "%s", err.msg);
+	cr_expect_eq(from_layer(s, 4, 4, 1), -EEXIST);
+	cr_expect(strstr(err.msg, "one of the two is not"), "%s", err.msg);
+	cr_expect(strstr(err.hint, "mayfly image rm 0000"), "%s", err.hint);
+	store_free(s);
+}
+
 Test(store, name_can_be_given_to_another)
 {
 	struct store *s = furnished();
