@@ -156,6 +156,10 @@ static int check(struct importing *im, const struct job *j, const char *digest,
 			       l->diff_id, diff_id);
 	if (fstat(j->data, &data) < 0 || fstat(j->index, &index) < 0)
 		return err_set(err, -errno, "stat");
+	/* What the store and the disk of a VM would stumble over later. */
+	if (got->data_size % LAYER_BLOCK || got->entries > LAYER_ENTRIES_MAX)
+		return err_say(err, -EIO, "mayfly-unpack gives impossible "
+			       "sizes");
 	if ((uint64_t)data.st_size != got->data_size)
 		return err_say(err, -EIO, "mayfly-unpack says %" PRIu64
 			       " bytes, and has written %lld", got->data_size,

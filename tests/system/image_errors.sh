@@ -12,6 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/image_lib.sh"
 
 setup "$1"
+LIAR=$(cd "$(dirname "$1")" && pwd)/tests/unpack-liar
 begin "$2"
 shift 2
 ONLY=$*
@@ -181,6 +182,49 @@ test_an_unpacker_that_fails_is_told() {
 		expect_no_staging
 		[ "$(layers)" = 0 ] || fail 'a layer is left'
 	done
+	mv kept "$BIN/mayfly-unpack"
+}
+
+test_an_unpacker_that_lies_spoils_its_own_layer_at_most() {
+	[ -x "$LIAR" ] || skip 'no unpack-liar was built'
+	[ $top_as = zstd ] || skip 'no zstd here'
+	fresh liar
+	mv "$BIN/mayfly-unpack" kept
+	cp "$LIAR" "$BIN/mayfly-unpack"
+	for lie in more odd entries index short words; do
+		echo $lie >lie
+		image import oci:lay:one
+		case $lie in
+		more) expect_refusal 'mayfly-unpack says .* and has written' ;;
+		odd | entries) expect_refusal 'gives impossible sizes' ;;
+		index) expect_refusal 'impossible sizes' ;;
+		short) expect_refusal 'failed without saying why' ;;
+		words) expect_refusal ': ?\[1m?\[1m' ;;
+		esac
+		expect_no_staging
+		[ -z "$("$MAYFLY" image ls -q)" ] || fail "$lie: an image"
+		image prune
+	done
+	# The config of an image that is trusted, beside files of its own.
+	pack top other.tar
+	oci_sha base.tar >'diff'
+	oci_begin evil
+	cp base.tar packed.tar
+	oci_layer evil packed.tar zstd
+	oci_image evil one '"Cmd":["/bin/busybox"]'
+	[ "$oci_config" = "$one" ] || fail 'another config'
+	echo other >lie
+	image import --name evil oci:evil
+	expect_id "$one"
+	cp kept "$BIN/mayfly-unpack"
+	image import --name good oci:lay:one
+	short=$(echo "$one" | cut -c 1-12)
+	expect_words "mayfly: oci:lay:one: image $short is there, from other \
+layers and with other files: one of the two is not what its config says
+hint: if that one is not to be trusted: mayfly image rm $short"
+	image rm "$short"
+	image import --name good oci:lay:one
+	expect_id "$one"
 	mv kept "$BIN/mayfly-unpack"
 }
 
