@@ -147,11 +147,18 @@ static int punch(const struct raw *r, int mode, uint64_t off, uint64_t len)
 	return ret < 0 ? -errno : 0;
 }
 
+/* EINVAL: a block device does so by its own blocks only, which may be larger
+ * than a sector. */
+static bool cannot(int ret)
+{
+	return ret == -EOPNOTSUPP || ret == -EINVAL;
+}
+
 int raw_discard(const struct raw *r, uint64_t off, uint64_t len)
 {
 	int ret = punch(r, FALLOC_FL_PUNCH_HOLE, off, len);
 
-	return ret == -EOPNOTSUPP ? 0 : ret;
+	return cannot(ret) ? 0 : ret;
 }
 
 static int write_zeros(const struct raw *r, uint64_t off, uint64_t len)
@@ -178,9 +185,9 @@ int raw_zero(const struct raw *r, uint64_t off, uint64_t len, bool unmap)
 
 	if (unmap)
 		ret = punch(r, FALLOC_FL_PUNCH_HOLE, off, len);
-	if (ret == -EOPNOTSUPP)
+	if (cannot(ret))
 		ret = punch(r, FALLOC_FL_ZERO_RANGE, off, len);
-	if (ret == -EOPNOTSUPP)
+	if (cannot(ret))
 		ret = write_zeros(r, off, len);
 	return ret;
 }
