@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "rootfs/layer.h"
+#include "rootfs/merge.h"
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
 #include "runner/feed.h"
@@ -31,6 +32,7 @@ struct unpacking {
 	struct job *job[FEED_MAX];
 	unsigned next;	   /* layer to look at */
 	uint64_t used;	   /* bytes of files so far */
+	uint64_t names;	   /* of indexes */
 	uint64_t done;	   /* bytes of blobs whose jobs are over */
 	uint64_t total;	   /* bytes of blobs to be read; 0: not known */
 	unsigned todo, at; /* how many of them, and the last begun */
@@ -173,11 +175,18 @@ static int check(struct importing *im, const struct job *j, const char *digest,
 	return 0;
 }
 
-static int account(struct unpacking *u, uint64_t bytes, struct err *err)
+/* Indexes take room on the disk as well, and a blob of a megabyte makes one of
+ * LAYER_INDEX_MAX: what cannot be merged is not to pile up. */
+static int account(struct unpacking *u, const struct image_layer *l,
+		   struct err *err)
 {
 	uint64_t max = u->im->o->max_size;
 
-	u->used += bytes;
+	u->used += l->data_size;
+	u->names += l->index_size;
+	if (u->names > MERGE_INDEX_MAX)
+		return err_say(err, -EFBIG, "there are too many files in the "
+			       "image");
 	if (u->used <= max)
 		return 0;
 	return err_say(err, -EFBIG, "the files of the image are larger than "
@@ -213,7 +222,7 @@ static int finish(struct unpacking *u, struct job *j, struct err *err)
 	if (r < 0)
 		return r;
 	u->done += j->layer.bytes;
-	r = account(u, got.data_size, err);
+	r = account(u, &im->img.layers[j->which], err);
 	if (r < 0)
 		return r;
 	progress_show(im->o->progress, "writing to the disk", 0, 0);
@@ -246,8 +255,7 @@ static int start_some(struct unpacking *u, struct err *err)
 			if (same_as(im, n) != n)
 				continue;
 			r = is_there(im, n, err);
-			if (r == 1 &&
-			    account(u, im->img.layers[n].data_size, err) < 0)
+			if (r == 1 && account(u, &im->img.layers[n], err) < 0)
 				return -EFBIG;
 			if (r == 0)
 				r = begin(u, &u->job[i], n, err);

@@ -191,18 +191,20 @@ test_an_unpacker_that_lies_spoils_its_own_layer_at_most() {
 	fresh liar
 	mv "$BIN/mayfly-unpack" kept
 	cp "$LIAR" "$BIN/mayfly-unpack"
-	for lie in more odd entries index short words; do
+	for lie in more odd entries index names short words; do
 		echo $lie >lie
 		image import oci:lay:one
 		case $lie in
 		more) expect_refusal 'mayfly-unpack says .* and has written' ;;
 		odd | entries) expect_refusal 'gives impossible sizes' ;;
 		index) expect_refusal 'impossible sizes' ;;
+		names) expect_refusal 'there are too many files in the image' ;;
 		short) expect_refusal 'failed without saying why' ;;
 		words) expect_refusal ': ?\[1m?\[1m' ;;
 		esac
 		expect_no_staging
 		[ -z "$("$MAYFLY" image ls -q)" ] || fail "$lie: an image"
+		[ "$(layers)" = 0 ] || [ $lie = index ] || fail "$lie: a layer"
 		image prune
 	done
 	# The config of an image that is trusted, beside files of its own.

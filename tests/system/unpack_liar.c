@@ -83,6 +83,8 @@ int main(int argc, char **argv)
 		l.entries = UINT64_MAX;
 	else if (!strcmp(lie, "index"))
 		r = ftruncate(INDEX, 40);
+	else if (!strcmp(lie, "names"))
+		r = ftruncate(INDEX, (off_t)3 << 30);
 	else if (!strcmp(lie, "short"))
 		len--;
 	else if (!strcmp(lie, "words"))
