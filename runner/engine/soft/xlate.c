@@ -193,20 +193,26 @@ static const struct uop *miss(struct cpu *cpu, const struct uop *at)
 }
 
 /* The code before @at, a call of x->link, goes on at cpu->rip, in the block's
- * page: from now on directly, if there is a block. */
-static const struct uop *link(struct cpu *cpu, const struct uop *at)
+ * page: from now on directly, if there is a block that lies in it. */
+static void __attribute__((noinline))
+learn_link(struct cpu *cpu, const uint8_t *at)
 {
 	struct xlate *x = cpu->vm->xlate;
 	uint64_t gpa = BLOCK_GPA(cpu->cur) + cpu->rip - cpu->r[SLOT_RIP];
 	const struct block *b = block_beside(cpu, cpu->cur, gpa);
 	struct code c = { .x = x };
 
-	if (b && !(cpu->armed & BREAK_EXEC)) {
-		c.p = x->rw + ((const uint8_t *)at - x->rx) - 5;
-		jump(&c, x->rw + (b->code - x->rx));
-		serialize();
-	}
-	return NULL;
+	if (!b || cpu->armed & BREAK_EXEC)
+		return;
+	c.p = x->rw + (at - x->rx) - 5;
+	jump(&c, x->rw + (b->code - x->rx));
+	serialize();
+}
+
+static const struct uop *link(struct cpu *cpu, const struct uop *at)
+{
+	learn_link(cpu, (const uint8_t *)at);
+	return block_next(cpu, cpu->rip);
 }
 
 static void share_link(struct code *c)

@@ -159,6 +159,7 @@ static inline void set(struct code *c, size_t off, unsigned reg)
 
 #define CPU(field) offsetof(struct cpu, field)
 #define REG(n)	   (CPU(r) + 8 * (n))
+_Static_assert(CPU(r) == 0, "offsets in r[] are offsets in the cpu");
 
 /* @reg = 1 << @size bytes, zero-extended. */
 static inline void load(struct code *c, unsigned size, unsigned reg, unsigned base,
