@@ -148,6 +148,9 @@ int store_stage_dir(const struct store_stage *st);
 /* The same as a path, for other programs. Lives as long as the stage. */
 const char *store_stage_path(const struct store_stage *st);
 
+/* What the files directly in its directory @name take on the disk. */
+uint64_t store_stage_usage(const struct store_stage *st, const char *name);
+
 /* A directory in a stage that is to become a layer or an image. */
 struct store_part {
 	struct store_stage *stage;

@@ -94,6 +94,11 @@ const char *store_stage_path(const struct store_stage *st)
 	return st->path;
 }
 
+uint64_t store_stage_usage(const struct store_stage *st, const char *name)
+{
+	return store_usage(st->dir, name);
+}
+
 /* --- parts ------------------------------------------------------------ */
 
 int store_begin_part(struct store_stage *st, struct store_part *p,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,6 +22,8 @@
 #define LAYOUT	  "layout"
 #define BLOBS	  "layout/blobs/sha256"
 #define TRIES_MAX 3
+/* Of blobs, besides what files take of them: headers, documents. */
+#define OVERHEAD  (64ull << 20)
 
 struct pulling {
 	const struct image_pull *p;
@@ -109,13 +112,28 @@ static int make_layout(struct pulling *l, struct err *err)
 	return r < 0 ? err_set(err, r, "prepare to fetch") : 0;
 }
 
+/* A registry may say one size of a blob and send another, without an end. */
+static int check_size(void *opaque, struct err *err)
+{
+	const struct pulling *l = opaque;
+	uint64_t max = l->p->max_size;
+
+	if (store_stage_usage(l->stage, LAYOUT) +
+		    store_stage_usage(l->stage, BLOBS) <= max + OVERHEAD)
+		return 0;
+	err_say(err, -EFBIG, "%s: larger than %" PRIu64 " bytes, and there is "
+		"more", l->p->ref, max);
+	return err_hint(err, "--max-size SIZE takes a larger one");
+}
+
 /* With the lock held in the end: what was not fetched stays in the store. */
 static int fetch(struct pulling *l, const char *dir, struct err *err)
 {
 	char to[PATH_MAX + 16];
 	struct skopeo_copy c = { .from = &l->ref, .to = to,
 				 .insecure = l->p->insecure,
-				 .loud = l->progress.on };
+				 .loud = l->progress.on,
+				 .check = check_size, .opaque = l };
 
 	snprintf(to, sizeof(to), "oci:%s:latest", dir);
 	for (int i = 0; i < TRIES_MAX; i++) {

@@ -23,6 +23,7 @@
 #define CAUSE_MAX    320
 #define NOT_THERE    127
 #define NOT_EXECUTED 126
+#define CHECK_MS     200
 
 struct skopeo {
 	pid_t pid;
@@ -206,17 +207,22 @@ static void listen(struct skopeo *s)
 }
 
 /* Until it has ended, and all that it said is read. */
-static int attend(struct skopeo *s, struct interrupt *stop)
+static int attend(struct skopeo *s, const struct skopeo_copy *c,
+		  struct interrupt *stop, struct err *err)
 {
 	for (;;) {
 		struct pollfd p[] = { { s->words, POLLIN, 0 },
 				      { s->pidfd, POLLIN, 0 },
 				      { stop->fd, POLLIN, 0 } };
+		int r;
 
-		if (poll(p, ARRAY_SIZE(p), -1) < 0 && errno != EINTR)
-			return -errno;
+		if (poll(p, ARRAY_SIZE(p), CHECK_MS) < 0 && errno != EINTR)
+			return err_set(err, -errno, "wait for skopeo");
 		if (interrupt_came(stop))
 			return -EINTR;
+		r = c->check(c->opaque, err);
+		if (r < 0)
+			return r;
 		if (p[0].revents)
 			listen(s);
 		else if (p[1].revents)
@@ -278,7 +284,7 @@ int skopeo_copy(const struct skopeo_copy *c, struct interrupt *stop,
 	reference_skopeo(c->from, from);
 	r = start(s, c, (char *const *)argv, stop, err);
 	if (r == 0)
-		r = attend(s, stop);
+		r = attend(s, c, stop, err);
 	status = reap(s, r < 0);
 	if (r == 0)
 		r = judge(s, status, c, err);

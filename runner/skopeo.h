@@ -18,6 +18,9 @@ struct skopeo_copy {
 	const char *to; /* "oci:DIR:TAG" */
 	int insecure;	/* plain HTTP and certificates of nobody's are fine */
 	int loud;	/* there is a terminal to draw progress on */
+	/* Asked now and then: 0, or -errno with words to end it with. */
+	int (*check)(void *opaque, struct err *err);
+	void *opaque;
 };
 
 /* Copy one image for linux/amd64, its layers as they are. 0; -errno with words;

@@ -101,6 +101,28 @@ hint: name another place: MAYFLY_DATA_DIR=/path"
 	expect_err '^hint: skopeo copy docker://... oci:DIR, and mayfly image import'
 }
 
+# What skopeo writes may have no end: of a registry that sends other than it said.
+test_a_pull_that_is_too_large_is_ended() {
+	fresh endless
+	mkdir -p fake
+	cat >fake/skopeo <<-'END'
+		#!/bin/sh
+		for to; do :; done
+		to=${to#oci:}
+		head -c 80000000 /dev/zero >"${to%:latest}/$where"
+		sleep 60
+	END
+	chmod +x fake/skopeo
+	for where in oci-put-blob1 blobs/sha256/1; do
+		rc=0
+		PATH=$WORK/fake:$PATH where=$where "$MAYFLY" pull --max-size 1m \
+			host.example/app >"$out" 2>"$err" || rc=$?
+		expect_words 'mayfly: host.example/app: larger than 1048576 bytes, '\
+'and there is more
+hint: --max-size SIZE takes a larger one'
+	done
+}
+
 test_a_pull_that_fails_says_why() {
 	registry
 	fresh why
