@@ -33,6 +33,7 @@ struct err;
 #define LAYER_BLOCK	  4096u
 #define LAYER_ENTRIES_MAX (1u << 22)
 #define LAYER_INDEX_MAX	  (UINT64_C(1) << 30) /* bytes */
+#define LAYER_INDEXES_MAX (UINT64_C(1) << 31) /* of all layers of an image */
 #define LAYER_NAME_MAX	  255u
 #define LAYER_PATH_MAX	  4095u	 /* PATH_MAX without its NUL */
 #define LAYER_LINK_MAX	  4095u

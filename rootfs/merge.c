@@ -420,7 +420,7 @@ int merge_layer(struct merge *m, const void *index, size_t size,
 	int ret;
 
 	m->index_bytes += size;
-	if (m->index_bytes > MERGE_INDEX_MAX)
+	if (m->index_bytes > LAYER_INDEXES_MAX)
 		return err_say(err, -EFBIG, "too many files in the image");
 	ret = pass(m, index, size, 1, err);
 	if (!ret)

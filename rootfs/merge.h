@@ -18,7 +18,7 @@
  * knows, nothing recurses, what links lead to is counted, and so is all that
  * is kept:
  *
- *	MERGE_INDEX_MAX   bytes of all indexes
+ *	LAYER_INDEXES_MAX bytes of all indexes
  *	LAYER_ENTRIES_MAX names in the tree at any time
  *	MERGE_LINKS_MAX   symbolic links on one way
  *	MERGE_TARGETS_MAX bytes of links followed, in all
@@ -37,7 +37,6 @@
 struct err;
 struct merge;
 
-#define MERGE_INDEX_MAX	  ((uint64_t)1 << 31)
 #define MERGE_LINKS_MAX	  40
 #define MERGE_TARGETS_MAX ((uint64_t)1 << 28)
 

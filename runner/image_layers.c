@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "rootfs/layer.h"
-#include "rootfs/merge.h"
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
 #include "runner/feed.h"
@@ -184,7 +183,7 @@ static int account(struct unpacking *u, const struct image_layer *l,
 
 	u->used += l->data_size;
 	u->names += l->index_size;
-	if (u->names > MERGE_INDEX_MAX)
+	if (u->names > LAYER_INDEXES_MAX)
 		return err_say(err, -EFBIG, "there are too many files in the "
 			       "image");
 	if (u->used <= max)
