@@ -10,13 +10,15 @@
  *
  *   limits	memory, size of files, no core, no descriptor but the few that
  *		its mode opens
- *   Landlock	no path, but below the directory that it works on
+ *   Landlock	no path, but below the directory that it works on; without it
+ *		that is the root directory, where hostile bytes decide on names
  *   seccomp	the calls of its role: jail/seccomp_rules.c
  *
  * What libarchive needs is loaded by then. No locale is set: rootfs/tar.h says
  * why.
  */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -70,6 +72,21 @@ static int limit(int what, uint64_t max, struct err *err)
 }
 
 /*
+ * Where the kernel has no Landlock, a filter alone would let `archive` make
+ * files wherever its user may: it looks at no path. A root of its own does
+ * instead, if we may have one, by a right or in a user namespace.
+ */
+static void stay_below(int dir)
+{
+#ifndef MAYFLY_SAN
+	if (fchdir(dir) == 0 && chroot(".") < 0 && unshare(CLONE_NEWUSER) == 0)
+		(void)!chroot(".");
+#else
+	(void)dir;
+#endif
+}
+
+/*
  * RLIMIT_DATA and not RLIMIT_AS: it counts what malloc() takes, and not the
  * libraries or the indexes that are mapped. A sanitizer maps terabytes, and
  * opens /proc when it ends.
@@ -96,6 +113,8 @@ static int confine(const struct confines *c, struct err *err)
 				    LOCK_BELOW_READ : LOCK_BELOW_MAKE);
 	if (r < 0)
 		return err_set(err, r, "Landlock");
+	if (r == 0 && c->role == LOCK_ARCHIVE)
+		stay_below(UNPACK_FIRST);
 #ifndef MAYFLY_SAN
 	/* Landlock's rules were one more. */
 	r = limit(RLIMIT_NOFILE, UNPACK_FIRST + c->fds + c->opens, err);

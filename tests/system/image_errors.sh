@@ -13,6 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 setup "$1"
 LIAR=$(cd "$(dirname "$1")" && pwd)/tests/unpack-liar
+DENY=$(dirname "$LIAR")/deny
 begin "$2"
 shift 2
 ONLY=$*
@@ -228,6 +229,30 @@ hint: if that one is not to be trusted: mayfly image rm $short"
 	image import --name good oci:lay:one
 	expect_id "$one"
 	mv kept "$BIN/mayfly-unpack"
+}
+
+test_an_archive_has_its_directory_for_a_root_without_landlock() {
+	[ -x "$DENY" ] || skip 'no deny was built'
+	fresh root
+	mkfifo pipe
+	"$DENY" landlock "$MAYFLY" image import oci-archive:- <pipe >"$out" \
+		2>"$err" &
+	pid=$!
+	exec 9>pipe
+	head -c 700000 base.tar >&9
+	archive() { find "$MAYFLY_DATA_DIR/tmp" -path '*/archive/bin/*' | grep -q .; }
+	wait_for 10 archive || fail 'it does not begin'
+	child=$(cat /proc/$pid/task/$pid/children)
+	root=$(readlink "/proc/${child% }/root")
+	exec 9>&-
+	wait $pid
+	rm pipe
+	case $root in
+	"$MAYFLY_DATA_DIR"/tmp/*/archive) ;;
+	/) unshare -U true 2>/dev/null && fail 'all paths are open' ;;
+	*) fail "its root is $root" ;;
+	esac
+	expect_no_staging
 }
 
 # --- wrong usage ----------------------------------------------------------
