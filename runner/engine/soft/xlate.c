@@ -189,7 +189,8 @@ static const struct uop *miss(struct cpu *cpu, const struct uop *at)
 			found = i;
 		}
 	}
-	return cpu->vm->xlate->table.row[handler[found]].fn(cpu, &b->uops[found]);
+	return cpu->vm->xlate->table.row[handler[found]].fn(cpu,
+							     &b->uops[found]);
 }
 
 /* The code before @at, a call of x->link, goes on at cpu->rip, in the block's

@@ -14,6 +14,20 @@
  * branch leaves canonical space it has changed nothing, and leaves the whole
  * uop to the handler: faults, MMIO, watched pages and #AC are known there only.
  *
+ * The code of a block is its begin, where other code enters it with the
+ * guest's address in rax and which does what block_find() does in C: every way
+ * from block to block leads through one, so that a kick is seen; then the
+ * uops' in their order; then, for those that expect the guest's flags in the
+ * host's, code that loads them, which is what `fn` of such a uop points to.
+ *
+ * Jumps. One that stays in its page begins as a call of link(), which makes it
+ * a jump to the other's begin once that exists: a page is dropped as a whole.
+ * All others look in the jump cache, as block_find() does. Of a dropped block
+ * only the begin is overwritten, by a jump to cpu_loop(); so nobody has to know
+ * who jumps there, and code that is running stays as it is. The arena is reused
+ * between blocks only, with the blocks' own (code_reset()), when no entry of
+ * the jump cache is good any more.
+ *
  * The arena has a fixed size and is mapped twice, as that of thunks is
  * (native.h). vCPU thread only.
  */
@@ -54,8 +68,8 @@ enum xlate_kind {
 	X_JMP, X_JCC, X_CALL, X_RET, X_JMP_IND, X_CALL_IND, X_FALL,
 };
 /* @size: log2 of the operand's bytes. @fn may be NULL. */
-void xlate_add(struct xlate_table *t, uop_fn fn, enum xlate_kind kind, unsigned size,
-	       unsigned op);
+void xlate_add(struct xlate_table *t, uop_fn fn, enum xlate_kind kind,
+	       unsigned size, unsigned op);
 void xlate_add_forms(struct xlate_table *t, const struct forms *f,
 		     enum xlate_kind kind, unsigned op);
 

@@ -56,9 +56,11 @@ struct code {
 	const struct block *b;
 	unsigned n, i;
 	const struct row *row[BLOCK_UOPS];
-	uint8_t *at[BLOCK_UOPS];   /* a uop's code, entered from anywhere */
-	uint8_t need[BLOCK_UOPS];  /* its flags are looked at */
-	uint8_t live;		   /* the host's flags are the guest's */
+	uint8_t *at[BLOCK_UOPS];  /* a uop's code, entered from anywhere */
+	uint8_t need[BLOCK_UOPS]; /* its flags are looked at: in cpu->fl */
+	/* The host's flags are the guest's, here in the code: a template that
+	 * reads or keeps flags may rely on it, any other sets it. */
+	uint8_t live;
 };
 
 /* The row of @fn, a new one where it has none. */
@@ -109,7 +111,8 @@ static inline int fits32(int64_t v)
 }
 
 /* ModRM and displacement of [@base + @disp]; @base is none of SP and BP. */
-static inline void at_mem(struct code *c, unsigned reg, unsigned base, int32_t disp)
+static inline void at_mem(struct code *c, unsigned reg, unsigned base,
+			  int32_t disp)
 {
 	if (!disp) {
 		b1(c, reg << 3 | base);
@@ -131,16 +134,16 @@ static inline void prefix(struct code *c, unsigned size)
 }
 
 /* @op is that of the byte form: the next one is that of all others. */
-static inline void ins_mem(struct code *c, unsigned op, unsigned size, unsigned reg,
-		    unsigned base, int32_t disp)
+static inline void ins_mem(struct code *c, unsigned op, unsigned size,
+			   unsigned reg, unsigned base, int32_t disp)
 {
 	prefix(c, size);
 	b1(c, size ? op | 1 : op);
 	at_mem(c, reg, base, disp);
 }
 
-static inline void ins_reg(struct code *c, unsigned op, unsigned size, unsigned reg,
-		    unsigned rm)
+static inline void ins_reg(struct code *c, unsigned op, unsigned size,
+			   unsigned reg, unsigned rm)
 {
 	prefix(c, size);
 	b2(c, size ? op | 1 : op, 0xc0 | reg << 3 | rm);
@@ -162,8 +165,8 @@ static inline void set(struct code *c, size_t off, unsigned reg)
 _Static_assert(CPU(r) == 0, "offsets in r[] are offsets in the cpu");
 
 /* @reg = 1 << @size bytes, zero-extended. */
-static inline void load(struct code *c, unsigned size, unsigned reg, unsigned base,
-		 int32_t disp)
+static inline void load(struct code *c, unsigned size, unsigned reg,
+			unsigned base, int32_t disp)
 {
 	if (size < 2) {
 		b2(c, 0x0f, 0xb6 | size);
@@ -174,7 +177,8 @@ static inline void load(struct code *c, unsigned size, unsigned reg, unsigned ba
 }
 
 /* As SET_REG() of ops.h; @reg is zero-extended. */
-static inline void set_reg(struct code *c, unsigned size, unsigned off, unsigned reg)
+static inline void set_reg(struct code *c, unsigned size, unsigned off,
+			   unsigned reg)
 {
 	ins_mem(c, 0x88, size == 2 ? 3 : size, reg, DI, (int32_t)off);
 }

@@ -25,8 +25,8 @@ struct row *xlate_row(struct xlate_table *t, uop_fn fn)
 	return &t->row[h];
 }
 
-void xlate_add(struct xlate_table *t, uop_fn fn, enum xlate_kind kind, unsigned size,
-	       unsigned op)
+void xlate_add(struct xlate_table *t, uop_fn fn, enum xlate_kind kind,
+	       unsigned size, unsigned op)
 {
 	if (fn)
 		*xlate_row(t, fn) = (struct row){ fn, (uint8_t)kind,
