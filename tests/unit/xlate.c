@@ -28,7 +28,7 @@ struct side {
 	struct vcpu_state s;
 };
 
-/* --- engines ---------------------------------------------------------------- */
+/* --- engines ---------------------------------------------------------- */
 
 static struct side sides[2]; /* with templates, without */
 

@@ -85,7 +85,8 @@ static void add_site(struct program *g, int branch)
 /* All but RBX and R14, which address memory, R15, which counts, and RSP. */
 static unsigned any_reg(struct program *g, int bytes_no_rex)
 {
-	static const uint8_t wide[] = { 0, 1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13 };
+	static const uint8_t wide[] = { 0, 1, 2, 5, 6, 7, 8, 9, 10, 11, 12,
+					13 };
 	static const uint8_t low[] = { 0, 1, 2, 4, 5, 6 };
 
 	return bytes_no_rex ? low[below(g, sizeof(low))] :
@@ -328,7 +329,7 @@ static void put_insn(struct program *g)
 	}
 }
 
-/* --- programs --------------------------------------------------------------- */
+/* --- programs ---------------------------------------------------------- */
 
 static void put_target(struct program *g)
 {
