@@ -469,14 +469,23 @@ static void names(void)
 	state_list_free(&l);
 }
 
+/* Nobody waits at a prompt for a removal to end. */
+static int give_up(void *opaque)
+{
+	(void)opaque;
+	return -EAGAIN;
+}
+
 /* The names of each image, or its id. */
 static void images(void)
 {
 	struct store_list l = { 0 };
 	struct store *s = NULL;
 
-	if (store_open(&s, 0, NULL) < 0 ||
-	    store_lock(s, STORE_SHARED, NULL) < 0 ||
+	if (store_open(&s, 0, NULL) < 0)
+		return;
+	store_on_wait(s, give_up, NULL);
+	if (store_lock(s, STORE_SHARED, NULL) < 0 ||
 	    store_list(s, &l, NULL) < 0) {
 		store_free(s);
 		return;

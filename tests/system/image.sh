@@ -301,6 +301,7 @@ test_an_import_that_waits_is_interrupted() {
 		exec 9>"$MAYFLY_DATA_DIR/lock"
 		flock -x 9
 	done
+	[ -z "$("$MAYFLY" completion images)" ] || fail 'a prompt waits'
 	exec 9>&-
 	rm pipe
 }
