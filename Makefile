@@ -397,7 +397,7 @@ $(foreach t,gmem bus ctl boot acpi serial rtc cpuid,\
 
 VIRTIO_UNIT := virtqueue virtio_mmio virtio_blk virtio_vsock virtio_vsock_dial \
 	virtio_vsock_threads virtio_rng disk limiter \
-	virtio_blk_limit
+	virtio_blk_limit virtio_blk_serve
 UNIT += $(VIRTIO_UNIT)
 $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 

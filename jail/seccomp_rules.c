@@ -19,6 +19,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include "runner/base/mem.h"
 
@@ -43,7 +44,7 @@ enum { FUTEX_OP = 1, IOCTL_REQUEST = 1, FALLOCATE_MODE = 1, SHUTDOWN_HOW = 1,
        TIMERFD_FLAGS = 1, OPENAT_FLAGS = 2, OPENAT_MODE = 3,
        MKDIRAT_MODE = 2, FCHMOD_MODE = 1,
        UNLINKAT_FLAGS = 2, FSTATAT_FLAGS = 3, MMAP_PROT = 2,
-       MREMAP_FLAGS = 3 };
+       MREMAP_FLAGS = 3, RWF_FLAGS = 5 };
 
 /* What both kinds of thread do, of either engine. */
 #define EVERY_THREAD                                                          \
@@ -129,6 +130,10 @@ static const struct seccomp_rule soft_main[] = {
 static const struct seccomp_rule soft_vcpu[] = {
 	CALL1(futex, FUTEX_OP, FUTEX_WAIT_BITSET_PRIVATE,
 	      "HLT, until a deadline"),
+	CALL1(preadv2, RWF_FLAGS, RWF_NOWAIT,
+	      "virtio-blk: what the host has in memory"),
+	CALL(preadv, "virtio-blk: what a write leaves of a cluster"),
+	CALL(pwritev, "virtio-blk: a short write"),
 	EVERY_THREAD,
 	VCPU_THREAD,
 };

@@ -11,8 +11,9 @@
 #include "runner/machine.h"
 
 /* What mayfly-vmm may have besides the guest's memory: its own, page tables
- * and the kernel's books for all of it, engine soft's decoded code. */
-#define CONFINE_OVERHEAD (64 * CONFIG_MIB)
+ * and the kernel's books for all of it, engine soft's decoded code (20 MiB) and
+ * machine code (ENGINE_FILE_MAX). */
+#define CONFINE_OVERHEAD (96 * CONFIG_MIB)
 #define CONFINE_SHARE	 64 /* and one part in so many of the guest's */
 
 /* Threads besides the vCPUs': the main one, KVM's own, a few to spare. */

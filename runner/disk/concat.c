@@ -37,7 +37,7 @@ static const struct part *find(const struct concat *c, uint64_t off)
 }
 
 static int concat_readv(struct disk *d, struct iovec *iov, unsigned n,
-			uint64_t off)
+			uint64_t off, int flags)
 {
 	const struct concat *c = container_of(d, struct concat, disk);
 	const struct part *p = find(c, off);
@@ -48,8 +48,8 @@ static int concat_readv(struct disk *d, struct iovec *iov, unsigned n,
 
 		if (at == p->raw.size)
 			continue;
-		r = raw_part(raw_readv, &p->raw, &iov, &n, p->raw.size - at,
-			     at);
+		r = raw_read_part(&p->raw, &iov, &n, p->raw.size - at, at,
+				  flags);
 		off = p->start + p->raw.size;
 	}
 	return r;

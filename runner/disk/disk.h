@@ -11,8 +11,8 @@
  * QCOW header into its disk has a disk with a QCOW header.
  *
  * Offsets and lengths are bytes, and the caller has checked them against
- * `size`. All calls block and come from one thread; 0 or -errno. Nothing is
- * allocated once a disk is made.
+ * `size`. Calls block, but for DISK_NOWAIT, and come one at a time, from any
+ * thread; 0 or -errno. Nothing is allocated once a disk is made.
  */
 #ifndef MAYFLY_DISK_DISK_H
 #define MAYFLY_DISK_DISK_H
@@ -26,11 +26,15 @@ struct disk;
 
 #define DISK_SECTOR 512u
 
+/* For readv(): -EAGAIN where it would have to wait for what is not in the
+ * host's memory; some of it may have been read. */
+#define DISK_NOWAIT 1
+
 struct disk_ops {
 	/* All of it or an error; the list is used up, the entries change.
 	 * Past the end of a file that shrank reads give zeros. */
 	int (*readv)(struct disk *d, struct iovec *iov, unsigned n,
-		     uint64_t off);
+		     uint64_t off, int flags);
 	int (*writev)(struct disk *d, struct iovec *iov, unsigned n,
 		      uint64_t off);
 	/* What was written outlives the host. */

@@ -91,7 +91,7 @@ static uint64_t round_up(uint64_t off)
 }
 
 static int overlay_readv(struct disk *d, struct iovec *iov, unsigned n,
-			 uint64_t off)
+			 uint64_t off, int flags)
 {
 	struct overlay *o = overlay_of(d);
 	uint64_t end = off + total(iov, n);
@@ -101,8 +101,8 @@ static int overlay_readv(struct disk *d, struct iovec *iov, unsigned n,
 		uint64_t c = off / CLUSTER;
 		uint64_t to = run_end(o, c, round_up(end)) * CLUSTER;
 
-		r = raw_part(raw_readv, is_present(o, c) ? &o->upper : &o->base,
-			     &iov, &n, MIN(to, end) - off, off);
+		r = raw_read_part(is_present(o, c) ? &o->upper : &o->base, &iov,
+				  &n, MIN(to, end) - off, off, flags);
 		off = to;
 	}
 	return r;
@@ -117,7 +117,7 @@ static int bring(const struct overlay *o, uint64_t from, uint64_t to)
 
 	if (from >= to)
 		return 0;
-	r = raw_readv(&o->base, &iov, 1, from);
+	r = raw_readv(&o->base, &iov, 1, from, 0);
 	if (r < 0)
 		return r;
 	iov = (struct iovec){ .iov_base = buf, .iov_len = to - from };

@@ -67,10 +67,25 @@ static void advance(struct iovec **iov, unsigned *cnt, size_t n)
 	}
 }
 
-int raw_readv(const struct raw *r, struct iovec *iov, unsigned n, uint64_t off)
+static ssize_t read_some(const struct raw *r, const struct iovec *iov,
+			 unsigned n, uint64_t off, int flags)
+{
+	ssize_t got;
+
+	if (!(flags & DISK_NOWAIT))
+		return preadv(r->fd, iov, (int)n, (off_t)off);
+	got = preadv2(r->fd, iov, (int)n, (off_t)off, RWF_NOWAIT);
+	/* A file system that cannot tell. */
+	if (got < 0 && errno == EOPNOTSUPP)
+		errno = EAGAIN;
+	return got;
+}
+
+int raw_readv(const struct raw *r, struct iovec *iov, unsigned n, uint64_t off,
+	      int flags)
 {
 	while (n) {
-		ssize_t got = preadv(r->fd, iov, (int)n, (off_t)off);
+		ssize_t got = read_some(r, iov, n, off, flags);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -103,8 +118,8 @@ int raw_writev(const struct raw *r, struct iovec *iov, unsigned n, uint64_t off)
 	return 0;
 }
 
-int raw_part(raw_fn fn, const struct raw *r, struct iovec **iov, unsigned *n,
-	     uint64_t len, uint64_t off)
+int raw_read_part(const struct raw *r, struct iovec **iov, unsigned *n,
+		  uint64_t len, uint64_t off, int flags)
 {
 	struct iovec *first = *iov, cut = { 0 };
 	unsigned whole = 0;
@@ -119,7 +134,7 @@ int raw_part(raw_fn fn, const struct raw *r, struct iovec **iov, unsigned *n,
 		cut = first[whole];
 		first[whole].iov_len = len;
 	}
-	ret = fn(r, first, whole + (len != 0), off);
+	ret = raw_readv(r, first, whole + (len != 0), off, flags);
 	if (len)
 		first[whole] = (struct iovec){
 			.iov_base = (uint8_t *)cut.iov_base + len,
@@ -205,9 +220,9 @@ static const struct raw *raw_of(struct disk *d)
 }
 
 static int disk_readv(struct disk *d, struct iovec *iov, unsigned n,
-		      uint64_t off)
+		      uint64_t off, int flags)
 {
-	return raw_readv(raw_of(d), iov, n, off);
+	return raw_readv(raw_of(d), iov, n, off, flags);
 }
 
 static int disk_writev(struct disk *d, struct iovec *iov, unsigned n,

@@ -29,18 +29,17 @@ int raw_sectors(const struct raw *r, struct err *err);
 void raw_free(struct raw *r);
 
 /* All of it or an error; @iov is used up. Past the end of a file that shrank
- * reads give zeros. */
-int raw_readv(const struct raw *r, struct iovec *iov, unsigned n, uint64_t off);
+ * reads give zeros. @flags are for reads: DISK_NOWAIT. */
+int raw_readv(const struct raw *r, struct iovec *iov, unsigned n, uint64_t off,
+	      int flags);
 int raw_writev(const struct raw *r, struct iovec *iov, unsigned n,
 	       uint64_t off);
 int raw_flush(const struct raw *r);
 
-/* The same for the first @len bytes of a list, or for all of a shorter one.
- * They are dropped from it. */
-typedef int (*raw_fn)(const struct raw *r, struct iovec *iov, unsigned n,
-		      uint64_t off);
-int raw_part(raw_fn fn, const struct raw *r, struct iovec **iov, unsigned *n,
-	     uint64_t len, uint64_t off);
+/* Reads the first @len bytes of a list, or all of a shorter one. They are
+ * dropped from it. */
+int raw_read_part(const struct raw *r, struct iovec **iov, unsigned *n,
+		  uint64_t len, uint64_t off, int flags);
 
 /* Give the range back to the host; contents undefined (in fact zeros), or
  * unchanged where the file cannot do that. */

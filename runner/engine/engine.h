@@ -21,6 +21,7 @@
 #ifndef MAYFLY_ENGINE_H
 #define MAYFLY_ENGINE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct engine; /* each implementation's own */
@@ -124,6 +125,9 @@ struct vcpu_state {
 
 struct engine_ops {
 	const char *name;
+	/* An access of the guest is a call on its vCPU's thread, and no exit:
+	 * what a device does there at once costs less than to wake another. */
+	bool calls;
 	/* On failure *@e is NULL and nothing is left. */
 	int (*create)(const struct engine_params *p, struct engine **e,
 		      struct err *err);

@@ -30,6 +30,7 @@
 #define BLK_S_OK     0
 #define BLK_S_IOERR  1
 #define BLK_S_UNSUPP 2
+#define BLK_WAITS    0xff /* ours: no status that a driver sees */
 
 #define BLK_RANGE_UNMAP 1u
 
@@ -296,7 +297,8 @@ static uint8_t perform(struct blk *b)
 	}
 }
 
-static uint8_t transfer(struct blk *b, uint32_t n)
+/* @flags: DISK_NOWAIT. BLK_WAITS where that is so: nothing has changed. */
+static uint8_t transfer(struct blk *b, uint32_t n, int flags)
 {
 	struct blk_req *r = &b->req;
 	struct iovec iov[VIRTQ_SIZE_MAX];
@@ -311,9 +313,11 @@ static uint8_t transfer(struct blk *b, uint32_t n)
 	} else {
 		cnt = virtq_in(&r->chain, r->done, n, iov);
 		ret = b->disk->ops->readv(b->disk, iov, cnt,
-					  r->off + r->done);
+					  r->off + r->done, flags);
 		virtq_wrote(&b->dev.vq[0], &r->chain, r->done, n);
 	}
+	if (ret == -EAGAIN && flags & DISK_NOWAIT)
+		return BLK_WAITS;
 	if (ret < 0)
 		return BLK_S_IOERR;
 	r->done += n;
@@ -349,7 +353,7 @@ static uint32_t step(struct blk *b, uint32_t left)
 	uint32_t n = MIN(r->len - r->done, left);
 
 	if (n)
-		r->status = transfer(b, n);
+		r->status = transfer(b, n, 0);
 	else if (r->status == BLK_S_OK)
 		r->status = perform(b);
 	if (r->status != BLK_S_OK || r->done == r->len)
@@ -388,6 +392,62 @@ static void blk_notify(struct virtio_dev *dev, unsigned queue)
 	if (!left)
 		virtio_again(dev, queue);
 	virtio_flush(dev, queue);
+}
+
+/*
+ * What may be done while the guest stands still for it: a short transfer of
+ * what the host has in memory. No call but of reading and writing a disk; the
+ * filter of vCPU threads has no other.
+ */
+static bool is_quick(const struct blk *b)
+{
+	const struct blk_req *r = &b->req;
+
+	if (r->status != BLK_S_OK)
+		return true;
+	if (r->len - r->done > VIRTIO_BLK_SERVE || !r->len)
+		return false;
+	return !(r->write && b->disk->durable);
+}
+
+static bool serve_one(struct blk *b)
+{
+	struct blk_req *r = &b->req;
+
+	if (!is_quick(b))
+		return false;
+	if (r->status == BLK_S_OK) {
+		uint8_t status = transfer(b, r->len - r->done, DISK_NOWAIT);
+
+		if (status == BLK_WAITS)
+			return false;
+		r->status = status;
+	}
+	finish(b);
+	return true;
+}
+
+/* The main thread goes on with what is not quick, and all that is limited. */
+static bool blk_serve(struct virtio_dev *dev, unsigned queue)
+{
+	struct blk *b = to_blk(dev);
+	struct blk_req *r = &b->req;
+	uint32_t left = VIRTIO_BLK_SERVE;
+
+	if (b->timer.fd >= 0)
+		return false;
+	while (r->active || virtio_pop(dev, queue, &r->chain)) {
+		uint32_t cost;
+
+		if (!r->active)
+			begin(b);
+		cost = MAX(r->len - r->done, COST_MIN);
+		if (cost > left || !serve_one(b))
+			break;
+		left -= cost;
+	}
+	virtio_flush(dev, queue);
+	return !r->active;
 }
 
 static void on_timer(struct ev *ev, uint32_t events)
@@ -434,6 +494,7 @@ static const struct virtio_ops blk_ops = {
 	.features = BLK_F_SEG_MAX | BLK_F_BLK_SIZE,
 	.reset = blk_reset,
 	.notify = blk_notify,
+	.serve = blk_serve,
 	.cfg_read = blk_cfg_read,
 	.free = blk_free,
 };

@@ -6,6 +6,11 @@
  * thread, at most VIRTIO_BLK_ROUND bytes at a turn of the event loop. A limiter
  * may hold the one in hand back; a timer then goes on with it, and the loop is
  * free for others until then. What was spent survives a reset.
+ *
+ * Where the guest's kick is a call (engine soft), its own thread does what is
+ * quick: reads of what the host has in memory and writes that nobody wants
+ * durable, VIRTIO_BLK_SERVE bytes at most; the main thread does the rest. To
+ * wake that one takes longer than such a request.
  */
 #ifndef MAYFLY_VIRTIO_BLK_H
 #define MAYFLY_VIRTIO_BLK_H
@@ -15,6 +20,7 @@
 #include "runner/virtio/virtio.h"
 
 #define VIRTIO_BLK_ROUND   (4u << 20)
+#define VIRTIO_BLK_SERVE   (1u << 20)
 #define VIRTIO_BLK_ID_SIZE 20
 
 struct virtio_blk_params {

@@ -198,8 +198,8 @@ static void write_reg(struct virtio_dev *dev, uint64_t off, uint32_t v)
 	}
 }
 
-/* The three registers of a driver at work take no lock: a vCPU must not wait
- * for the request that the main thread is busy with. */
+/* The three registers of a driver at work wait for no lock: a vCPU must not
+ * wait for the request that the main thread is busy with. */
 static bool fast_reg(struct virtio_dev *dev, uint64_t off, uint32_t *v,
 		     int write)
 {
@@ -214,7 +214,7 @@ static bool fast_reg(struct virtio_dev *dev, uint64_t off, uint32_t *v,
 		return true;
 	case VIRTIO_MMIO_QUEUE_NOTIFY:
 		if (write && *v < dev->ops->nqueues)
-			virtio_again(dev, *v);
+			virtio_kicked(dev, *v);
 		return true;
 	default:
 		return false;

@@ -141,6 +141,23 @@ void virtio_again(struct virtio_dev *dev, unsigned queue)
 		return;
 }
 
+/* Where it is not ours to serve, or the main thread is in there or owes it
+ * something, that one does it: the eventfd does not let it miss the kick. */
+void virtio_kicked(struct virtio_dev *dev, unsigned queue)
+{
+	bool done = false;
+
+	if (dev->host.serve && dev->ops->serve &&
+	    pthread_mutex_trylock(&dev->lock) == 0) {
+		if (!dev->reset_due && !dev->activate_due &&
+		    virtio_running(dev))
+			done = dev->ops->serve(dev, queue);
+		pthread_mutex_unlock(&dev->lock);
+	}
+	if (!done)
+		virtio_again(dev, queue);
+}
+
 void virtio_fail(struct virtio_dev *dev, const char *why)
 {
 	log_limited("virtio-%s: %s: stopped until reset", dev->ops->name, why);

@@ -54,12 +54,13 @@
  * Threads
  *
  * Register accesses come on vCPU threads, kicks and back-end events on the
- * main thread. `lock` covers everything here but isr. Of the ops, cfg_read and
- * cfg_write run on a vCPU thread; all others run on the main thread, so that a
- * device may use the event loop freely. For that, a reset and an activation
- * asked for by a register write are done late: the rings stop at once, the
- * op runs when the main thread next enters the device, before any other work.
- * I/O is synchronous under the lock, thus a reset finds none in flight.
+ * main thread. `lock` covers everything here but isr. Of the ops, cfg_read,
+ * cfg_write and serve run on a vCPU thread; all others run on the main thread,
+ * so that a device may use the event loop freely. For that, a reset and an
+ * activation asked for by a register write are done late: the rings stop at
+ * once, the op runs when the main thread next enters the device, before any
+ * other work. I/O is synchronous under the lock, thus a reset finds none in
+ * flight.
  */
 #ifndef MAYFLY_VIRTIO_VIRTIO_H
 #define MAYFLY_VIRTIO_VIRTIO_H
@@ -87,6 +88,7 @@ struct virtio_host {
 	/* One edge on @gsi. Main thread or vCPU thread. */
 	void (*irq)(void *opaque, unsigned gsi);
 	void *irq_opaque;
+	bool serve; /* kicks come as calls: devices may serve() them there */
 };
 
 struct virtio_ops {
@@ -102,6 +104,10 @@ struct virtio_ops {
 	/* The driver kicked @queue, or virtio_again() did. Does a bounded
 	 * amount of work; only called while the rings run. */
 	void (*notify)(struct virtio_dev *dev, unsigned queue);
+	/* The same on the thread of the vCPU that kicked, where the host says
+	 * so: what is done sooner than the main thread would be awake. False:
+	 * there is more for the main thread. Optional. */
+	bool (*serve)(struct virtio_dev *dev, unsigned queue);
 	/* Bytes [off, off + len) of the config space. @data is zeroed; @off is
 	 * anything, @len at most 8. cfg_write is optional. */
 	void (*cfg_read)(struct virtio_dev *dev, uint64_t off, void *data,
@@ -166,6 +172,10 @@ void virtio_flush(struct virtio_dev *dev, unsigned queue);
 
 /* Have notify() called again from the loop: others get their turn first. */
 void virtio_again(struct virtio_dev *dev, unsigned queue);
+
+/* The driver kicked @queue, by a register: serve it, or have it served. Does
+ * not wait for a main thread that is in the device. vCPU thread. */
+void virtio_kicked(struct virtio_dev *dev, unsigned queue);
 
 /* DEVICE_NEEDS_RESET: the driver broke a rule. Rings stop until it resets. */
 void virtio_fail(struct virtio_dev *dev, const char *why);

@@ -106,7 +106,8 @@ static int add_rtc(struct vm *vm, struct err *err)
 static struct virtio_host host_of(struct vm *vm)
 {
 	return (struct virtio_host){ .gm = &vm->gm, .loop = &vm->loop,
-				     .irq = virtio_irq, .irq_opaque = vm };
+				     .irq = virtio_irq, .irq_opaque = vm,
+				     .serve = vm->ops->calls };
 }
 
 /* The next slot takes @dev, and owns it from now on. */
@@ -121,6 +122,9 @@ static int plug(struct vm *vm, struct virtio_dev *dev, struct err *err)
 		return err_set(err, r, "virtio slot %u", slot);
 	}
 	vm->slot[vm->nslots++] = dev;
+	/* Its kicks shall come as register accesses: virtio_kicked(). */
+	if (dev->host.serve && dev->ops->serve)
+		return 0;
 	for (unsigned q = 0; q < dev->ops->nqueues; q++) {
 		r = vm->ops->ioeventfd(vm->engine, notify, q,
 				       virtio_mmio_kick_fd(dev, q), err);

@@ -155,6 +155,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		p.ops = (struct limiter_rate){ OPS, how >> 4, TIME_MS };
 	if (how & 8)
 		p.bytes = (struct limiter_rate){ BYTES, 0, TIME_MS };
+	f.host.serve = take8(&b) & 1;
 	f.dev = virtio_blk_new(&f.host, 5, &p, NULL);
 	must(f.dev);
 	fuzz_steps(&f, &b, FUZZ_COMMON + 5, request);

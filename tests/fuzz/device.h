@@ -65,7 +65,7 @@ static inline void fuzz_begin(struct fuzz *f)
 	f->gm.wrote = fuzz_wrote;
 	f->gm.wrote_opaque = f;
 	must(ev_loop_init(&f->loop) == 0);
-	f->host = (struct virtio_host){ &f->gm, &f->loop, fuzz_irq, f };
+	f->host = (struct virtio_host){ &f->gm, &f->loop, fuzz_irq, f, false };
 }
 
 static inline void fuzz_end(struct fuzz *f)

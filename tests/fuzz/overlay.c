@@ -62,7 +62,7 @@ static void check_read(struct disk *d, struct bytes *b, uint32_t off,
 	struct iovec iov[3];
 	unsigned n = cut(iov, got, len, b);
 
-	must(d->ops->readv(d, iov, n, off) == 0);
+	must(d->ops->readv(d, iov, n, off, 0) == 0);
 	must(memcmp(got, flat + off, len) == 0);
 }
 
@@ -85,7 +85,7 @@ static void do_write(struct disk *d, struct bytes *b, uint32_t off,
 	/* Clusters that were there before may have been written in part. */
 	if (r < 0) {
 		iov[0] = (struct iovec){ got, len };
-		must(d->ops->readv(d, iov, 1, off) == 0);
+		must(d->ops->readv(d, iov, 1, off, 0) == 0);
 		for (uint32_t i = 0; i < len; i++)
 			must(got[i] == flat[off + i] || got[i] == buf[i]);
 		memcpy(flat + off, got, len);
@@ -99,7 +99,7 @@ static void do_discard(struct disk *d, uint32_t off, uint32_t len)
 	struct iovec iov = { got, len };
 
 	must(d->ops->discard(d, off, len) == 0);
-	must(d->ops->readv(d, &iov, 1, off) == 0);
+	must(d->ops->readv(d, &iov, 1, off, 0) == 0);
 	for (uint32_t i = 0; i < len; i++)
 		must(got[i] == flat[off + i] || got[i] == 0);
 	memcpy(flat + off, got, len);

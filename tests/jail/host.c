@@ -29,7 +29,7 @@
 #include "runner/base/mem.h"
 #include "tests/jail/outside.h"
 
-#define DISK_SIZE (4u << 20)
+#define DISK_SIZE (64u << 20) /* larger than ENGINE_FILE_MAX: the limit on files */
 
 _Noreturn void die(const char *fmt, ...)
 {

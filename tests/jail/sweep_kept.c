@@ -68,6 +68,12 @@ static const struct kept kvm_vcpu[] = {
 	{ SYS_ioctl, "run its guest, and look where it is", 1 },
 };
 
+static const struct kept soft_vcpu[] = {
+	{ SYS_preadv2, "read disks and images, what is in memory of them", 1 },
+	{ SYS_preadv, "the same, and wait for it", 0 },
+	{ SYS_pwritev, "write to the scratch disk, up to its size", 0 },
+};
+
 /* Not of mayfly-vmm: a child of the launcher's, for cp. It stands in the
  * directory that is to be filled, and Landlock ends its reach there. */
 static const struct kept unpack[] = {
@@ -161,5 +167,7 @@ enum sweep_kept sweep_kept(enum lock_role role, unsigned nr)
 		k = LOOK(kvm_main, nr);
 	if (k == DIES && role == LOCK_KVM_VCPU)
 		k = LOOK(kvm_vcpu, nr);
+	if (k == DIES && role == LOCK_SOFT_VCPU)
+		k = LOOK(soft_vcpu, nr);
 	return k;
 }

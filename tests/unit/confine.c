@@ -27,8 +27,8 @@ static struct cgroup_limits limits_of(unsigned cpus, unsigned milli,
 
 Test(confine, memory_is_the_guests_and_an_overhead)
 {
-	cr_assert_eq(limits_of(1, 0, 64 * MIB, -1, 0).memory_max, 129 * MIB);
-	cr_assert_eq(limits_of(1, 0, 512 * MIB, -1, 0).memory_max, 584 * MIB);
+	cr_assert_eq(limits_of(1, 0, 64 * MIB, -1, 0).memory_max, 161 * MIB);
+	cr_assert_eq(limits_of(1, 0, 512 * MIB, -1, 0).memory_max, 616 * MIB);
 }
 
 Test(confine, cpus_are_quota_and_tasks)
@@ -50,7 +50,7 @@ Test(confine, scratch_disk_in_memory_counts)
 	cr_assert_eq(ftruncate(fd, 100 * (off_t)MIB), 0);
 	ro = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	cr_assert_eq(limits_of(1, 0, 64 * MIB, fd, CTL_DISK_SCRATCH)
-			     .memory_max, 229 * MIB);
+			     .memory_max, 261 * MIB);
 	cr_assert_eq(limits_of(1, 0, 64 * MIB, ro, CTL_DISK_READ)
-			     .memory_max, 129 * MIB);
+			     .memory_max, 161 * MIB);
 }

@@ -73,7 +73,7 @@ static int rd(struct disk *d, uint8_t *p, size_t len, uint64_t off)
 	struct iovec iov[8];
 	unsigned n = cut(iov, p, len);
 
-	return d->ops->readv(d, iov, n, off);
+	return d->ops->readv(d, iov, n, off, 0);
 }
 
 static int wr(struct disk *d, uint8_t *p, size_t len, uint64_t off)

@@ -60,7 +60,7 @@ static inline void fake_init(struct fake *f)
 	cr_assert_eq(ev_loop_init(&f->loop), 0);
 	f->gm.wrote = fake_noted;
 	f->gm.wrote_opaque = f;
-	f->host = (struct virtio_host){ &f->gm, &f->loop, fake_irq, f };
+	f->host = (struct virtio_host){ &f->gm, &f->loop, fake_irq, f, false };
 	f->heap = FAKE_HEAP;
 }
 

@@ -348,6 +348,7 @@ static uint32_t soft_isa_missing(const struct engine *e)
 
 const struct engine_ops engine_soft = {
 	.name = "soft",
+	.calls = true,
 	.create = soft_create,
 	.free = soft_free,
 	.ncpus = soft_ncpus,
