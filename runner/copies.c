@@ -20,7 +20,7 @@ struct copy {
 	struct transfer_task task;
 	struct tree_place place; /* of one that comes out */
 	char name[NAME_MAX + 1]; /* of the source; "" its contents */
-	char number[12];	 /* of a volume */
+	char number[24];	 /* of a volume */
 	char *real;		 /* and where it is */
 };
 
