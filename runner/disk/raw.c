@@ -75,10 +75,13 @@ static ssize_t read_some(const struct raw *r, const struct iovec *iov,
 	if (!(flags & DISK_NOWAIT))
 		return preadv(r->fd, iov, (int)n, (off_t)off);
 	got = preadv2(r->fd, iov, (int)n, (off_t)off, RWF_NOWAIT);
-	/* A file system that cannot tell. */
-	if (got < 0 && errno == EOPNOTSUPP)
-		errno = EAGAIN;
-	return got;
+	/* A file system that cannot tell; or an end of the file that may be
+	 * none: Linux 5.9 and 5.10 say 0 of what is not in memory
+	 * (preadv2(2), BUGS). */
+	if (got > 0 || (got < 0 && errno != EOPNOTSUPP))
+		return got;
+	errno = EAGAIN;
+	return -1;
 }
 
 int raw_readv(const struct raw *r, struct iovec *iov, unsigned n, uint64_t off,

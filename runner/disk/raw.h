@@ -3,8 +3,8 @@
  * raw: a file or block device as bytes: what all disks are made of (disk.h).
  *
  * Owns the descriptor from raw_init() to raw_free(). Offsets and lengths are
- * bytes and the caller has checked them against `size`. All calls block; 0 or
- * -errno.
+ * bytes and the caller has checked them against `size`. Calls block, but for
+ * DISK_NOWAIT; 0 or -errno.
  */
 #ifndef MAYFLY_DISK_RAW_H
 #define MAYFLY_DISK_RAW_H

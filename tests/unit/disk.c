@@ -29,6 +29,21 @@ int fallocate(int fd, int mode, off_t off, off_t len)
 	return -1;
 }
 
+/* What preadv2() with RWF_NOWAIT gives, once it has read so many sectors: in
+ * place of libc's. */
+static ssize_t nowait;
+static int nowait_errno, nowait_sectors;
+
+ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	cr_assert_eq(flags, RWF_NOWAIT);
+	cr_assert_geq(n, 1);
+	if (nowait_sectors-- > 0)
+		return pread(fd, iov->iov_base, MIN(iov->iov_len, 512), off);
+	errno = nowait_errno;
+	return nowait;
+}
+
 static uint32_t seed = 1;
 
 static uint32_t pick(uint32_t n)
@@ -135,6 +150,42 @@ Test(raw, zeroes_less_than_a_block_of_the_device)
 	cr_assert_eq(rd(d, now, sizeof(now), 0), 0);
 	cr_expect_arr_eq(now, data, sizeof(data));
 	disk_free(d);
+}
+
+static uint8_t page[CLUSTER], page_got[CLUSTER];
+
+static int rd_nowait(int sectors, ssize_t then, int error)
+{
+	struct disk *d = disk_raw_new(file_of(page, CLUSTER), true, false,
+				      NULL);
+	struct iovec iov = { page_got, CLUSTER };
+	int r;
+
+	cr_assert_not_null(d);
+	nowait_sectors = sectors;
+	nowait = then;
+	nowait_errno = error;
+	r = d->ops->readv(d, &iov, 1, 0, DISK_NOWAIT);
+	disk_free(d);
+	return r;
+}
+
+Test(raw, what_is_in_memory_is_read_without_waiting)
+{
+	fill(page, CLUSTER);
+	cr_assert_eq(rd_nowait(8, -1, EIO), 0);
+	cr_assert_arr_eq(page_got, page, CLUSTER);
+}
+
+/* 0 is what Linux 5.9 and 5.10 say of it: zeros would be taken for data. */
+Test(raw, what_is_not_waits_for_a_patient_read)
+{
+	for (int sectors = 0; sectors < 8; sectors++) {
+		cr_assert_eq(rd_nowait(sectors, -1, EAGAIN), -EAGAIN);
+		cr_assert_eq(rd_nowait(sectors, -1, EOPNOTSUPP), -EAGAIN);
+		cr_assert_eq(rd_nowait(sectors, 0, 0), -EAGAIN);
+	}
+	cr_assert_eq(rd_nowait(0, -1, EIO), -EIO);
 }
 
 /* --- concat --------------------------------------------------------------- */
