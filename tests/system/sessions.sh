@@ -465,6 +465,7 @@ test_bash_edits_lines_and_controls_jobs() {
 	send hello\n
 	expect <hello>
 	send \x03
+	expect >\x20
 	send echo "[$?]"\r
 	expect [130]
 	send exit 7\r
