@@ -84,7 +84,7 @@ test_vm_is_in_a_cgroup_with_its_values() {
 	sleeper -m 64 --cpus 0.5
 	max=$(value memory.limit_in_bytes memory.max)
 	# The scratch disk counts where it lies in memory.
-	[ "$max" = $((129 * MIB)) ] || [ "$max" = $((10369 * MIB)) ] ||
+	[ "$max" = $((161 * MIB)) ] || [ "$max" = $((10401 * MIB)) ] ||
 		fail "memory limit $max"
 	[ "$(value pids.max)" = 9 ] || fail "pids.max $(value pids.max)"
 	case $(value cpu.cfs_quota_us cpu.max) in
