@@ -40,24 +40,16 @@ struct code_cache {
 #define CODE_HERE    1
 #define CODE_WRITTEN 2
 
-static void *reserve(size_t size)
-{
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
 struct code_cache *code_new(uint64_t ram_top)
 {
-	struct code_cache *c = reserve(sizeof(*c));
+	struct code_cache *c = soft_reserve(sizeof(*c));
 
 	if (!c)
 		return NULL;
 	c->npages = ram_top / PAGE_SIZE;
-	c->mark = reserve(c->npages);
-	c->pages = reserve(c->npages * sizeof(*c->pages));
-	c->arena = reserve(ARENA_SIZE);
+	c->mark = soft_reserve(c->npages);
+	c->pages = soft_reserve(c->npages * sizeof(*c->pages));
+	c->arena = soft_reserve(ARENA_SIZE);
 	c->one = (struct block *)c->one_room;
 	if (!c->mark || !c->pages || !c->arena) {
 		code_free(c);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "runner/base/err.h"
@@ -25,6 +26,14 @@
 static struct soft *to_soft(struct engine *e)
 {
 	return (struct soft *)e;
+}
+
+void *soft_reserve(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
 }
 
 /* gmem_wrote_fn: a device stored into guest memory. */
@@ -51,7 +60,8 @@ static void soft_free(struct engine *e)
 	code_free(s->code);
 	native_free(s->native);
 	xlate_free(s->xlate);
-	free(s->cpu);
+	if (s->cpu)
+		munmap(s->cpu, sizeof(*s->cpu));
 	free(s);
 }
 
@@ -74,12 +84,11 @@ static int soft_create(const struct engine_params *p, struct engine **out,
 	s->gm = p->gm;
 	s->bus = p->bus;
 	s->pa_reserved = 0x000fffffffffffffull & ~((1ull << 40) - 1);
-	cpu = aligned_alloc(64, (sizeof(*cpu) + 63) & ~(size_t)63);
+	cpu = soft_reserve(sizeof(*cpu));
 	if (!cpu) {
 		soft_free((struct engine *)s);
 		return err_set(err, -ENOMEM, "soft engine");
 	}
-	memset(cpu, 0, sizeof(*cpu));
 	s->cpu = cpu;
 	cpu->vm = s;
 	cpu->rflags = 2;

@@ -8,6 +8,7 @@
 #define MAYFLY_SOFT_SOFT_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "runner/engine/engine.h"
@@ -44,6 +45,10 @@ struct soft {
 	_Atomic uint32_t sleeping; /* the vCPU is (about to be) on the futex */
 	_Atomic uint32_t wake;	   /* any thread: futex a halted vCPU waits on */
 };
+
+/* Zeroed pages that are not there until they are touched; munmap() is the
+ * caller's. NULL without memory. */
+void *soft_reserve(size_t size);
 
 /* Any thread: end a HLT early; the vCPU looks at cpu->attention. */
 void soft_wake(struct soft *s);
