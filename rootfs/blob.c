@@ -197,14 +197,3 @@ ssize_t blob_next(void *blob, const uint8_t **p, struct err *err)
 			       (unsigned long long)b->size_max >> 20);
 	return n;
 }
-
-int blob_drain(struct blob *b, struct err *err)
-{
-	const uint8_t *p;
-	ssize_t n;
-
-	do
-		n = blob_next(b, &p, err);
-	while (n > 0);
-	return (int)n;
-}

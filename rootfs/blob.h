@@ -43,7 +43,5 @@ void blob_free(struct blob *b);
 
 /* A tar_source_fn of a struct blob. */
 ssize_t blob_next(void *blob, const uint8_t **p, struct err *err);
-/* The rest of it: where a tar ends, its blob may not. */
-int blob_drain(struct blob *b, struct err *err);
 
 #endif
