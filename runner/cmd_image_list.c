@@ -141,18 +141,6 @@ static json_t *document(const struct store_item *it)
 	return NULL;
 }
 
-/* Print @doc, which is a new reference, or NULL. */
-static int print_json(json_t *doc, int bad, struct err *err)
-{
-	_cleanup_free_ char *text = bad ? NULL : record_dump(doc);
-
-	json_decref(doc);
-	if (!text)
-		return err_set(err, -ENOMEM, "print");
-	puts(text);
-	return 0;
-}
-
 static int print_list(const struct store_list *l, struct err *err)
 {
 	json_t *doc = json_object(), *images = json_array();
@@ -163,7 +151,7 @@ static int print_list(const struct store_list *l, struct err *err)
 	bad |= json_object_set_new(doc, "images", images);
 	bad |= json_object_set_new(doc, "disk_bytes", of_bytes(l->total));
 	bad |= json_object_set_new(doc, "unused_bytes", of_bytes(l->unused));
-	return print_json(doc, bad, err);
+	return record_print(doc, bad, err);
 }
 
 static int waits(void *opaque)
@@ -233,19 +221,6 @@ int cmd_image_ls(int argc, char **argv, struct err *err)
 
 /* --- inspect and rm ------------------------------------------------------ */
 
-/* main() prints one error; the one before has to be said now. */
-static void fail(struct err *err, int *code, const struct err *why)
-{
-	if (*code < 0) {
-		dprintf(STDERR_FILENO, "mayfly: %s\n", err->msg);
-		if (err->hint[0])
-			dprintf(STDERR_FILENO, "hint: %s\n", err->hint);
-	} else {
-		*code = why->code ? why->code : -EINVAL;
-	}
-	*err = *why;
-}
-
 /* 1: go on; else what to return. Some name is required. */
 static int names_of(const struct opt_table *t, void *options, int argc,
 		    char **argv, int *first, struct err *err)
@@ -270,15 +245,8 @@ static int no_image(const char *word, struct err *err)
 	return err_hint(err, "there are none yet: mayfly pull %s", word);
 }
 
-/* Scripts ask everyone for JSON, so inspect takes the option as well. */
-static int set_json(void *field, const char *arg, struct err *err)
-{
-	(void)field;
-	return strcmp(arg, "json") ? err_say(err, -EINVAL, "must be json") : 0;
-}
-
 static const struct opt inspect_options[] = {
-	{ "format", 0, "json", NULL, "how to print it", set_json, 0 },
+	{ "format", 0, "json", NULL, "how to print it", opt_json, 0 },
 };
 
 const struct opt_table cmd_image_inspect_table = {
@@ -322,13 +290,14 @@ int cmd_image_inspect(int argc, char **argv, struct err *err)
 		struct err why = { 0 };
 
 		if (inspect_one(s, &l, argv[i], out, &why) < 0)
-			fail(err, &code, &why);
+			err_next(err, &code, why.code ? why.code : -EINVAL,
+				 &why);
 	}
 	store_free_list(&l);
 	store_free(s);
 	/* What was found is printed, also where something was not. */
 	if (r == 0)
-		r = print_json(out, !out, code < 0 ? NULL : err);
+		r = record_print(out, !out, code < 0 ? NULL : err);
 	else
 		json_decref(out);
 	return code < 0 ? code : r;
@@ -381,7 +350,8 @@ int cmd_image_rm(int argc, char **argv, struct err *err)
 		r = s ? store_remove(s, argv[i], force, &freed, &why)
 		      : no_image(argv[i], &why);
 		if (r < 0)
-			fail(err, &code, &why);
+			err_next(err, &code, why.code ? why.code : -EINVAL,
+				 &why);
 	}
 	store_free(s);
 	if (freed.names || freed.images)
@@ -414,7 +384,7 @@ static int print_freed(const struct store_freed *f, struct err *err)
 	bad |= json_object_set_new(o, "layers", json_integer(f->layers));
 	bad |= json_object_set_new(o, "staging", json_integer(f->stages));
 	bad |= json_object_set_new(o, "freed_bytes", of_bytes(f->bytes));
-	return print_json(o, bad, err);
+	return record_print(o, bad, err);
 }
 
 int cmd_image_prune(int argc, char **argv, struct err *err)

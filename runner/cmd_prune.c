@@ -88,9 +88,8 @@ static int prune(struct pruned *p, struct err *err)
 	return more;
 }
 
-static int print_json(const struct pruned *p)
+static int print_json(const struct pruned *p, struct err *err)
 {
-	_cleanup_free_ char *text = NULL;
 	json_t *doc = json_object();
 	int bad = p->bad;
 
@@ -98,13 +97,7 @@ static int print_json(const struct pruned *p)
 	bad |= json_object_set(doc, "cgroups", p->cgroups);
 	bad |= json_object_set_new(doc, "freed_bytes",
 				   json_integer((json_int_t)p->bytes));
-	if (!bad)
-		text = record_dump(doc);
-	json_decref(doc);
-	if (!text)
-		return -ENOMEM;
-	puts(text);
-	return 0;
+	return record_print(doc, bad, err);
 }
 
 int cmd_prune(int argc, char **argv, struct err *err)
@@ -127,8 +120,9 @@ int cmd_prune(int argc, char **argv, struct err *err)
 	p.cgroups = json_array();
 	r = prune(&p, err);
 	if (p.format == FORMAT_JSON) {
-		if (print_json(&p) < 0 && r == 0)
-			r = err_set(err, -ENOMEM, "prune");
+		const int said = print_json(&p, r < 0 ? NULL : err);
+
+		r = r < 0 ? r : said;
 	} else {
 		format_size(p.bytes, size);
 		printf("%u removed, %s freed\n", p.n, size);

@@ -42,15 +42,8 @@ const struct opt_table cmd_ps_table = {
 	.mixed = 1,
 };
 
-/* Scripts ask everyone for JSON, so inspect takes the option as well. */
-static int set_json(void *field, const char *arg, struct err *err)
-{
-	(void)field;
-	return strcmp(arg, "json") ? err_say(err, -EINVAL, "must be json") : 0;
-}
-
 static const struct opt inspect_options[] = {
-	{ "format", 0, "json", NULL, "how to print it", set_json, 0 },
+	{ "format", 0, "json", NULL, "how to print it", opt_json, 0 },
 };
 
 const struct opt_table cmd_inspect_table = {
@@ -149,17 +142,6 @@ static json_t *shown(const struct record *r)
 	return NULL;
 }
 
-static int print_list(json_t *list, int bad, struct err *err)
-{
-	_cleanup_free_ char *text = bad ? NULL : record_dump(list);
-
-	json_decref(list);
-	if (!text)
-		return err_set(err, -ENOMEM, "print a list");
-	puts(text);
-	return 0;
-}
-
 static int print_json(const struct ps *o, const struct state_list *l,
 		      struct err *err)
 {
@@ -169,7 +151,7 @@ static int print_json(const struct ps *o, const struct state_list *l,
 	for (size_t i = 0; i < l->n; i++)
 		if (is_wanted(o, &l->v[i]))
 			bad |= json_array_append_new(list, shown(&l->v[i])) < 0;
-	return print_list(list, bad, err);
+	return record_print(list, bad, err);
 }
 
 int cmd_ps(int argc, char **argv, struct err *err)
@@ -224,6 +206,6 @@ int cmd_inspect(int argc, char **argv, struct err *err)
 	targets_each(&t, inspect_one, list);
 	code = targets_end(&t);
 	/* What was found is printed, also where something was not. */
-	r = print_list(list, !list, code < 0 ? NULL : err);
+	r = record_print(list, !list, code < 0 ? NULL : err);
 	return code < 0 ? code : r;
 }

@@ -242,11 +242,10 @@ int cmd_wait(int argc, char **argv, struct err *err)
 		w.list = json_array();
 	targets_each(&t, wait_one, &w);
 	r = targets_end(&t);
-	if (w.list) {
-		_cleanup_free_ char *text = record_dump(w.list);
+	if (w.format == FORMAT_JSON) {
+		const int said = record_print(w.list, 0, r < 0 ? NULL : err);
 
-		puts(text ? text : "");
-		json_decref(w.list);
+		r = r < 0 ? r : said;
 	}
 	return r < 0 ? r : w.last;
 }

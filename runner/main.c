@@ -77,9 +77,6 @@ int main(int argc, char **argv)
 				     err_set(&err, -errno, "standard output");
 	if (err.msg[0])
 		advise(&err);
-	if (err.msg[0])
-		fprintf(stderr, "mayfly: %s\n", err.msg);
-	if (err.msg[0] && err.hint[0])
-		fprintf(stderr, "hint: %s\n", err.hint);
+	err_print(&err);
 	return r < 0 ? EXIT_INTERNAL : r;
 }

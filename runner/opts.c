@@ -46,6 +46,12 @@ int opt_format(void *field, const char *arg, struct err *err)
 	return 0;
 }
 
+int opt_json(void *field, const char *arg, struct err *err)
+{
+	(void)field;
+	return strcmp(arg, "json") ? err_say(err, -EINVAL, "must be json") : 0;
+}
+
 /* Levenshtein distance, with a swap of neighbours counted once. */
 static size_t distance(const char *a, const char *b)
 {

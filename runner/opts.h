@@ -75,5 +75,7 @@ enum opt_format { FORMAT_TABLE, FORMAT_JSON };
 int opt_flag(void *field, const char *arg, struct err *err);
 int opt_string(void *field, const char *arg, struct err *err);
 int opt_format(void *field, const char *arg, struct err *err);
+/* Scripts ask everyone for JSON: for those who print nothing else. */
+int opt_json(void *field, const char *arg, struct err *err);
 
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "runner/base/control.h"
+#include "runner/base/err.h"
 #include "runner/base/mem.h"
 #include "runner/format.h"
 
@@ -263,6 +264,17 @@ char *record_dump(const struct json_t *doc)
 						    JSON_REAL_PRECISION(12));
 
 	return text ? escape(text) : NULL;
+}
+
+int record_print(json_t *doc, int bad, struct err *err)
+{
+	_cleanup_free_ char *text = bad || !doc ? NULL : record_dump(doc);
+
+	json_decref(doc);
+	if (!text)
+		return err_set(err, -ENOMEM, "print");
+	puts(text);
+	return 0;
 }
 
 char *record_format(struct record *r)

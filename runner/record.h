@@ -2,10 +2,11 @@
 /*
  * record: what is known of a run, as record.json keeps it.
  *
- * Pure: from bytes to a checked structure and back, no files. A record owns
- * its document; record_free() takes a zeroed one. What the file says was
- * written by a mayfly of the same user, and yet is believed only as far as it
- * was checked: a field that is missing or of the wrong kind is -EBADMSG.
+ * Pure but for record_print(): from bytes to a checked structure and back, no
+ * files. A record owns its document; record_free() takes a zeroed one. What the
+ * file says was written by a mayfly of the same user, and yet is believed only
+ * as far as it was checked: a field that is missing or of the wrong kind is
+ * -EBADMSG.
  */
 #ifndef MAYFLY_RECORD_H
 #define MAYFLY_RECORD_H
@@ -13,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct err;
 struct json_t;
 
 #define STATE_ID_MAX   13 /* 12 hex digits and a NUL */
@@ -57,6 +59,10 @@ char *record_format(struct record *r);
 
 /* JSON as all commands print it: text that the caller frees, or NULL. */
 char *record_dump(const struct json_t *doc);
+
+/* The same on standard output: takes @doc, which may be NULL, as it may where
+ * putting it together went @bad. 0 or -ENOMEM. */
+int record_print(struct json_t *doc, int bad, struct err *err);
 
 /* Put a string (NULL: null) or a list of words (NULL-terminated) into the document; bytes
  * that are not UTF-8 become U+FFFD. 0 or -ENOMEM. */

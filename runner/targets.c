@@ -27,18 +27,10 @@ static void rest(void)
 	nanosleep(&step, NULL);
 }
 
-/* main() has room for one; the one before has to be said now. */
 static void fail(struct targets *t, struct target *one, int code,
 		 const struct err *why)
 {
-	if (t->code < 0) {
-		dprintf(STDERR_FILENO, "mayfly: %s\n", t->err->msg);
-		if (t->err->hint[0])
-			dprintf(STDERR_FILENO, "hint: %s\n", t->err->hint);
-	} else {
-		t->code = code;
-	}
-	*t->err = *why;
+	err_next(t->err, &t->code, code, why);
 	state_close(&one->state);
 }
 

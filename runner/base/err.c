@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runner/base/control.h"
 
@@ -76,4 +77,22 @@ int err_hint(struct err *err, const char *fmt, ...)
 	va_end(ap);
 	control_hide(err->hint);
 	return err->code;
+}
+
+void err_print(const struct err *err)
+{
+	if (!err->msg[0])
+		return;
+	dprintf(STDERR_FILENO, "mayfly: %s\n", err->msg);
+	if (err->hint[0])
+		dprintf(STDERR_FILENO, "hint: %s\n", err->hint);
+}
+
+void err_next(struct err *err, int *first, int code, const struct err *why)
+{
+	if (*first < 0)
+		err_print(err);
+	else
+		*first = code;
+	*err = *why;
 }

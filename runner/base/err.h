@@ -4,9 +4,10 @@
  *
  * Set-up paths take a trailing `struct err *` owned by the caller and return
  * 0 or -errno. The module that fails calls err_set(); each caller on the way
- * up may name its own part with err_wrap(). Only main() prints: what steers a
- * terminal is a '?' by then, whoever it came from. A `struct err`
- * belongs to one thread; NULL is accepted everywhere and means "no words".
+ * up may name its own part with err_wrap(). Only main() prints, and err_next()
+ * where there is more than one: what steers a terminal is a '?' by then, whoever
+ * it came from. A `struct err` belongs to one thread; NULL is accepted where
+ * words are made, and means "no words".
  */
 #ifndef MAYFLY_BASE_ERR_H
 #define MAYFLY_BASE_ERR_H
@@ -39,5 +40,13 @@ int err_wrap(struct err *err, const char *fmt, ...)
 /* Say what the user can do about it. Returns as err_wrap() does. */
 int err_hint(struct err *err, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* Message and hint, if any, on standard error. */
+void err_print(const struct err *err);
+
+/* One more of several failures, none of which ends the work: the one before is
+ * printed now, @why is left for main(). *@first is the first one's @code; 0
+ * before. */
+void err_next(struct err *err, int *first, int code, const struct err *why);
 
 #endif
