@@ -10,20 +10,23 @@ export LC_ALL=C
 
 # A compiler for the host and one for the guest's agent; the launcher's
 # libraries; libseccomp, which makes filters at build time; libarchive and
-# nettle, for images; the tools of the two disk images; the guest kernel's
+# nettle, for images; libnl, for networks; the tools of the two disk images; the guest kernel's
 # source and what its build runs.
 build='gcc libc6-dev make musl-tools libcap-dev libjansson-dev libseccomp-dev
-	libarchive-dev nettle-dev
+	libarchive-dev nettle-dev libnl-3-dev libnl-route-3-dev
 	busybox-static erofs-utils e2fsprogs
 	linux-source-6.12 flex bison bc libelf-dev xz-utils'
 # The test framework, the decoder's oracle, the machine with real KVM, the
 # fuzzer, which is clang's, who reads completions and manual pages, and
 # newuidmap, which gives a VM a user of its own without root; what makes a
-# distribution's image; what copies images, a registry of them and its password.
+# distribution's image; what copies images, a registry of them and its password; networks, and who
+# looks at their packets.
 check='libcriterion-dev libzydis-dev qemu-system-x86 cpio
 	clang libclang-rt-dev zsh fish mandoc uidmap mmdebstrap
-	skopeo docker-registry apache2-utils zstd bzip2 python3'
-bench='python3 qemu-system-x86 bubblewrap squashfs-tools-ng genext2fs fio'
+	skopeo docker-registry apache2-utils zstd bzip2 python3
+	nftables passt iproute2 iptables dnsmasq-base iputils-ping tcpdump'
+bench='python3 qemu-system-x86 bubblewrap squashfs-tools-ng genext2fs fio
+	nftables iproute2 iperf3 iputils-ping'
 lint='clang-format clang-tidy cppcheck'
 package='lintian'
 # What makes a distribution's root; npm may have come with Node.js itself.
