@@ -10,8 +10,8 @@ export LC_ALL=C
 
 # A compiler for the host and one for the guest's agent; the launcher's
 # libraries; libseccomp, which makes filters at build time; libarchive and
-# nettle, for images; libnl, for networks; the tools of the two disk images; the guest kernel's
-# source and what its build runs.
+# nettle, for images; libnl, for networks; the tools of the two disk images; the
+# guest kernel's source and what its build runs.
 build='gcc libc6-dev make musl-tools libcap-dev libjansson-dev libseccomp-dev
 	libarchive-dev nettle-dev libnl-3-dev libnl-route-3-dev
 	busybox-static erofs-utils e2fsprogs
@@ -19,8 +19,8 @@ build='gcc libc6-dev make musl-tools libcap-dev libjansson-dev libseccomp-dev
 # The test framework, the decoder's oracle, the machine with real KVM, the
 # fuzzer, which is clang's, who reads completions and manual pages, and
 # newuidmap, which gives a VM a user of its own without root; what makes a
-# distribution's image; what copies images, a registry of them and its password; networks, and who
-# looks at their packets.
+# distribution's image; what copies images, a registry of them and its password;
+# networks, and who looks at their packets.
 check='libcriterion-dev libzydis-dev qemu-system-x86 cpio
 	clang libclang-rt-dev zsh fish mandoc uidmap mmdebstrap
 	skopeo docker-registry apache2-utils zstd bzip2 python3
