@@ -120,7 +120,7 @@ static void bash_argument(const struct opt_table *t)
 	for (size_t i = 0; i < t->nopts; i++) {
 		const struct opt *o = &t->opt[i];
 
-		if (!o->name || !o->arg)
+		if (!o->name || !o->arg || opt_is_optional(o))
 			continue;
 		putchar('\t');
 		bash_word(t->command);
@@ -275,12 +275,13 @@ static void zsh_option(const struct opt *o)
 		printf("'{-%c%s,--%s%s}'", o->letter, o->arg ? "+" : "",
 		       o->name, o->arg ? "=" : "");
 	else
-		printf("--%s%s", o->name, o->arg ? "=" : "");
+		printf("--%s%s", o->name,
+		       opt_is_optional(o) ? "=-" : o->arg ? "=" : "");
 	putchar('[');
 	zsh_text(o->help);
 	putchar(']');
 	if (o->arg) {
-		putchar(':');
+		printf(opt_is_optional(o) ? "::" : ":");
 		zsh_text(o->arg);
 		putchar(':');
 		zsh_action(argument_kind(o));
@@ -413,7 +414,7 @@ static void fish_command(const struct opt_table *t)
 		       t->command, o->name);
 		if (o->letter)
 			printf(" -s %c", o->letter);
-		if (o->arg) {
+		if (o->arg && !opt_is_optional(o)) {
 			printf(strcmp(argument_kind(o), "FILE") ? " -x"
 								: " -r");
 			fish_offer(argument_kind(o));

@@ -52,6 +52,17 @@ int opt_json(void *field, const char *arg, struct err *err)
 	return strcmp(arg, "json") ? err_say(err, -EINVAL, "must be json") : 0;
 }
 
+int opt_is_optional(const struct opt *o)
+{
+	return o->arg && o->arg[0] == '[';
+}
+
+/* What follows it as a word of its own belongs to it. */
+static int takes_word(const struct opt *o)
+{
+	return o->arg && !opt_is_optional(o);
+}
+
 /* Levenshtein distance, with a swap of neighbours counted once. */
 static size_t distance(const char *a, const char *b)
 {
@@ -130,7 +141,8 @@ static int unknown(const struct opt_table *t, const char *word, size_t len,
 static int apply(const struct opt_table *t, const struct opt *o, void *config,
 		 const char *arg, const char *shown, struct err *err)
 {
-	const char *gap = strchr(shown, '=') ? "" : " ";
+	const char *gap = strchr(shown, '=')   ? "" :
+			  opt_is_optional(o) ? "=" : " ";
 	int r;
 
 	if (arg && !*arg)
@@ -162,7 +174,7 @@ static int from_environment(const struct opt_table *t, void *config,
 	return 0;
 }
 
-/* --name, --name=ARG, --name ARG. Returns the words used, 0 for --help. */
+/* --name, --name=ARG, --name ARG (not if it is optional). Returns the words used, 0 for --help. */
 static int long_option(const struct opt_table *t, void *config, char **argv,
 		       struct err *err)
 {
@@ -185,7 +197,7 @@ static int long_option(const struct opt_table *t, void *config, char **argv,
 	if (!o->arg && arg)
 		return err_say(err, -EINVAL, "%s: %s: takes no argument",
 			       t->command, shown);
-	if (o->arg && !arg) {
+	if (takes_word(o) && !arg) {
 		arg = argv[1];
 		used = 2;
 		if (!arg)
@@ -218,7 +230,7 @@ static int short_options(const struct opt_table *t, void *config, char **argv,
 				 t->command);
 			return r;
 		}
-		if (o->arg) {
+		if (takes_word(o)) {
 			arg = p[1] ? p + 1 : argv[1];
 			used = p[1] ? 1 : 2;
 			if (!arg)
@@ -228,7 +240,7 @@ static int short_options(const struct opt_table *t, void *config, char **argv,
 		r = apply(t, o, config, arg, shown, err);
 		if (r < 0)
 			return r;
-		if (o->arg)
+		if (takes_word(o))
 			return used;
 	}
 	return 1;
@@ -282,12 +294,13 @@ int opts_parse(const struct opt_table *t, void *config, int argc, char **argv,
 	return 0;
 }
 
-/* "-m, --memory SIZE" */
+/* "-m, --memory SIZE", "    --net[=tap=NAME]" */
 static int help_left(const struct opt *o, char left[WORD_MAX])
 {
 	return snprintf(left, WORD_MAX, "%s%c%s--%s%s%s", o->letter ? "-" : " ",
 			o->letter ? o->letter : ' ', o->letter ? ", " : "  ",
-			o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+			o->name, takes_word(o) ? " " : "",
+			o->arg ? o->arg : "");
 }
 
 /* Words of @text from column @at on, in lines that begin at @margin. */

@@ -28,6 +28,8 @@ typedef int (*opt_fn)(void *field, const char *arg, struct err *err);
  * Words for arguments and operands also say what completion offers: FILE a
  * file of the host, SIGNAL a signal, COMMAND a subcommand, a|b|c one of these;
  * and where it is an operand, NAME a run, PATH a run and its colon or a file.
+ * "[=WORD]" is an argument that may be left out, and is taken behind `=` only:
+ * the setter gets NULL where there is none.
  */
 struct opt {
 	const char *name; /* without dashes; NULL: `help` heads a group */
@@ -47,6 +49,9 @@ struct opt_table {
 	size_t nopts;
 	int mixed; /* options may follow operands, up to `--` */
 };
+
+/* Its argument may be left out. */
+int opt_is_optional(const struct opt *o);
 
 struct opt_rest {
 	int first;  /* index of the first operand in argv */

@@ -13,6 +13,7 @@
 struct sample {
 	int flag, other;
 	const char *word, *name;
+	const char *may; /* "": without an argument */
 };
 
 static int refuse(void *field, const char *arg, struct err *err)
@@ -20,6 +21,11 @@ static int refuse(void *field, const char *arg, struct err *err)
 	(void)field;
 	(void)arg;
 	return err_say(err, -EINVAL, "never right");
+}
+
+static int may(void *field, const char *arg, struct err *err)
+{
+	return opt_string(field, arg ? arg : "", err);
 }
 
 static const struct opt options[] = {
@@ -32,6 +38,7 @@ static const struct opt options[] = {
 	  offsetof(struct sample, word) },
 	{ "name", 0, "NAME", NULL, "", opt_string,
 	  offsetof(struct sample, name) },
+	{ "may", 'y', "[=WORD]", NULL, "", may, offsetof(struct sample, may) },
 	{ "refused", 'r', "X", NULL, "", refuse, 0 },
 };
 
@@ -170,6 +177,23 @@ Test(opts, missing_argument_and_needless_argument_are_refused)
 	cr_assert_eq(PARSE("-m"), -EINVAL);
 	cr_assert_eq(PARSE("--flag=1"), -EINVAL);
 	cr_assert_eq(PARSE("--memory="), -EINVAL);
+}
+
+Test(opts, an_argument_that_may_be_left_out_comes_behind_its_sign_alone)
+{
+	cr_assert_eq(PARSE("--may", "word"), 0);
+	cr_assert_str_eq(got.may, "");
+	cr_assert_eq(rest.first, 2);
+	cr_assert_eq(PARSE("--may=a=b", "word"), 0);
+	cr_assert_str_eq(got.may, "a=b");
+	cr_assert_eq(rest.first, 2);
+	cr_assert_eq(PARSE("--may"), 0);
+	cr_assert_str_eq(got.may, "");
+	cr_assert_eq(PARSE("-yf", "word"), 0);
+	cr_assert_str_eq(got.may, "");
+	cr_assert(got.flag);
+	cr_assert_eq(PARSE("--may="), -EINVAL);
+	cr_assert_str_eq(err.msg, "test: --may: the argument is empty");
 }
 
 Test(opts, refusal_names_option_and_argument)
