@@ -26,6 +26,9 @@ static const struct rule {
 			    sizeof(struct wire_mount) + WIRE_PATH_MAX),
 	[WIRE_MOUNTED] = FIXED(GUEST, struct wire_mounted),
 	[WIRE_KILL] = RULE(HOST, 0, 0),
+	[WIRE_NET] = FIXED(HOST, struct wire_net),
+	[WIRE_DIAL] = FIXED(HOST, struct wire_dial),
+	[WIRE_DIALED] = FIXED(GUEST, struct wire_dialed),
 #undef FIXED
 #undef RULE
 };
@@ -245,4 +248,70 @@ int wire_get_mount(const struct wire_frame *f, struct wire_mount *m,
 	if (n > WIRE_PATH_MAX || memchr(*path, 0, n) != *path + n - 1)
 		return -EPROTO;
 	return mount_ok(m) && **path == '/' ? 0 : -EPROTO;
+}
+
+static int is_zero(const uint8_t *p, size_t n)
+{
+	while (n--) {
+		if (*p++)
+			return 0;
+	}
+	return 1;
+}
+
+/* What is not there is 0, and what is there is no address of nobody. */
+static int net_family_ok(const uint8_t *addr, const uint8_t *gateway,
+			 size_t size, uint8_t len, int there)
+{
+	if (there)
+		return !is_zero(addr, size) && len && len <= size * 8;
+	return is_zero(addr, size) && is_zero(gateway, size) && !len;
+}
+
+static int net_dns_ok(const struct wire_net_dns *d, int there)
+{
+	if (!there)
+		return is_zero((const uint8_t *)d, sizeof(*d));
+	if (!is_zero(d->pad, sizeof(d->pad)))
+		return 0;
+	return d->family == 6 ||
+	       (d->family == 4 && is_zero(d->addr + 4, sizeof(d->addr) - 4));
+}
+
+static int net_mtu_ok(const struct wire_net *net)
+{
+	uint32_t min = net->flags & WIRE_NET_V6 ? 1280 : WIRE_NET_MTU_MIN;
+
+	return !net->mtu || (net->mtu >= min && net->mtu <= WIRE_NET_MTU_MAX);
+}
+
+int wire_get_net(const struct wire_frame *f, struct wire_net *net)
+{
+	unsigned i;
+
+	if (f->len != sizeof(*net))
+		return -EPROTO;
+	memcpy(net, f->data, sizeof(*net));
+	if (net->flags & ~(uint32_t)WIRE_NET_FLAGS || net->pad ||
+	    net->ndns > WIRE_NET_DNS_MAX || !net_mtu_ok(net))
+		return -EPROTO;
+	if (!net_family_ok(net->v4, net->v4_gateway, sizeof(net->v4),
+			   net->v4_len, net->flags & WIRE_NET_V4) ||
+	    !net_family_ok(net->v6, net->v6_gateway, sizeof(net->v6),
+			   net->v6_len, net->flags & WIRE_NET_V6))
+		return -EPROTO;
+	for (i = 0; i < WIRE_NET_DNS_MAX; i++) {
+		if (!net_dns_ok(&net->dns[i], i < net->ndns))
+			return -EPROTO;
+	}
+	return 0;
+}
+
+int wire_get_dial(const struct wire_frame *f, struct wire_dial *dial)
+{
+	if (f->len != sizeof(*dial))
+		return -EPROTO;
+	memcpy(dial, f->data, sizeof(*dial));
+	return dial->port && (dial->kind == WIRE_DIAL_TCP ||
+			      dial->kind == WIRE_DIAL_UDP) ? 0 : -EPROTO;
 }

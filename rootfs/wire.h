@@ -10,6 +10,8 @@
  * then `len` bytes. All numbers are little-endian.
  *
  *	guest -> host  READY	 once, first: the agent is up
+ *	host -> guest  NET	 the run's own stream only, at most once, before
+ *				 EXEC: the guest has a network
  *	host -> guest  MOUNT	 the run's own stream only, any number up to
  *				 WIRE_MOUNTS_MAX, all before EXEC
  *	guest -> host  MOUNTED	 one for each, in order, as each was done
@@ -19,8 +21,9 @@
  *		       STDOUT, STDERR, STDIN_ACK up
  *	guest -> host  EXIT	 last: every STDOUT and STDERR byte is before it
  *
- * Neither MOUNT nor EXEC waits for an answer. After a MOUNT that failed no more
- * are done, and EXEC is answered by EXIT with WIRE_STAGE_MOUNT.
+ * None of NET, MOUNT and EXEC waits for an answer. After a MOUNT that failed no
+ * more are done, and EXEC is answered by EXIT with WIRE_STAGE_MOUNT; where NET
+ * failed, with WIRE_STAGE_NET.
  *
  * Then the stream ends, and after the run's own command the VM: a host that
  * has read EXIT hangs up. With WIRE_EXEC_STAY the host may take its time, and
@@ -36,6 +39,16 @@
  * not counted yet, and the agent has room for them. So the agent never stops
  * reading the stream, and the host may stop at any time.
  *
+ * Where NET said so, the host may also make streams to port WIRE_DIAL_PORT, and
+ * reach by each one port of the guest, WIRE_DIALS_MAX at once:
+ *
+ *	host -> guest  DIAL	 once, first
+ *	guest -> host  DIALED	 once, first: where it failed the stream ends
+ *	both ways      bytes, no more frames: what the connection carries.
+ *		       An end of one direction is passed on and leaves the
+ *		       other. With UDP each datagram is a u16 length and
+ *		       that many bytes.
+ *
  * No allocation, no global state; a struct wire_reader belongs to one thread.
  * Compiled with glibc for the launcher and musl for the agent.
  */
@@ -47,9 +60,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#define WIRE_VERSION	  4
+#define WIRE_VERSION	  5
 #define WIRE_PORT	  1024
+#define WIRE_DIAL_PORT	  1025
 #define WIRE_SESSIONS_MAX 64 /* besides the run's own */
+#define WIRE_DIALS_MAX	  256
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	      "wire structures are read and written as they are");
@@ -87,6 +102,9 @@ enum wire_type {
 	WIRE_MOUNT,	/* struct wire_mount, then a path and its NUL */
 	WIRE_MOUNTED,	/* struct wire_mounted */
 	WIRE_KILL,	/* nothing: all of the command dies, now */
+	WIRE_NET,	/* struct wire_net */
+	WIRE_DIAL,	/* struct wire_dial */
+	WIRE_DIALED,	/* struct wire_dialed */
 	WIRE_TYPES,
 };
 
@@ -148,6 +166,47 @@ struct wire_mounted {
 	uint32_t pad;
 };
 
+enum wire_net_flags {
+	WIRE_NET_V4 = 1,
+	WIRE_NET_V6 = 2,
+	WIRE_NET_DIAL = 4, /* listen at WIRE_DIAL_PORT */
+	WIRE_NET_FLAGS = 7,
+};
+
+#define WIRE_NET_DNS_MAX 3  /* resolv.conf(5): MAXNS */
+#define WIRE_NET_MTU_MIN 68 /* RFC 791; with IPv6 1280, RFC 8200 */
+#define WIRE_NET_MTU_MAX 65535
+
+struct wire_net_dns {
+	uint8_t family; /* 4, with 12 bytes 0 behind the address, or 6 */
+	uint8_t pad[3];
+	uint8_t addr[16];
+};
+
+/* eth0 goes up and gets what is here. Addresses are in network order; of a
+ * family without its flag all is 0. A gateway of 0: no default route. Without
+ * DNS servers resolv.conf stays as it is. */
+struct wire_net {
+	uint32_t flags;
+	uint32_t mtu; /* 0: leave */
+	uint8_t v4[4], v4_gateway[4];
+	uint8_t v6[16], v6_gateway[16];
+	uint8_t v4_len, v6_len; /* of the prefix */
+	uint8_t ndns, pad;
+	struct wire_net_dns dns[WIRE_NET_DNS_MAX];
+};
+
+enum wire_dial_kind { WIRE_DIAL_TCP = 1, WIRE_DIAL_UDP };
+
+struct wire_dial {
+	uint16_t port; /* not 0 */
+	uint16_t kind; /* enum wire_dial_kind */
+};
+
+struct wire_dialed {
+	uint32_t error; /* errno, or 0; with UDP nobody need be there */
+};
+
 /*
  * Followed by argc + envc + 2 strings: argv, environment ("NAME=value"), cwd
  * ("" or absolute), user ("" or name|uid[:name|gid]). A string is u32 length,
@@ -196,6 +255,7 @@ enum wire_stage {
 	WIRE_STAGE_CWD,
 	WIRE_STAGE_EXEC,
 	WIRE_STAGE_MOUNT,
+	WIRE_STAGE_NET,
 	WIRE_STAGES,
 };
 
@@ -223,6 +283,12 @@ static_assert(offsetof(struct wire_exec, pids_max) == 32, "wire_exec");
 static_assert(sizeof(struct wire_mount) == 16, "wire_mount");
 static_assert(offsetof(struct wire_mount, size) == 8, "wire_mount");
 static_assert(sizeof(struct wire_mounted) == 8, "wire_mounted");
+static_assert(sizeof(struct wire_net_dns) == 20, "wire_net_dns");
+static_assert(sizeof(struct wire_net) == 112, "wire_net");
+static_assert(offsetof(struct wire_net, v6) == 16, "wire_net");
+static_assert(offsetof(struct wire_net, dns) == 52, "wire_net");
+static_assert(sizeof(struct wire_dial) == 4, "wire_dial");
+static_assert(sizeof(struct wire_dialed) == 4, "wire_dialed");
 static_assert(sizeof(struct wire_started) == 16, "wire_started");
 static_assert(sizeof(struct wire_ack) == 4, "wire_ack");
 static_assert(sizeof(struct wire_signal) == 4, "wire_signal");
@@ -311,5 +377,9 @@ long wire_put_mount(void *buf, size_t cap, const struct wire_mount *m,
  * -EPROTO. */
 int wire_get_mount(const struct wire_frame *f, struct wire_mount *m,
 		   char **path);
+
+/* Take a NET or a DIAL frame apart. 0 or -EPROTO. */
+int wire_get_net(const struct wire_frame *f, struct wire_net *net);
+int wire_get_dial(const struct wire_frame *f, struct wire_dial *dial);
 
 #endif

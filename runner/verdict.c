@@ -66,6 +66,16 @@ static void no_user(struct err *err, int code, const char *name,
 		      "or give numbers");
 }
 
+static void no_network(struct err *err, int code, const char *name)
+{
+	if (code != -ENODEV) {
+		err_set(err, code, "%s: set up the guest's network", name);
+		return;
+	}
+	err_say(err, code, "%s: the guest has no network device", name);
+	err_hint(err, "its kernel needs virtio_net built in");
+}
+
 static int is_some(uint64_t n)
 {
 	return n && n != WIRE_UNKNOWN;
@@ -91,6 +101,10 @@ void verdict_from_exit(struct run_result *r, const char *name,
 		break;
 	case WIRE_STAGE_MOUNT:
 		err_set(err, -error, "%s: mount in the guest", name);
+		code = EXIT_INTERNAL;
+		break;
+	case WIRE_STAGE_NET:
+		no_network(err, -error, name);
 		code = EXIT_INTERNAL;
 		break;
 	case WIRE_STAGE_CWD:

@@ -185,6 +185,15 @@ def wire_seeds():
             (3, 7, 0, b"/v"), (4, 0, 0, b"/"))) + command + frame(14, b""))
     seed("wire", "mounted", bytes([0]) + frame(1, le("IIQQ", 4, 0, 5, 4)) +
          frame(13, le("II", 0, 0)) + frame(13, le("II", 20, 0)))
+    dns = le("B3x16s", 4, bytes([198, 18, 0, 1]))
+    ours, gateway = (bytes.fromhex("fd6d6179666c79") + bytes(8) + bytes([n])
+                     for n in (2, 1))
+    seed("wire", "net", bytes([1]) + frame(15, le(
+        "II4s4s16s16sBBBB20s40s", 7, 1500, bytes([198, 18, 0, 2]),
+        bytes([198, 18, 0, 1]), ours, gateway, 30, 64, 1, 0, dns, b"")) +
+         command)
+    seed("wire", "dial", bytes([1]) + frame(16, le("HH", 80, 1)))
+    seed("wire", "dialed", bytes([0]) + frame(17, le("I", 111)))
     seed("wire", "no-argv", bytes([1]) + frame(2, le("IIIHHQQII", 0, 0, 0, 0,
                                                      0, 0, 0, 0, 0)))
     seed("wire", "long-string", bytes([5]) + frame(2, head + le(

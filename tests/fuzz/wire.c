@@ -32,6 +32,9 @@ static void right_size(const struct wire_frame *f)
 		[WIRE_WINCH] = sizeof(struct wire_winch),
 		[WIRE_EXIT] = sizeof(struct wire_exit),
 		[WIRE_MOUNTED] = sizeof(struct wire_mounted),
+		[WIRE_NET] = sizeof(struct wire_net),
+		[WIRE_DIAL] = sizeof(struct wire_dial),
+		[WIRE_DIALED] = sizeof(struct wire_dialed),
 	};
 
 	must(f->type && f->type < WIRE_TYPES);
@@ -70,6 +73,29 @@ static void mount_twice(const struct wire_frame *f)
 	must(!memcmp(again + WIRE_HDR, f->data, f->len));
 }
 
+/* What the agent does with it must not depend on bytes that were let pass. */
+static void net_is_sane(const struct wire_frame *f)
+{
+	struct wire_net net;
+
+	if (wire_get_net(f, &net) < 0)
+		return;
+	must(net.v4_len <= 32 && net.v6_len <= 128);
+	must(!net.v4_len == !(net.flags & WIRE_NET_V4));
+	must(!net.v6_len == !(net.flags & WIRE_NET_V6));
+	must(net.ndns <= WIRE_NET_DNS_MAX && net.mtu <= WIRE_NET_MTU_MAX);
+	for (unsigned i = 0; i < net.ndns; i++)
+		must(net.dns[i].family == 4 || net.dns[i].family == 6);
+}
+
+static void dial_is_sane(const struct wire_frame *f)
+{
+	struct wire_dial dial;
+
+	if (wire_get_dial(f, &dial) == 0)
+		must(dial.port && dial.kind && dial.kind <= WIRE_DIAL_UDP);
+}
+
 static struct seen decode(const uint8_t *p, size_t n, enum wire_from from,
 			  size_t chunk)
 {
@@ -98,6 +124,10 @@ static struct seen decode(const uint8_t *p, size_t n, enum wire_from from,
 				exec_twice(&f);
 			if (f.type == WIRE_MOUNT)
 				mount_twice(&f);
+			if (f.type == WIRE_NET)
+				net_is_sane(&f);
+			if (f.type == WIRE_DIAL)
+				dial_is_sane(&f);
 		}
 	}
 	return s;

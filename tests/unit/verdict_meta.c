@@ -42,6 +42,9 @@ Test(verdict, the_guests_exit_decides)
 		{ { .code = 127, .stage = WIRE_STAGE_EXEC, .error = ENOENT },
 		  VERDICT_RUNTIME_ERROR,
 		  127 },
+		{ { .code = 126, .stage = WIRE_STAGE_NET, .error = ENODEV },
+		  VERDICT_RUNTIME_ERROR,
+		  125 },
 		/* What no honest guest says stays in range. */
 		{ { .code = 0xffffff00 }, VERDICT_OK, 0 },
 		{ { .code = UINT32_MAX }, VERDICT_RUNTIME_ERROR, 255 },

@@ -340,3 +340,125 @@ Test(wire, mount_has_what_its_kind_has_and_nothing_else)
 		cr_assert_eq(get_mount(&cases[i].m, "/a", 3), cases[i].ret,
 			     "case %zu", i);
 }
+
+static const struct wire_net both = {
+	.flags = WIRE_NET_FLAGS,
+	.mtu = 1500,
+	.v4 = { 198, 18, 0, 2 },
+	.v4_gateway = { 198, 18, 0, 1 },
+	.v6 = { 0xfd, [15] = 2 },
+	.v6_gateway = { 0xfd, [15] = 1 },
+	.v4_len = 30,
+	.v6_len = 64,
+	.ndns = 2,
+	.dns = { { 4, { 0 }, { 198, 18, 0, 1 } }, { 6, { 0 }, { 0xfd } } },
+};
+
+/* Through a reader, as from the host. */
+static int get_net(const struct wire_net *in, struct wire_net *out)
+{
+	uint8_t bytes[WIRE_HDR + sizeof(*in)];
+	size_t n = wire_put(bytes, WIRE_NET, in, sizeof(*in));
+	struct wire_frame f;
+
+	wire_reader_init(&reader, WIRE_FROM_HOST);
+	feed(bytes, n);
+	cr_assert_eq(wire_next(&reader, &f), 1);
+	return wire_get_net(&f, out);
+}
+
+static int net_ret(const struct wire_net *in)
+{
+	struct wire_net out;
+
+	return get_net(in, &out);
+}
+
+Test(wire, net_comes_back_as_it_was)
+{
+	struct wire_net out, none = { 0 };
+
+	cr_assert_eq(get_net(&both, &out), 0);
+	cr_assert_eq(memcmp(&both, &out, sizeof(out)), 0);
+	cr_assert_eq(net_ret(&none), 0);
+}
+
+/* Every byte in which two families, a gateway or a server could be told
+ * wrongly: all that is not used is 0. */
+Test(wire, net_has_nothing_that_its_flags_and_counts_leave_out)
+{
+	const size_t from = offsetof(struct wire_net, v4);
+	struct wire_net none = { 0 };
+	size_t at;
+
+	for (at = from; at < sizeof(none); at++) {
+		memset(&none, 0, sizeof(none));
+		((uint8_t *)&none)[at] = 7;
+		cr_assert_eq(net_ret(&none), -EPROTO, "byte %zu", at);
+	}
+}
+
+Test(wire, net_out_of_range_is_refused)
+{
+	struct wire_net n;
+	unsigned i;
+
+#define REFUSED(field, value)                                        \
+	do {                                                          \
+		n = both;                                             \
+		n.field = (value);                                    \
+		cr_assert_eq(net_ret(&n), -EPROTO, #field);           \
+	} while (0)
+	for (i = 3; i < 32; i++)
+		REFUSED(flags, WIRE_NET_FLAGS | 1u << i);
+	REFUSED(mtu, 1279);
+	REFUSED(mtu, 65536);
+	REFUSED(mtu, UINT32_MAX);
+	REFUSED(v4_len, 0);
+	REFUSED(v4_len, 33);
+	REFUSED(v6_len, 129);
+	REFUSED(ndns, 1);
+	REFUSED(ndns, 3);
+	REFUSED(ndns, 4);
+	REFUSED(ndns, 255);
+	REFUSED(dns[0].family, 6 + 1);
+	REFUSED(dns[0].addr[4], 1);
+	REFUSED(dns[1].pad[2], 1);
+	REFUSED(flags, WIRE_NET_V6);
+	REFUSED(flags, WIRE_NET_V4);
+#undef REFUSED
+	n = (struct wire_net){ .mtu = 68 };
+	cr_assert_eq(net_ret(&n), 0);
+	n.mtu = 67;
+	cr_assert_eq(net_ret(&n), -EPROTO);
+	n = (struct wire_net){ .flags = WIRE_NET_V4, .v4_len = 24 };
+	cr_assert_eq(net_ret(&n), -EPROTO);
+}
+
+Test(wire, dial_names_a_port_and_a_kind)
+{
+	static const struct {
+		struct wire_dial d;
+		int ret;
+	} cases[] = {
+		{ { 80, WIRE_DIAL_TCP }, 0 },
+		{ { 65535, WIRE_DIAL_UDP }, 0 },
+		{ { 0, WIRE_DIAL_TCP }, -EPROTO },
+		{ { 80, 0 }, -EPROTO },
+		{ { 80, WIRE_DIAL_UDP + 1 }, -EPROTO },
+		{ { 80, 65535 }, -EPROTO },
+	};
+	struct wire_dial out;
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct wire_dial in = cases[i].d;
+		struct wire_frame f = { .type = WIRE_DIAL, .len = sizeof(in),
+					.data = (uint8_t *)&in };
+
+		cr_assert_eq(wire_get_dial(&f, &out), cases[i].ret, "case %zu",
+			     i);
+		f.len--;
+		cr_assert_eq(wire_get_dial(&f, &out), -EPROTO);
+	}
+}
