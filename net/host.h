@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * host: what networks of runs need of the host's own network, for root.
+ *
+ * All runs share it, and none of it says which runs there are:
+ *
+ *	table inet mayfly	the fence between mfy* and the host (net/plan.h)
+ *	net.ipv4.ip_forward	1, and net.ipv6.conf.all.forwarding where IPv6
+ *				is wanted
+ *	two rules, tagged	in each chain at the hook forward that would
+ *				drop what goes from or to mfy*: of Docker, ufw,
+ *				firewalld, with iptables or nftables
+ *
+ * What it was before is kept in <state>/net/host.json, written before anything
+ * is changed, so that whoever is killed in between leaves what the next
+ * net_host_apply() completes or net_host_undo() takes back. <state>/net/host.lock
+ * orders them: shared by who looks whether all is there, exclusive for who
+ * changes something.
+ *
+ * Life, as seen by a run:
+ *
+ *	net_lease_take()	first: nobody undoes while a lease is held
+ *	net_host_apply()	usually a look of less than a millisecond
+ *	...			the veth
+ *	net_lease_drop()	all stays as it is for the next run
+ *
+ * and net_host_prune(), by `mayfly net prune`, when somebody wants the host back
+ * as it was. The reverse order of apply: rules, forwarding, table.
+ *
+ * The network namespace is that of the calling thread. Without root only
+ * net_host_look() works. One thread; 0 or -errno with words.
+ */
+#ifndef MAYFLY_NET_HOST_H
+#define MAYFLY_NET_HOST_H
+
+#include <stdint.h>
+
+#include "net/addr.h"
+
+struct err;
+struct net_host; /* net/plan.h: own addresses, IPv6 or not, MTU */
+
+/* What else is found out about the host. */
+#define NET_RESOLVERS_MAX 3 /* resolv.conf(5): MAXNS */
+struct net_resolver {
+	struct net_addr addr; /* a loopback address, often enough */
+	uint32_t scope;	      /* the link of a link-local one, else 0 */
+};
+struct net_host_notes {
+	struct net_resolver resolver[NET_RESOLVERS_MAX];
+	unsigned nresolvers; /* 0: /etc/resolv.conf names none */
+	int has_default4, has_default6;
+	const char *no_v6; /* why IPv6 is not for guests; NULL: it is */
+};
+
+/* Fill @h and @notes. Works without root; reads, changes nothing. */
+int net_host_look(struct net_host *h, struct net_host_notes *notes,
+		  struct err *err);
+
+struct net_host_want {
+	struct net_prefix pool; /* of uplinks' addresses */
+	int v6;			/* net_host_look() said that it may be */
+};
+
+/*
+ * Have all of it there. A lease must be held, so that nobody undoes it at the
+ * same time. Another run's pool stays where it is.
+ */
+int net_host_apply(int state, const struct net_host_want *want, struct err *err);
+
+/* One thing that was removed or put back, in words: "link mfy3", "table inet
+ * mayfly", "net.ipv4.ip_forward = 0". */
+typedef void (*net_host_told_fn)(const char *what, void *opaque);
+
+/*
+ * Remove the links and files of leases that nobody holds; and where none is
+ * held and no mfy* link is left, all that net_host_apply() has done. Goes on
+ * where something cannot be removed; the first failure is told.
+ */
+int net_host_prune(int state, net_host_told_fn told, void *opaque,
+		   struct err *err);
+
+#endif
