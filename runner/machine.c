@@ -46,7 +46,8 @@ void machine_init(struct machine *m, const struct config *c)
 			  .initrd_fd = CTL_NO_FD,
 			  .console_out_fd = CTL_NO_FD,
 			  .console_in_fd = CTL_NO_FD,
-			  .vsock_listen_fd = CTL_NO_FD },
+			  .vsock_listen_fd = CTL_NO_FD,
+			  .net = { .fd = CTL_NO_FD } },
 		.ids = c->uid_range,
 		.strict = c->strict,
 		.boot_timeout_ns = c->boot_timeout_ns,
@@ -149,6 +150,20 @@ void machine_disk(struct machine *m, enum ctl_disk_kind kind, const int *fds,
 	for (unsigned i = 0; i < nfds; i++)
 		machine_give(m, fds[i]);
 	m->boot.ndisks++;
+}
+
+void machine_net(struct machine *m, int fd, unsigned mtu, const uint8_t mac[6],
+		 const struct ctl_rate rate[2])
+{
+	struct ctl_net *n = &m->boot.net;
+
+	assert(n->fd == CTL_NO_FD);
+	*n = (struct ctl_net){ .fd = machine_give(m, fd), .mtu = mtu };
+	memcpy(n->mac, mac, sizeof(n->mac));
+	if (rate) {
+		n->rx_ops = n->tx_ops = rate[0];
+		n->rx_bytes = n->tx_bytes = rate[1];
+	}
 }
 
 void machine_stream(struct machine *m, uint32_t port, int fd)
@@ -289,11 +304,15 @@ static int send_boot(const struct machine *m)
 	}
 }
 
-/* The guest may run. */
+/* The guest may run, if nothing else is waited for. */
 static int go(struct machine *m, struct err *err)
 {
-	int r = ctl_send_go(m->control);
+	int r;
 
+	if (m->went || m->hold || m->unfenced || (m->strict && !m->started))
+		return 0;
+	m->went = 1;
+	r = ctl_send_go(m->control);
 	fault_point("launcher", "go");
 	/* A child that failed has left its reason in the socket. */
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
@@ -324,7 +343,13 @@ int machine_start(struct machine *m, int program_fd, struct err *err)
 	if (!m->in_cgroup)
 		cgroup_attach(&m->cgroup, m->pid, &m->jail);
 	fault_point("launcher", "attached");
-	return m->strict || m->hold ? 0 : go(m, err);
+	return go(m, err);
+}
+
+int machine_fenced(struct machine *m, struct err *err)
+{
+	m->unfenced = 0;
+	return go(m, err);
 }
 
 uint64_t machine_boot_left(const struct machine *m)
@@ -347,9 +372,7 @@ static int started(struct machine *m, struct ctl_event *e)
 		return -EPROTO;
 	m->started = 1;
 	jail_report_program(&m->jail, e->layers);
-	if (!m->strict || m->hold)
-		return 1;
-	r = jail_report_strict(&m->jail, &err);
+	r = m->strict && !m->hold ? jail_report_strict(&m->jail, &err) : 0;
 	if (r == 0)
 		r = go(m, &err);
 	if (r == 0)

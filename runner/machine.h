@@ -34,7 +34,9 @@ struct machine {
 	struct jail_report jail;    /* what keeps it in; after CTL_STARTED */
 	int strict;  /* the guest runs only if no layer is missing */
 	int hold;    /* it never does: doctor looks at what there is */
+	int unfenced; /* it does not before machine_fenced() */
 	int started; /* CTL_STARTED was there */
+	int went;    /* the guest may run */
 	struct cgroup cgroup;	    /* the host's: runner/confine.h */
 	struct cgroup_limits limits; /* its values */
 	struct cgroup_usage usage;  /* and what it used, after machine_kill() */
@@ -62,6 +64,13 @@ int32_t machine_give(struct machine *m, int fd);
  * owned from here on. @rate: operations and bytes, or NULL: as they come. */
 void machine_disk(struct machine *m, enum ctl_disk_kind kind, const int *fds,
 		  unsigned nfds, const struct ctl_rate rate[2]);
+/*
+ * The guest's network: @fd is a tap as ctl.h wants it, owned from here on.
+ * @mtu 0: the guest is not told. @rate: operations and bytes, which each
+ * direction has for itself; or NULL.
+ */
+void machine_net(struct machine *m, int fd, unsigned mtu, const uint8_t mac[6],
+		 const struct ctl_rate rate[2]);
 /* A guest's connection to @port becomes this stream. */
 void machine_stream(struct machine *m, uint32_t port, int fd);
 
@@ -74,6 +83,9 @@ int machine_open_file(const char *what, const char *path, struct err *err);
 int machine_open_disk(const char *what, const char *path, struct err *err);
 
 int machine_start(struct machine *m, int program_fd, struct err *err);
+/* After that, to .unfenced: its network is as it should be, and so the guest may
+ * run. */
+int machine_fenced(struct machine *m, struct err *err);
 /* In ns, of the time until it is ready; 0: there is no limit. */
 uint64_t machine_boot_left(const struct machine *m);
 

@@ -10,9 +10,9 @@
 #include "runner/base/mem.h"
 #include "runner/engine/engine.h"
 
-/* The six plain ones, every stream, one image of all parts, and a base and
+/* The seven plain ones, every stream, one image of all parts, and a base and
  * what is above it for every other disk. More fail in machine_give(). */
-static_assert(6 + CTL_STREAMS + CTL_PARTS + 2 * (CTL_DISKS - 1) <= IO_FDS_MAX,
+static_assert(7 + CTL_STREAMS + CTL_PARTS + 2 * (CTL_DISKS - 1) <= IO_FDS_MAX,
 	      "a boot message fits one datagram");
 
 int ctl_send_boot(int sock, const struct ctl_boot *b, const int *fds,
@@ -43,7 +43,8 @@ static int indices_ok(const struct ctl_boot *b, unsigned nfds)
 {
 	const int32_t plain[] = { b->kvm_fd,	     b->kernel_fd,
 				  b->initrd_fd,	     b->console_out_fd,
-				  b->console_in_fd,  b->vsock_listen_fd };
+				  b->console_in_fd,  b->vsock_listen_fd,
+				  b->net.fd };
 	uint8_t seen[IO_FDS_MAX] = { 0 };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(plain); i++)
@@ -70,6 +71,20 @@ static int disk_ok(const struct ctl_disk *d)
 	       !(d->pad | d->ops.pad | d->bytes.pad);
 }
 
+static int net_ok(const struct ctl_net *n)
+{
+	static const struct ctl_net none = { .fd = CTL_NO_FD };
+
+	if (n->fd == CTL_NO_FD)
+		return !memcmp(n, &none, sizeof(none));
+	/* IEEE 802: the lowest bit of the first byte is a group's. */
+	return (!n->mtu || (n->mtu >= CTL_NET_MTU_MIN &&
+			    n->mtu <= CTL_NET_MTU_MAX)) &&
+	       !(n->mac[0] & 1) && memcmp(n->mac, none.mac, sizeof(n->mac)) &&
+	       !(n->pad | n->rx_ops.pad | n->rx_bytes.pad | n->tx_ops.pad |
+		 n->tx_bytes.pad);
+}
+
 static const char *boot_flaw(const struct ctl_boot *b, unsigned nfds)
 {
 	if (b->type != CTL_BOOT || b->version != CTL_VERSION)
@@ -83,6 +98,8 @@ static const char *boot_flaw(const struct ctl_boot *b, unsigned nfds)
 	for (unsigned i = 0; i < b->ndisks; i++)
 		if (!disk_ok(&b->disk[i]))
 			return "disk";
+	if (!net_ok(&b->net))
+		return "net";
 	/* virtio 1.2 5.10.4: CIDs 0 to 2 and 2^32 - 1 are reserved. */
 	if (b->guest_cid == 1 || b->guest_cid == 2 ||
 	    b->guest_cid == UINT32_MAX)

@@ -28,7 +28,7 @@
 #include "runner/base/err.h"
 
 #define CTL_FD	     3
-#define CTL_VERSION  5
+#define CTL_VERSION  6
 #define CTL_DISKS    12
 #define CTL_PARTS    128 /* files of a disk */
 #define CTL_STREAMS  4
@@ -68,6 +68,20 @@ struct ctl_disk {
 	struct ctl_rate ops, bytes;
 };
 
+/* The network device: a tap without packet information, with virtio's header
+ * of CTL_NET_HDR bytes before each frame (runner/virtio/net.h). */
+#define CTL_NET_HDR	12
+#define CTL_NET_MTU_MIN 68
+#define CTL_NET_MTU_MAX 65535
+
+struct ctl_net {
+	int32_t fd;   /* index, or CTL_NO_FD: no device, and all else is 0 */
+	uint32_t mtu; /* 0: the guest is not told */
+	uint8_t mac[6];
+	uint16_t pad;
+	struct ctl_rate rx_ops, rx_bytes, tx_ops, tx_bytes; /* as guests see */
+};
+
 /* A guest connection to host port `port` (CID 2) becomes this stream, once. */
 struct ctl_stream {
 	uint32_t port;
@@ -87,6 +101,7 @@ struct ctl_boot {
 	int32_t console_out_fd; /* guest serial output; O_NONBLOCK by the VMM */
 	int32_t console_in_fd;	/* guest serial input */
 	int32_t vsock_listen_fd; /* hybrid protocol listener, or CTL_NO_FD */
+	struct ctl_net net;
 	struct ctl_disk disk[CTL_DISKS];
 	struct ctl_stream stream[CTL_STREAMS];
 	char cmdline[CTL_CMDLINE];
@@ -134,7 +149,8 @@ struct ctl_word {
 };
 
 static_assert(sizeof(struct ctl_disk) == 64, "ctl_disk has no hidden padding");
-static_assert(sizeof(struct ctl_boot) == 64 + 64 * CTL_DISKS +
+static_assert(sizeof(struct ctl_net) == 112, "ctl_net has no hidden padding");
+static_assert(sizeof(struct ctl_boot) == 64 + 112 + 64 * CTL_DISKS +
 	      8 * CTL_STREAMS + CTL_CMDLINE, "ctl_boot has no hidden padding");
 static_assert(sizeof(struct ctl_event) == 48 + 8 * CTL_STAGES + ERR_MSG_MAX + ERR_HINT_MAX,
 	      "ctl_event has no hidden padding");

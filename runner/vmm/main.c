@@ -105,6 +105,7 @@ static void fill_params(struct vmm *m, const int *fds)
 		.console_out_fd = pick(fds, b->console_out_fd),
 		.console_in_fd = pick(fds, b->console_in_fd),
 		.vsock_listen_fd = pick(fds, b->vsock_listen_fd),
+		.net = { .fd = pick(fds, b->net.fd), .cfg = b->net },
 		.cmdline = b->cmdline,
 		.confine = lock_vcpu,
 	};

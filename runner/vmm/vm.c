@@ -29,6 +29,7 @@ void vm_params_close(struct vm_params *p)
 	close_fd(&p->console_out_fd);
 	close_fd(&p->console_in_fd);
 	close_fd(&p->vsock_listen_fd);
+	close_fd(&p->net.fd);
 	for (unsigned i = 0; i < p->ndisks; i++)
 		for (unsigned k = 0; k < p->disk[i].nfds; k++)
 			close_fd(&p->disk[i].fd[k]);

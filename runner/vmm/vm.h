@@ -52,6 +52,10 @@ struct vm_params {
 		uint32_t port;
 		int fd;
 	} stream[CTL_STREAMS];
+	struct vm_net {
+		int fd; /* -1: no network device */
+		struct ctl_net cfg;
+	} net;
 	const char *cmdline; /* borrowed */
 	vcpu_confine_fn confine; /* NULL: vCPU threads may do what all may */
 };

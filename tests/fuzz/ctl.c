@@ -30,7 +30,7 @@ static size_t make_boot(struct bytes *b, struct ctl_boot *m)
 		.ndisks = 1, .guest_cid = 3, .nstreams = 1,
 		.kvm_fd = CTL_NO_FD, .initrd_fd = CTL_NO_FD,
 		.console_out_fd = CTL_NO_FD, .console_in_fd = CTL_NO_FD,
-		.vsock_listen_fd = CTL_NO_FD,
+		.vsock_listen_fd = CTL_NO_FD, .net = { .fd = CTL_NO_FD },
 		.disk = { { .fd = 1, .nfds = 1, .kind = CTL_DISK_SCRATCH } },
 		.stream = { { .fd = 2 } },
 	};

@@ -116,6 +116,7 @@ static int describe(struct host *h, const struct options *o, const char *kernel,
 		.ram = ATTACK_RAM, .nstreams = STREAMS,
 		.guest_cid = ATTACK_CID, .verbose = LOG_INFO,
 		.kvm_fd = CTL_NO_FD, .initrd_fd = CTL_NO_FD,
+		.net = { .fd = CTL_NO_FD },
 	};
 	if (o->kvm_fd >= 0) {
 		fds[n] = dup(o->kvm_fd);

@@ -30,7 +30,7 @@ static struct ctl_boot good(void)
 		.ndisks = 1, .guest_cid = 3, .nstreams = 1,
 		.kvm_fd = CTL_NO_FD, .kernel_fd = 0, .initrd_fd = CTL_NO_FD,
 		.console_out_fd = CTL_NO_FD, .console_in_fd = CTL_NO_FD,
-		.vsock_listen_fd = CTL_NO_FD,
+		.vsock_listen_fd = CTL_NO_FD, .net = { .fd = CTL_NO_FD },
 		.disk = { { .fd = 1, .nfds = 1, .kind = CTL_DISK_READ } },
 		.stream = { { .port = 1024, .fd = 2 } },
 		.cmdline = "console=ttyS0",
@@ -120,6 +120,49 @@ Test(ctl, every_bad_field_is_refused, .init = setup)
 	REFUSED(b.stream[0].fd = INT32_MAX);
 	REFUSED(b.nstreams = 0); /* leaves a descriptor unnamed */
 	REFUSED(memset(b.cmdline, 'x', sizeof(b.cmdline)));
+}
+
+static const struct ctl_net net = { .fd = 2, .mtu = 1500,
+				    .mac = { 2, 0, 0, 0, 0, 1 } };
+
+/* The stream's descriptor as that of a network device. */
+#define REFUSED_NET(change)                       \
+	do {                                      \
+		struct ctl_boot b = good();       \
+		b.nstreams = 0;                   \
+		b.net = net;                      \
+		change;                           \
+		refused(b, #change);              \
+	} while (0)
+
+Test(ctl, network_arrives, .init = setup)
+{
+	struct ctl_boot b = good(), got;
+	int fds[IO_FDS_MAX];
+	unsigned n = IO_FDS_MAX;
+
+	b.nstreams = 0;
+	b.net = net;
+	cr_assert_eq(pass(&b, sizeof(b), &got, fds, &n), 0);
+	cr_expect_eq(memcmp(&b, &got, sizeof(b)), 0);
+	b.net.mtu = 0; /* not told */
+	n = IO_FDS_MAX;
+	cr_assert_eq(pass(&b, sizeof(b), &got, fds, &n), 0);
+}
+
+Test(ctl, every_bad_field_of_a_network_is_refused, .init = setup)
+{
+	REFUSED_NET(b.net.fd = 0); /* the kernel's */
+	REFUSED_NET(b.net.fd = NFDS);
+	REFUSED_NET(b.net.fd = -2);
+	REFUSED_NET(b.net.fd = CTL_NO_FD); /* with values */
+	REFUSED_NET(b.net.mtu = CTL_NET_MTU_MIN - 1);
+	REFUSED_NET(b.net.mtu = CTL_NET_MTU_MAX + 1);
+	REFUSED_NET(b.net.mac[0] = 3); /* a group's */
+	REFUSED_NET(memset(b.net.mac, 0, sizeof(b.net.mac)));
+	REFUSED_NET(b.net.pad = 1);
+	REFUSED_NET(b.net.rx_ops.pad = 1);
+	REFUSED_NET(b.net.tx_bytes.pad = 1);
 }
 
 /* As many as there can be: an image of all parts, drives with a copy. */

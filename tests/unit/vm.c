@@ -19,6 +19,7 @@ static struct vm_params params(const struct engine_ops *ops, int kernel_fd)
 		.kvm_fd = ops == &engine_kvm ? open("/dev/kvm", O_RDWR) : -1,
 		.kernel_fd = kernel_fd, .initrd_fd = -1, .console_out_fd = -1,
 		.console_in_fd = -1, .vsock_listen_fd = -1, .cmdline = "x",
+		.net = { .fd = -1 },
 	};
 }
 

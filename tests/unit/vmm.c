@@ -51,7 +51,7 @@ static void boot(const void *code, size_t len)
 		.engine = CTL_ENGINE_SOFT, .ncpus = 1, .ram = 64 << 20,
 		.kvm_fd = CTL_NO_FD, .kernel_fd = 0, .initrd_fd = CTL_NO_FD,
 		.console_out_fd = 1, .console_in_fd = CTL_NO_FD,
-		.vsock_listen_fd = CTL_NO_FD,
+		.vsock_listen_fd = CTL_NO_FD, .net = { .fd = CTL_NO_FD },
 	};
 	int pair[2], p[2], fds[2];
 
