@@ -147,7 +147,7 @@ LOCK_SRC := jail/lock.c jail/seccomp_rules.c
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c meta_isolate.c run.c session.c \
 	session_io.c config_env.c config_limits.c run_limits.c run_user.c cputime.c launch.c supervise.c cmd_exec.c cmd_cp.c \
-	cp_host.c transfer.c copies.c config_copy.c run_copies.c \
+	cp_host.c transfer.c copies.c config_copy.c config_publish.c run_copies.c \
 	format.c record.c state_dir.c state.c state_list.c journal.c control.c \
 	detach.c targets.c log_view.c cmd_ps.c cmd_logs.c cmd_stop.c \
 	cmd_prune.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
@@ -179,7 +179,11 @@ IMAGE_SRC := $(addprefix rootfs/,reference.c document.c oci_index.c \
 IMAGE_SRC += $(addprefix rootfs/,store.c store_dir.c store_look.c store_add.c \
 	store_same.c store_list.c store_remove.c)
 
-LIBS := diff base vmm virtio engine soft jail lock run wire agent unpack image
+# net: a VM's network, for mayfly and mayfly-net.
+NET_SRC := $(addprefix net/,addr.c)
+
+LIBS := diff base vmm virtio engine soft jail lock run wire agent unpack image \
+	net
 # the host CPU as the oracle of tests/unit/diff_*.c, and soft beside it
 diff_SRC := $(addprefix tests/diff/,host.c enter.S guest.c forms.c gen.c insn.c \
 	check.c print.c block.c)
@@ -195,6 +199,7 @@ wire_SRC := $(WIRE_SRC)
 agent_SRC := $(AGENT_SRC)
 unpack_SRC := $(UNPACK_SRC)
 image_SRC := $(IMAGE_SRC)
+net_SRC := $(NET_SRC)
 
 define lib_rule
 $(B)/lib$(1).a: $$(addprefix $(B)/obj/,$$(addsuffix .o,$$(basename $$($(1)_SRC))))
@@ -246,7 +251,7 @@ $(B)/mayfly-vmm: $(B)/obj/runner/vmm/main.o $(SAN_OBJ) \
 # The launcher. Static as well: it starts in half the time, and runs where
 # none of its libraries are installed.
 
-MAYFLY_LIBS := run jail lock wire image vmm engine base
+MAYFLY_LIBS := run jail lock wire image net vmm engine base
 MAYFLY_LD := -ljansson -lcap -lnettle
 
 $(B)/mayfly: $(B)/obj/runner/main.o \
@@ -404,7 +409,7 @@ $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 LAUNCHER_UNIT := format_record state state_broken journal control detach \
 	log_view opts config jail console scratch sink terminal verdict_meta \
 	run_session run_control run_copies run_copies_out session config_env config_copy
-LAUNCHER_UNIT += config_disk config_image drive
+LAUNCHER_UNIT += config_disk config_image config_publish drive
 LAUNCHER_UNIT += trace doctor cgroup cgroup_map cgroup_host confine
 LAUNCHER_UNIT += cp_host jail_report run_limits cputime meta_isolate image_words
 UNIT += $(LAUNCHER_UNIT)
