@@ -13,8 +13,10 @@
 #include <stdint.h>
 
 #include "jail/jail.h"
+#include "net/addr.h"
 
 struct config_image;
+struct net_rules;
 struct err;
 
 enum config_engine {
@@ -83,6 +85,39 @@ struct config_copies {
 	size_t n;
 };
 
+#define CONFIG_PUBLISHES_MAX 32
+
+/* A port of the guest that the host has too. */
+struct config_publish {
+	uint8_t family;	    /* of addr: 4, 6; 0: all addresses of the host */
+	uint8_t addr[16];   /* in network order */
+	uint16_t host_port; /* 0: any that is free */
+	uint16_t guest_port;
+	int udp;
+};
+
+struct config_publishes {
+	struct config_publish v[CONFIG_PUBLISHES_MAX];
+	size_t n;
+};
+
+#define CONFIG_DNS_MAX 3 /* as many as resolv.conf(5) takes */
+
+#define CONFIG_MTU_MIN 68 /* RFC 791; IPv6 wants 1280 */
+#define CONFIG_MTU_MAX 65520
+
+/* Its network. Setters get all of it: some options ask for one by the way. */
+struct config_net {
+	int on;
+	const char *tap; /* the host's, in place of one of ours; or NULL */
+	struct net_rules *rules; /* owned; NULL: none */
+	struct net_addr dns[CONFIG_DNS_MAX];
+	unsigned ndns;
+	unsigned mtu; /* 0: the uplink's */
+	struct config_rates rates; /* of each direction */
+	struct net_prefix pool; /* of uplinks' addresses; family 0: the usual */
+};
+
 /* mayfly-vmm's user is the first and the number of its process, as the host
  * counts them, on: Linux's numbers end below 2^22. */
 #define CONFIG_UID_FIRST 1900000000u
@@ -104,6 +139,7 @@ struct config {
 	uint64_t disk_size;  /* of what the guest writes to; 0: as built in */
 	struct config_drives drives;
 	struct config_rates rates;
+	struct config_net net;
 	struct config_copies tmpfs, volumes, copies_in, copies_out;
 	uint64_t copy_out_max; /* bytes, with all files */
 	int read_only;	       /* the guest's root */
@@ -152,12 +188,22 @@ int config_set_memory(void *field, const char *arg, struct err *err);
 int config_set_disk(void *field, const char *arg, struct err *err);
 int config_add_drive(void *field, const char *arg, struct err *err);
 int config_set_rates(void *field, const char *arg, struct err *err);
+/* config_net.c: of struct config_net. */
+int config_set_net(void *field, const char *arg, struct err *err);
+int config_add_allow(void *field, const char *arg, struct err *err);
+int config_add_deny(void *field, const char *arg, struct err *err);
+int config_add_dns(void *field, const char *arg, struct err *err);
+int config_set_mtu(void *field, const char *arg, struct err *err);
+int config_set_net_pool(void *field, const char *arg, struct err *err);
+void config_net_free(struct config_net *n);
 /* config_copy.c: of struct config_copies. */
 int config_add_tmpfs(void *field, const char *arg, struct err *err);
 int config_add_volume(void *field, const char *arg, struct err *err);
 int config_add_copy_in(void *field, const char *arg, struct err *err);
 int config_add_copy_out(void *field, const char *arg, struct err *err);
 void config_copies_free(struct config_copies *l);
+/* config_publish.c: of struct config_publishes. */
+int config_add_publish(void *field, const char *arg, struct err *err);
 int config_set_duration(void *field, const char *arg, struct err *err);
 int config_set_workdir(void *field, const char *arg, struct err *err);
 /* NAME=value, or NAME to hand on the caller's own. */
@@ -172,6 +218,9 @@ int config_set_name(void *field, const char *arg, struct err *err);
  * Errors name file and line.
  */
 int config_load_env(struct config *c, struct err *err);
+
+/* After the options: do those of the network go together? */
+int config_check_net(const struct config_net *n, struct err *err);
 
 /* Variables ("NAME=value") for those names that have none yet; of the same
  * name the last counts. They are borrowed. After config_load_env(). */
