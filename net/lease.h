@@ -20,20 +20,18 @@
 #ifndef MAYFLY_NET_LEASE_H
 #define MAYFLY_NET_LEASE_H
 
-#include <stddef.h>
+#include "net/plan.h"
 
 struct err;
 
 #define NET_LEASE_MAX	 65536	/* numbers there are at the most */
 #define NET_LEASE_ID_MAX 24	/* of a run, with its NUL */
-#define NET_UPLINK_MAX	 16	/* IFNAMSIZ */
-#define NET_UPLINK	 "mfy"	/* what the host's ends of uplinks begin with */
 
 struct net_lease {
 	int fd;	 /* locked; -1: none */
 	int dir; /* of the leases */
 	unsigned number;
-	char uplink[NET_UPLINK_MAX];
+	char uplink[IFNAMSIZ];
 };
 
 #define NET_LEASE_NONE { .fd = -1, .dir = -1 }
@@ -41,7 +39,7 @@ struct net_lease {
 /*
  * Take the lowest free number from @first to @end - 1 for run @id. @uplink is
  * what leads out of its network, for `mayfly net ls`: NULL stands for
- * NET_UPLINK with the number, the name of a veth. -EADDRINUSE: none is free.
+ * NET_HOST_LINK with the number, a veth's. -EADDRINUSE: none is free.
  *
  * Two directories of runs know nothing of each other's leases. Where the
  * kernel says that a link of that name is there (-EEXIST), who wants it drops
@@ -56,14 +54,13 @@ void net_lease_drop(struct net_lease *l);
  * the directory of leases by device and inode, so that none is ever taken for
  * one's own that another directory's run has. */
 #define NET_ALIAS_MAX 96
-#define NET_ALIAS     "mayfly:"
 int net_lease_alias(const struct net_lease *l, const char *id,
 		    char alias[NET_ALIAS_MAX]);
 
 struct net_lease_info {
 	unsigned number;
 	int held; /* somebody lives who has it */
-	char id[NET_LEASE_ID_MAX], uplink[NET_UPLINK_MAX]; /* or empty */
+	char id[NET_LEASE_ID_MAX], uplink[IFNAMSIZ]; /* or empty */
 };
 
 /* Call @fn for each file there is, held or not, in no order. Stops where it
