@@ -544,6 +544,14 @@ $(B)/tests/scribble: tests/system/scribble.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
 
+# What asks and answers in networks, and root who makes frames of its own:
+# tests/system/net.sh.
+NET_TOOLS := $(addprefix $(B)/tests/net-,probe frames)
+$(B)/tests/net-%: tests/system/net_%.c
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
+
 # A mayfly-unpack that was taken over, for tests/system/image_errors.sh.
 $(B)/tests/unpack-liar: tests/system/unpack_liar.c rootfs/unpack.h
 	$(say) LD $@
@@ -636,7 +644,7 @@ CHECK = UNIT='$(UNIT)' UNIT_LONG='$(UNIT_LONG)' GUEST='$(GUEST)' \
 	ATTACK='$(ATTACK)' FUZZ='$(FUZZ)' FUZZ_TIME='$(FUZZ_TIME)' tests/check.sh
 CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN) \
 	$(B)/tests/pty $(B)/tests/knock $(B)/tests/deny $(B)/tests/liar \
-	$(B)/tests/liar-vmm $(B)/tests/scribble $(B)/tests/unpack-liar \
+	$(B)/tests/liar-vmm $(B)/tests/scribble $(B)/tests/unpack-liar $(NET_TOOLS) \
 	$(B)/tests/attack-run $(ATTACK_BIN) $(if $(SAN),,$(JAIL_TEST))
 
 check-programs: $(CHECK_PROGRAMS)
@@ -660,7 +668,7 @@ check-attack: $(B)/mayfly-vmm $(B)/tests/attack-run $(ATTACK_BIN)
 	$(Q)$(CHECK) $(B) attack
 #: check-system   what a user gets, in real microVMs
 check-system: $(PRODUCT) $(B)/tests/pty $(B)/tests/knock $(B)/tests/deny $(B)/tests/liar $(B)/tests/liar-vmm \
-		$(B)/tests/scribble $(B)/tests/unpack-liar
+		$(B)/tests/scribble $(B)/tests/unpack-liar $(NET_TOOLS)
 	$(Q)$(CHECK) $(B) system others
 #: check-jail     somebody who wants out, in the jail and in each of its layers
 check-jail: $(PRODUCT) $(JAIL_TEST) $(B)/tests/deny

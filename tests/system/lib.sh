@@ -20,6 +20,8 @@ setup() {
 	# It is not static: a host that has nothing else does not have it.
 	[ ! -f "$(dirname "$1")/mayfly-unpack" ] ||
 		cp "$(dirname "$1")/mayfly-unpack" "$BIN/" || exit 2
+	[ ! -f "$(dirname "$1")/mayfly-net" ] ||
+		cp "$(dirname "$1")/mayfly-net" "$BIN/" || exit 2
 	ln -s "$(cd "$(dirname "$1")/guest" && pwd)" "$BIN/guest"
 	MAYFLY=$BIN/$(basename "$1")
 	out=$WORK/out err=$WORK/err
