@@ -182,6 +182,11 @@ IMAGE_SRC += $(addprefix rootfs/,store.c store_dir.c store_look.c store_add.c \
 # net: a VM's network, for mayfly and mayfly-net.
 NET_SRC := $(addprefix net/,addr.c)
 
+# Links and sets by netlink; the program nft; taps.
+NET_SRC += $(addprefix net/,nl.c nfnl.c nft.c tap.c)
+NET_LD := -lnl-route-3 -lnl-3
+CFLAGS_net_nl := -I/usr/include/libnl3
+CFLAGS_net_nfnl := -I/usr/include/libnl3
 LIBS := diff base vmm virtio engine soft jail lock run wire agent unpack image \
 	net
 # the host CPU as the oracle of tests/unit/diff_*.c, and soft beside it
@@ -252,7 +257,7 @@ $(B)/mayfly-vmm: $(B)/obj/runner/vmm/main.o $(SAN_OBJ) \
 # none of its libraries are installed.
 
 MAYFLY_LIBS := run jail lock wire image net vmm engine base
-MAYFLY_LD := -ljansson -lcap -lnettle
+MAYFLY_LD := -ljansson -lcap -lnettle $(NET_LD)
 
 $(B)/mayfly: $(B)/obj/runner/main.o \
 		$(foreach l,$(MAYFLY_LIBS),$(B)/lib$(l).a)

@@ -105,17 +105,18 @@ struct nfnl;
 int nfnl_open(struct nfnl **out, struct err *err);
 void nfnl_close(struct nfnl *n);
 
-/* An element of a set of table `inet mayfly`. The key is an address or, where
- * @port is not 0, `address . inet_service`. */
+/* An element of a set, its key as nftables has it. */
 struct nfnl_element {
 	const char *set;
-	struct net_addr addr;
-	uint16_t port;
+	const uint8_t *key;
+	size_t key_len;
 	uint32_t timeout_s; /* 0: for ever */
 };
 
+#define NFNL_ADD_MAX 32 /* at once; each key once */
+
 /*
- * Add all of them or none, in one transaction. An element that is there
+ * Add all of them or none to sets of `inet @table`, in one transaction. An element that is there
  * already gets its time anew. Allocates nothing and opens nothing: seccomp
  * lets the keeper send and receive only. No words; -ENFILE: the set is full.
  */
