@@ -21,6 +21,7 @@ import jail
 import kvmhost
 import memory
 import neighbour
+import net
 import payload
 import poll
 import seccomp
@@ -37,6 +38,7 @@ SECTIONS = {
     "memory": memory.run,
     "payload": payload.run,
     "neighbour": neighbour.run,
+    "net": net.run,
     "jail": jail.run,
     "seccomp": seccomp.run,
     "kvmhost": kvmhost.run,
