@@ -180,13 +180,17 @@ IMAGE_SRC += $(addprefix rootfs/,store.c store_dir.c store_look.c store_add.c \
 	store_same.c store_list.c store_remove.c)
 
 # net: a VM's network, for mayfly and mayfly-net.
-NET_SRC := $(addprefix net/,addr.c)
-
+NET_SRC := $(addprefix net/,addr.c rule.c rule_parse.c plan.c table.c table_vm.c \
+	table_host.c)
 # Links and sets by netlink; the program nft; taps.
 NET_SRC += $(addprefix net/,nl.c nfnl.c nft.c tap.c)
+# What runs share on the host.
+NET_SRC += $(addprefix net/,lease.c ruleset.c)
 NET_LD := -lnl-route-3 -lnl-3
+$(foreach f,ruleset host_look,$(eval CFLAGS_net_$(f) := -I/usr/include/libnl3))
 CFLAGS_net_nl := -I/usr/include/libnl3
 CFLAGS_net_nfnl := -I/usr/include/libnl3
+
 LIBS := diff base vmm virtio engine soft jail lock run wire agent unpack image \
 	net
 # the host CPU as the oracle of tests/unit/diff_*.c, and soft beside it

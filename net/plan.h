@@ -49,10 +49,12 @@ struct err;
 #define NET_DNS_PORT 53
 
 /* Text of a table, with its NUL: no more than a message can carry. */
-#define NET_TABLE_MAX 65536
+#define NET_TABLE_MAX	   65536
+#define NET_HOST_TABLE_MAX 16384
 
-/* Names in the VM's netns, all in table inet mayfly. The four sets have
- * NET_LEARNED_MAX elements at most, each with a timeout. Keys are as nftables
+/* Names in the VM's netns, all in table inet mayfly. The four sets are there
+ * where a rule allows a name; they have NET_LEARNED_MAX elements at most, each
+ * with a timeout. Keys are as nftables
  * has them: the address's bytes; for the _port ones the address, then the port
  * as two bytes in network order, then two zero bytes. An element that is there
  * already keeps its timeout when it is added again (before Linux 6.12): who

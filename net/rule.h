@@ -2,7 +2,8 @@
 /*
  * rule: what a guest may reach: --allow and --deny, and what holds without.
  *
- *	HOST[:PORT]	a name; *.HOST is every name below it, not HOST
+ *	HOST[:PORT]	a name; *.HOST is every name below it, not HOST; a name
+			that is denied has no port
  *	CIDR[:PORT]	a network or an address; IPv6 with a port is [CIDR]:PORT
  *
  * A port means TCP and UDP; without one a rule is for all ports, and echo. In
@@ -81,8 +82,9 @@ int net_rules_own(struct net_rules *rs, const struct net_prefix *p,
 /* Counts, addresses, names: all as net_rule_parse() makes them? */
 int net_rules_valid(const struct net_rules *rs);
 
-/* @port 0: echo, or any protocol's packet that has no port. An address that is
- * not valid is refused. */
+/* @port 0: echo; all that is neither TCP nor UDP nor echo is refused. So is an
+ * address that is not valid. A multicast address is refused in silence, all
+ * else at once. */
 enum net_verdict net_decide(const struct net_rules *rs,
 			    const struct net_addr *a, uint16_t port);
 

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * table_host: what VMs share on the host, as nft reads it. Nothing in it is of
+ * one VM: it knows links by their names, mfy*, and addresses by their pools.
+ *
+ * It is a second fence behind that of each VM's netns: it holds where the host
+ * has got an address since, and where a netns itself were taken over.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "net/plan.h"
+#include "net/table.h"
+#include "runner/base/err.h"
+
+#define LINKS "\"" NET_HOST_LINK "*\""
+
+static void add_pools(struct table *t, const struct net_shared *shared)
+{
+	struct net_prefix six;
+	int n = 0;
+
+	table_set_open(t, "pools4", 4);
+	for (unsigned i = 0; i < shared->npools; i++)
+		table_set_element(t, &shared->pools[i], &n);
+	table_set_close(t, n);
+	n = 0;
+	table_set_open(t, "pools6", 6);
+	if (net_prefix_parse(&six, NET_POOL6, NULL) == 0)
+		table_set_element(t, &six, &n);
+	table_set_close(t, n);
+}
+
+/* A source must be one that the host would answer by the same link: each link
+ * has a route to its own VM alone. */
+static void add_source(struct table *t)
+{
+	table_add(t, "\tchain source {\n"
+		  "\t\ttype filter hook prerouting priority raw; policy accept;\n"
+		  "\t\tiifname " LINKS " goto source_vm\n\t}\n"
+		  "\tchain source_vm {\n"
+		  "\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } "
+		  "ip6 hoplimit 255 accept\n"
+		  "\t\tip saddr != @pools4 drop\n"
+		  "\t\tip6 saddr != @pools6 drop\n"
+		  "\t\tfib saddr . iif oif missing drop\n\t}\n");
+}
+
+/*
+ * To the host: nothing. Before destinations are changed, for a port that is
+ * published by a container is an address of the host until then, and is
+ * forwarded behind it.
+ */
+static void add_input(struct table *t)
+{
+	table_add(t, "\tchain to_host {\n"
+		  "\t\ttype filter hook prerouting priority dstnat - 10; "
+		  "policy accept;\n"
+		  "\t\tiifname " LINKS " ct state new fib daddr type "
+		  "{ local, broadcast, anycast, multicast } "
+		  "goto to_host_vm\n\t}\n"
+		  "\tchain input_host {\n"
+		  "\t\ttype filter hook input priority filter; policy accept;\n"
+		  "\t\tiifname " LINKS " goto to_host_vm\n\t}\n"
+		  "\tchain to_host_vm {\n"
+		  "\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } "
+		  "ip6 hoplimit 255 accept\n"
+		  "\t\tgoto refuse\n\t}\n");
+}
+
+static void add_forward(struct table *t, const struct net_shared *shared)
+{
+	table_add(t, "\tchain through {\n"
+		  "\t\ttype filter hook forward priority filter; policy accept;\n"
+		  "\t\tiifname " LINKS " goto from_vm\n"
+		  "\t\toifname " LINKS " goto to_vm\n%s\t}\n",
+		  /* Forwarding is on for our links, not for all of them. */
+		  shared->router ? "\t\tdrop\n" : "");
+	table_add(t, "\tchain from_vm {\n"
+		  "\t\toifname " LINKS " goto refuse\n%s"
+		  "\t\ttcp flags & (syn | rst) == syn "
+		  "tcp option maxseg size set rt mtu\n"
+		  "\t\taccept\n\t}\n",
+		  shared->has_v6 ? "" : "\t\tmeta nfproto ipv6 goto refuse\n");
+	table_add(t, "\tchain to_vm {\n"
+		  "\t\ttcp flags & (syn | rst) == syn "
+		  "tcp option maxseg size set rt mtu\n"
+		  "\t\tct state established accept\n"
+		  "\t\tct state related meta l4proto { icmp, ipv6-icmp } accept\n"
+		  "\t\tdrop\n\t}\n");
+}
+
+static void add_masquerade(struct table *t)
+{
+	table_add(t, "\tchain masq {\n"
+		  "\t\ttype nat hook postrouting priority srcnat; "
+		  "policy accept;\n"
+		  "\t\toifname " LINKS " accept\n"
+		  "\t\tip saddr @pools4 masquerade\n"
+		  "\t\tip6 saddr @pools6 masquerade\n\t}\n");
+}
+
+/* FNV-1a: to tell texts of ours apart, of which nobody else makes any. */
+static unsigned long long hash(const char *s, size_t n)
+{
+	unsigned long long h = 0xcbf29ce484222325;
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ (unsigned char)s[i]) * 0x100000001b3;
+	return h;
+}
+
+static void add_table(struct table *t, const struct net_shared *shared)
+{
+	table_add(t, "table inet " NET_TABLE "\n"
+		  "delete table inet " NET_TABLE "\n"
+		  "table inet " NET_TABLE " {\n");
+	add_pools(t, shared);
+	table_add(t, "\tchain refuse {\n"
+		  "\t\tlimit rate over 1000/second burst 1000 packets drop\n"
+		  "\t\tmeta l4proto tcp reject with tcp reset\n"
+		  "\t\treject with icmpx admin-prohibited\n\t}\n");
+	add_source(t);
+	add_input(t);
+	add_forward(t, shared);
+	add_masquerade(t);
+	table_add(t, "}\n");
+}
+
+static int shared_check(const struct net_shared *shared, struct err *err)
+{
+	if (!shared->npools || shared->npools > NET_POOLS_MAX)
+		return err_say(err, -EINVAL, "%u pools of addresses",
+			       shared->npools);
+	for (unsigned i = 0; i < shared->npools; i++)
+		if (net_pool_check(&shared->pools[i], err) < 0)
+			return -EINVAL;
+	return 0;
+}
+
+int net_plan_host_table(const struct net_shared *shared, char *buf, size_t size,
+			struct err *err)
+{
+	struct table t;
+
+	table_init(&t, buf, size);
+	if (shared_check(shared, err) < 0)
+		return -EINVAL;
+	add_table(&t, shared);
+	table_add(&t, "add chain inet " NET_TABLE " mark_%016llx\n",
+		  hash(t.buf, t.len));
+	return table_end(&t, err);
+}
+
+int net_plan_host_mark(const struct net_shared *shared, char mark[NET_MARK_MAX])
+{
+	char buf[NET_HOST_TABLE_MAX];
+	struct table t;
+
+	table_init(&t, buf, sizeof(buf));
+	if (shared_check(shared, NULL) < 0)
+		return -EINVAL;
+	add_table(&t, shared);
+	if (t.bad)
+		return -E2BIG;
+	snprintf(mark, NET_MARK_MAX, "mark_%016llx", hash(t.buf, t.len));
+	return 0;
+}
