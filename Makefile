@@ -187,6 +187,8 @@ NET_SRC += $(addprefix net/,nl.c nfnl.c nft.c tap.c)
 # What runs share on the host.
 NET_SRC += $(addprefix net/,lease.c ruleset.c)
 NET_LD := -lnl-route-3 -lnl-3
+NET_SRC += $(addprefix net/,dns.c dns_build.c forward.c forward_ask.c \
+	forward_guest.c forward_learn.c forward_setup.c)
 $(foreach f,ruleset host_look,$(eval CFLAGS_net_$(f) := -I/usr/include/libnl3))
 CFLAGS_net_nl := -I/usr/include/libnl3
 CFLAGS_net_nfnl := -I/usr/include/libnl3

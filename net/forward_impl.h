@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * forward_impl: what the files of forward.h share.
+ *
+ *	forward.c	   the loop, its memory, its deadlines
+ *	forward_guest.c	   queries of the guest, by UDP and TCP; answers to it
+ *	forward_ask.c	   questions to the upstreams, and what they say
+ *	forward_learn.c	   addresses for the keeper to open
+ *	forward_setup.c	   the message from launcher to program
+ *
+ * A query of the guest is judged, then it waits (struct waiter) for the one
+ * question about that name and type that is under way (struct ask).
+ */
+#ifndef MAYFLY_NET_FORWARD_IMPL_H
+#define MAYFLY_NET_FORWARD_IMPL_H
+
+#include <netinet/in.h>
+#include <stdint.h>
+
+#include "net/dns.h"
+#include "net/forward.h"
+#include "net/keep.h"
+#include "runner/base/ev.h"
+
+#define ASKS_MAX    128
+#define WAITERS_MAX 256
+#define TRIES_MAX   3
+
+#define SECOND UINT64_C(1000000000)
+
+/* A thousand new questions in a second, or at once: a guest is not to flood
+ * the host's resolver in the host's name. */
+#define ASK_COST (SECOND / 1000)
+
+struct forward;
+
+/* A connection of the guest. It is closed at no time while a query of it
+ * waits. */
+struct conn {
+	struct ev ev; /* .fd -1: a free place */
+	struct forward *f;
+	uint64_t deadline; /* for the next whole query, or to take an answer */
+	int waits;	   /* for the answer to a query */
+	int turn;	   /* there may be something to do */
+	unsigned nin, nout, sent;
+	uint8_t in[2 + DNS_QUERY_MAX]; /* RFC 1035 4.2.2: length, message */
+	uint8_t out[2 + 2 * DNS_MESSAGE_MAX];
+};
+
+struct listener {
+	struct ev ev; /* .fd -1: none */
+	struct forward *f;
+};
+
+/* A query that was allowed, and where its answer goes. */
+struct waiter {
+	struct waiter *next; /* of the same question, or of the free ones */
+	struct dns_query query;
+	struct conn *conn; /* NULL: by UDP, from .listener to .from */
+	struct listener *listener;
+	struct sockaddr_in6 from; /* or an IPv4 one, which is smaller */
+	socklen_t fromlen;
+};
+
+struct upstream_socket {
+	struct ev ev;
+	struct forward *f;
+	unsigned upstream;
+};
+
+enum ask_state { ASK_FREE, ASK_SENT, ASK_LEARNS };
+
+struct ask {
+	enum ask_state state;
+	struct dns_question q;
+	struct waiter *waiters;
+	int no_edns; /* somebody did not understand it */
+	unsigned ntries;
+	/* An answer to any of them is welcome. */
+	struct {
+		const struct upstream_socket *socket;
+		uint16_t id;
+	} try[TRIES_MAX];
+	uint64_t deadline; /* of the last one */
+	uint16_t ports[NET_RULES_MAX];
+	unsigned nports;
+	/* ASK_LEARNS: what will be answered; addresses times ports, those that
+	 * are asked for now, those that are done */
+	struct dns_answer answer;
+	struct ask *next;
+	unsigned sent, done;
+	uint32_t opened; /* a bit for each address */
+	int error;	 /* of one that was not, but for a rule */
+};
+
+struct forward {
+	struct ev_loop loop;
+	int result;
+	uint64_t patience, idle; /* ns */
+	struct net_rules rules;
+	struct net_rules denied; /* the same without what is allowed */
+	struct ev control, keeper;
+	struct listener udp[FORWARD_LISTENERS], tcp[FORWARD_LISTENERS];
+	struct conn conn[FORWARD_TCP_MAX];
+	unsigned nupstreams;
+	struct upstream_socket upstream[FORWARD_UPSTREAMS][FORWARD_SOCKETS];
+	uint64_t sick[FORWARD_UPSTREAMS]; /* until then the others come first */
+	struct ask ask[ASKS_MAX];
+	struct waiter waiter[WAITERS_MAX], *free_waiter;
+	unsigned nasks;
+	uint64_t tokens, refilled; /* ns: ASK_COST buys a question */
+	struct ask *learn; /* the first of a queue; it has asked the keeper */
+	/* What is being read, parsed, written. */
+	uint8_t buf[DNS_MESSAGE_MAX + 1], out[2 * DNS_MESSAGE_MAX];
+	struct dns_answer answer;
+};
+
+/* forward.c: end the loop. */
+void forward_stop(struct forward *f, int result);
+
+/* forward_guest.c */
+void guest_on_udp(struct ev *ev, uint32_t events);
+void guest_on_tcp(struct ev *ev, uint32_t events);
+/* Go on with what can. */
+void guest_turn(struct forward *f);
+void guest_expire(struct forward *f, uint64_t now);
+/* When one of the two is to be called again; UINT64_MAX: there is no need. */
+uint64_t guest_deadline(const struct forward *f, uint64_t now);
+void guest_reply(struct forward *f, struct waiter *w, const uint8_t *msg,
+		 size_t len);
+
+/* forward_ask.c: is there room for one more, or when may there be? */
+int ask_room(const struct forward *f);
+/* @w, which has a question that is allowed, is copied. */
+void ask_add(struct forward *f, const struct waiter *w, const uint16_t *ports,
+	     unsigned nports);
+void ask_on_answer(struct ev *ev, uint32_t events);
+void ask_expire(struct forward *f, uint64_t now);
+uint64_t ask_deadline(const struct forward *f);
+/* Answer all that wait for it with @rcode and, where it is not NULL, @a. */
+void ask_end(struct forward *f, struct ask *k, unsigned rcode,
+	     const struct dns_answer *a);
+
+/* forward_learn.c: .answer of @k, which has addresses and ports. */
+void learn_add(struct forward *f, struct ask *k);
+void learn_on_keeper(struct ev *ev, uint32_t events);
+
+#endif
