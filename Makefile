@@ -427,6 +427,8 @@ UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))
 
+UNIT += net_lease
+UNIT_LIBS_net_lease := net base
 UNIT += wire tree tree_pack agent_parts agent_session agent_more agent_limit agent_mount
 $(foreach t,wire tree tree_pack,$(eval UNIT_LIBS_$(t) := wire))
 $(foreach t,agent_parts agent_session agent_more agent_limit agent_mount,\
