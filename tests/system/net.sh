@@ -3,7 +3,8 @@
 #
 # net.sh MAYFLY ENGINE [TEST...]: what a guest reaches, and what it does not,
 # by every rule, asked from inside. The world around it is net_lib.sh's. TAP on
-# stdout. LIMIT (60 s) is the longest for one command.
+# stdout. LIMIT (60 s) is the longest for one command; AS, a number, a user to
+# be instead of root.
 # shellcheck disable=SC2016,SC2034,SC2046,SC2086,SC2154,SC2317
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,58 +16,6 @@ net_private "$0" "$@"
 net_begin "$1" "$2"
 shift 2
 ONLY=$*
-
-# The next test shall find nothing of one that failed.
-fail() {
-	echo "# $*"
-	[ ! -s "$err" ] || sed 's/^/#   stderr: /' "$err" | head -n 30
-	[ ! -s "$out" ] || sed 's/^/#   stdout: /' "$out" | head -n 60
-	for p in $(ours); do kill -9 "$p" 2>/dev/null; done
-	wait_for 5 nothing_runs
-	"$MAYFLY" prune >/dev/null 2>&1
-	exit 1
-}
-
-# Addresses as probe asks for them: a web server's page, and an echo.
-both() {
-	for a; do printf 'tcp/%s/80 udp/%s/7 ' "$a" "$a"; done
-}
-
-# guest OPTIONS SCRIPT: with the words of $OPTIONS, and the probe.
-guest() {
-	options=$1
-	shift
-	start $options -v "$NET_PROBE:/probe:ro" -v "$NET_FRAMES:/frames:ro" \
-		-- sh -c "$1"
-}
-
-# ask OPTIONS ADDRESS...
-ask() {
-	options=$1
-	shift
-	guest "$options" "/probe ask $(both "$@")"
-	expect_rc 0
-}
-
-# Both servers of these were reached.
-expect_open() {
-	for a; do
-		[ "$(grep -c "^$a [0-9]* open$" "$out")" = 2 ] ||
-			fail "$a was not reached"
-	done
-}
-
-# Neither was, and whoever asked was told.
-expect_shut() {
-	for a; do
-		[ "$(grep -c "^$a [0-9]* \(refused\|prohibited\)$" "$out")" \
-			= 2 ] || fail "$a was not refused"
-	done
-}
-
-expect_line() {
-	grep -q -x -e "$1" "$out" || fail "no line \"$1\""
-}
 
 # --- without rules -----------------------------------------------------------
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
-# shellcheck disable=SC2034,SC2154 # shared with the suites
+# shellcheck disable=SC2034,SC2086,SC2154 # shared with the suites; words
 #
 # net_lib.sh: an outside world for tests of the network, after lib.sh. No
 # packet leaves this machine, and nothing of its own network is touched: the
@@ -48,7 +48,33 @@ net_private() {
 	done
 }
 
-# net_begin MAYFLY ENGINE: the world, and what asks in it.
+# Of the user $AS: mayfly, and all that it needs to be so. Whoever may open
+# /dev/net/tun, as on any distribution, is everybody.
+rootless() {
+	guest=$(readlink "$BIN/guest")
+	rm "$BIN/guest"
+	mkdir "$BIN/guest" "$WORK/state" "$WORK/data" "$WORK/home" "$WORK/dev"
+	for f in vmlinux agent.cpio base.img scratch.pack; do
+		cp -L "$guest/$f" "$BIN/guest/" || exit 2
+	done
+	chmod 711 "$WORK"
+	chown -R "$AS:$AS" "$TMPDIR" "$WORK/state" "$WORK/data" "$WORK/home"
+	mknod -m 666 "$WORK/dev/tun" c 10 200
+	mount --bind "$WORK/dev/tun" /dev/net/tun || exit 2
+	cat >"$WORK/as" <<-X
+		#!/bin/sh
+		unset XDG_RUNTIME_DIR XDG_CACHE_HOME XDG_DATA_HOME
+		export HOME=$WORK/home
+		cd "\$HOME"
+		exec setpriv --reuid $AS --regid $AS --clear-groups $MAYFLY "\$@"
+	X
+	chmod 755 "$WORK/as"
+	MAYFLY=$WORK/as
+	unset MAYFLY_CGROUP_PARENT
+}
+
+# net_begin MAYFLY ENGINE: the world, and what asks in it; as user $AS, if that
+# is set.
 net_begin() {
 	ENGINE=$2
 	LIMIT=${LIMIT:-60}
@@ -61,6 +87,7 @@ net_begin() {
 	NET_PROBE=$BIN/net-probe NET_FRAMES=$BIN/net-frames
 	net_world
 	cd "$WORK" || exit 2
+	[ -z "${AS:-}" ] || rootless
 }
 
 # In the world.
@@ -229,8 +256,60 @@ keeper() {
 	done | tail -n 1
 }
 
+# The next test shall find nothing of one that failed.
+fail() {
+	echo "# $*"
+	[ ! -s "$err" ] || sed 's/^/#   stderr: /' "$err" | head -n 30
+	[ ! -s "$out" ] || sed 's/^/#   stdout: /' "$out" | head -n 60
+	for p in $(ours); do kill -9 "$p" 2>/dev/null; done
+	wait_for 5 nothing_runs
+	"$MAYFLY" prune >/dev/null 2>&1
+	exit 1
+}
+
+# Addresses as probe asks for them: a web server's page, and an echo.
+both() {
+	for a; do printf 'tcp/%s/80 udp/%s/7 ' "$a" "$a"; done
+}
+
+# guest OPTIONS SCRIPT: with the words of $OPTIONS, and the probe.
+guest() {
+	options=$1
+	shift
+	start $options -v "$NET_PROBE:/probe:ro" -v "$NET_FRAMES:/frames:ro" \
+		-- sh -c "$1"
+}
+
+# ask OPTIONS ADDRESS...
+ask() {
+	options=$1
+	shift
+	guest "$options" "/probe ask $(both "$@")"
+	expect_rc 0
+}
+
+# Both servers of these were reached.
+expect_open() {
+	for a; do
+		[ "$(grep -c "^$a [0-9]* open$" "$out")" = 2 ] ||
+			fail "$a was not reached"
+	done
+}
+
+# Neither was, and whoever asked was told.
+expect_shut() {
+	for a; do
+		[ "$(grep -c "^$a [0-9]* \(refused\|prohibited\)$" "$out")" \
+			= 2 ] || fail "$a was not refused"
+	done
+}
+
+expect_line() {
+	grep -q -x -e "$1" "$out" || fail "no line \"$1\""
+}
+
 net_cleanup() {
 	for p in $servers; do kill -9 "$p" 2>/dev/null; done
-	umount "$WORK/ns/world" /etc/resolv.conf 2>/dev/null
+	umount "$WORK/ns/world" /etc/resolv.conf /dev/net/tun 2>/dev/null
 	cleanup
 }

@@ -5,6 +5,7 @@
  *
  *	net_probe ask tcp/ADDR/PORT... udp/ADDR/PORT...
  *	net_probe dns NAME A|AAAA|CNAME|TXT [SERVER [tcp]]
+ *	net_probe blast ADDR N		ask for so many, and count what comes
  *	net_probe echo PORT		datagrams, on all addresses
  *	net_probe plain LINK		packets as they are on a wire
  *	net_probe mirror PORT		a stream, to its end
@@ -337,6 +338,26 @@ static int mirror(const char *port)
 	}
 }
 
+/* Until nothing comes for a while; losses are nobody's fault. */
+static int blast(const char *host, const char *many)
+{
+	struct sockaddr_storage s;
+	socklen_t len = address(&s, host, "7");
+	struct timeval limit = { .tv_sec = 3 };
+	int fd = socket(s.ss_family, SOCK_DGRAM, 0);
+	char text[64];
+	long got = 0;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	snprintf(text, sizeof(text), "blast %s", many);
+	if (connect(fd, (void *)&s, len) || send(fd, text, strlen(text), 0) < 0)
+		return 1;
+	while (recv(fd, text, sizeof(text), 0) > 0)
+		got++;
+	printf("%s datagrams\n", got > 100 ? "many" : "few");
+	return 0;
+}
+
 /* What a card would do is done before a packet is sent, where a capture sees
  * it: checksums are whole, and no segment is larger than the MTU. */
 static int plain(const char *link)
@@ -368,6 +389,8 @@ int main(int argc, char **argv)
 	if (strcmp(what, "dns") == 0 && argc > 3)
 		return dns(argv[2], argv[3], argc > 4 ? argv[4] : "198.18.0.1",
 			   argc > 5);
+	if (strcmp(what, "blast") == 0 && argc > 3)
+		return blast(argv[2], argv[3]);
 	if (strcmp(what, "echo") == 0)
 		return echo(argv[2]);
 	if (strcmp(what, "mirror") == 0)
