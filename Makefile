@@ -165,8 +165,8 @@ RUN_SRC += $(addprefix runner/,unpacker.c feed.c interrupt.c progress.c \
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.
 WIRE_SRC := $(addprefix rootfs/,wire.c tree_pack.c tree_unpack.c)
-AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c limit.c more.c \
-	mount.c say.c session.c spawn.c stream.c tool.c user.c)
+AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c dial.c limit.c \
+	more.c mount.c net.c relay.c say.c session.c spawn.c stream.c tool.c user.c)
 
 # unpack: what reads tars of images, in a program of its own.
 UNPACK_SRC := $(addprefix rootfs/,layer.c layer_write.c layer_data.c blob.c \
@@ -429,9 +429,11 @@ $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 
 UNIT += net_lease
 UNIT_LIBS_net_lease := net base
-UNIT += wire tree tree_pack agent_parts agent_session agent_more agent_limit agent_mount
+UNIT += wire tree tree_pack agent_parts agent_session agent_more agent_limit agent_mount \
+	agent_net agent_dial
 $(foreach t,wire tree tree_pack,$(eval UNIT_LIBS_$(t) := wire))
-$(foreach t,agent_parts agent_session agent_more agent_limit agent_mount,\
+$(foreach t,agent_parts agent_session agent_more agent_limit agent_mount \
+	agent_net agent_dial,\
 	$(eval UNIT_LIBS_$(t) := agent wire))
 
 UNIT += merge merge_model erofs

@@ -66,6 +66,16 @@ int mount_do(const struct wire_mount *m, char *path, int upper);
 /* Where tree-volume puts them, below boot()'s descriptor. */
 #define MOUNT_VOLUMES "volumes"
 
+/* net.c */
+
+/* eth0, resolv.conf, hosts, as the host says. 0 or an errno. */
+int net_up(const struct wire_net *n);
+/* What the files say, for net_up(). */
+#define NET_TEXT_MAX 512
+void net_resolv_conf(char text[NET_TEXT_MAX], const struct wire_net *n);
+void net_hosts(char text[NET_TEXT_MAX], const struct wire_net *n,
+	       const char *hostname);
+
 /* cgroup.c: the command's cgroup. A dirfd of -1 means there is none. */
 
 /* "command" for @number 0, the run's own, else "exec.<number>". */

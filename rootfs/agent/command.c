@@ -182,6 +182,21 @@ static void set_clock(uint64_t ns)
 		clock_settime(CLOCK_REALTIME, &ts);
 }
 
+/* The guest is not what the host wanted for its command. */
+static int not_as_asked(struct session *s)
+{
+	struct spawn *sp = &s->spawn;
+
+	if (s->net_error)
+		sp->stage = WIRE_STAGE_NET;
+	else if (s->mount_error)
+		sp->stage = WIRE_STAGE_MOUNT;
+	else
+		return 0;
+	sp->error = s->net_error ? s->net_error : s->mount_error;
+	return -1;
+}
+
 int command_start(struct session *s, const struct wire_frame *f)
 {
 	struct wire_started st = { 0 };
@@ -195,11 +210,7 @@ int command_start(struct session *s, const struct wire_frame *f)
 	if (is_own(s))
 		set_clock(s->spawn.cmd.head.realtime_ns);
 	s->state = RUNNING;
-	if (s->mount_error) {
-		s->spawn.stage = WIRE_STAGE_MOUNT;
-		s->spawn.error = s->mount_error;
-	}
-	if (s->mount_error || try_start(s)) {
+	if (not_as_asked(s) || try_start(s)) {
 		failed(s);
 		return 0;
 	}

@@ -20,7 +20,23 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
-/* Its own descriptors, and not a byte of ours, are what the child keeps. */
+#include "rootfs/agent/dial.h"
+
+/* In a child: not one of our descriptors but those it was given, and not a
+ * byte of ours. */
+static void forget(struct session *s)
+{
+	close_fd(&s->sv.ctl);
+	close_fd(&s->sv.listener);
+	close_fd(&s->child_fd);
+	close_fd(&s->fd_limit);
+	close_fd(&s->fd_in);
+	close_fd(&s->fd_out);
+	close_fd(&s->fd_err);
+	close_fd(&s->spawn.cgroup);
+	munmap(s, sizeof(*s));
+}
+
 static _Noreturn void serve_child(struct session *s, int conn, uint32_t number)
 {
 	struct serve sv = {
@@ -32,15 +48,7 @@ static _Noreturn void serve_child(struct session *s, int conn, uint32_t number)
 		.cgroups = s->sv.cgroups,
 	};
 
-	close_fd(&s->sv.ctl);
-	close_fd(&s->sv.listener);
-	close_fd(&s->child_fd);
-	close_fd(&s->fd_limit);
-	close_fd(&s->fd_in);
-	close_fd(&s->fd_out);
-	close_fd(&s->fd_err);
-	close_fd(&s->spawn.cgroup);
-	munmap(s, sizeof(*s));
+	forget(s);
 	prctl(PR_SET_NAME, "mayfly-session");
 	_exit(session_serve(&sv) ? 1 : 0);
 }
@@ -94,6 +102,25 @@ void more_accept(struct session *s)
 	if (p)
 		start_child(s, p, conn);
 	close(conn);
+}
+
+int more_dialer(struct session *s, const struct wire_net *net)
+{
+	int listener = dial_listen(), error = 0;
+	pid_t pid;
+
+	if (listener < 0)
+		return -listener;
+	pid = fork();
+	if (pid < 0)
+		error = errno;
+	if (!pid) {
+		forget(s);
+		prctl(PR_SET_NAME, "mayfly-dial");
+		_exit(dial_serve(listener, net) ? 1 : 0);
+	}
+	close(listener);
+	return error;
 }
 
 void more_reaped(struct session *s, pid_t pid)

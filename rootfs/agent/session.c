@@ -75,12 +75,31 @@ static int take_mount(struct session *s, const struct wire_frame *f)
 	return 0;
 }
 
+/* All that follows may count on it, or nothing does. */
+static int take_net(struct session *s, const struct wire_frame *f)
+{
+	struct wire_net net;
+	int ret;
+
+	if (!is_own(s) || s->state != IDLE || s->net_told++)
+		return -EPROTO;
+	ret = wire_get_net(f, &net);
+	if (ret)
+		return ret;
+	s->net_error = net_up(&net);
+	if (!s->net_error && net.flags & WIRE_NET_DIAL)
+		s->net_error = more_dialer(s, &net);
+	return 0;
+}
+
 static int take_frame(struct session *s, const struct wire_frame *f)
 {
 	if (f->type == WIRE_EXEC)
 		return command_start(s, f);
 	if (f->type == WIRE_MOUNT)
 		return take_mount(s, f);
+	if (f->type == WIRE_NET)
+		return take_net(s, f);
 	if (s->state == IDLE)
 		return -EPROTO;
 	switch (f->type) {

@@ -59,6 +59,7 @@ struct session {
 	int killed; /* all of the command, as the host asked */
 	uint32_t mounts;
 	int mount_error; /* of the first that failed: an errno */
+	int net_told, net_error; /* NET came; what failed: an errno */
 	int reap_more;
 	int fd_in, fd_out, fd_err; /* our ends, or -1 */
 	/* Once nobody of the command is left to write: how much more is
@@ -158,6 +159,8 @@ struct sockaddr_vm;
 int more_is_host(const struct sockaddr_vm *peer);
 /* Take one connection, and serve it by a child. */
 void more_accept(struct session *s);
+/* Have ports of the guest served to the host. 0 or an errno. */
+int more_dialer(struct session *s, const struct wire_net *net);
 /* @pid has ended; it may have been one of them. */
 void more_reaped(struct session *s, pid_t pid);
 /* Something ended: see whether cgroups can go. */
