@@ -37,8 +37,13 @@ enum lock_role {
 	LOCK_LAYER,
 	LOCK_ARCHIVE,
 	LOCK_PACK,
+	LOCK_DNS, /* mayfly-net, forwarding a guest's queries: net/forward.h */
 	LOCK_ROLES,
 };
+
+/* The first of the two descriptors by which LOCK_DNS may send to an address of
+ * its choice: its sockets towards the guest. */
+#define LOCK_DNS_UDP 4
 
 /*
  * The calling thread keeps the system calls of @role; any other kills the

@@ -44,7 +44,7 @@ enum { FUTEX_OP = 1, IOCTL_REQUEST = 1, FALLOCATE_MODE = 1, SHUTDOWN_HOW = 1,
        TIMERFD_FLAGS = 1, OPENAT_FLAGS = 2, OPENAT_MODE = 3,
        MKDIRAT_MODE = 2, FCHMOD_MODE = 1,
        UNLINKAT_FLAGS = 2, FSTATAT_FLAGS = 3, MMAP_PROT = 2,
-       MREMAP_FLAGS = 3, RWF_FLAGS = 5 };
+       MREMAP_FLAGS = 3, RWF_FLAGS = 5, SEND_FD = 0 };
 
 /* What both kinds of thread do, of either engine. */
 #define EVERY_THREAD                                                          \
@@ -219,6 +219,29 @@ static const struct seccomp_rule pack[] = {
 /*
  * A sanitizer's run-time library maps memory, reads /proc, forks to look at
  * the other threads: what it needs is not ours to list. Its builds, which
+/*
+ * net/forward.c. It holds sockets of the host's network; a connected one sends
+ * elsewhere as well if it is given an address, so that is for two only, which
+ * are of the VM's network.
+ */
+static const struct seccomp_rule dns[] = {
+	CALL(epoll_wait, "the event loop"),
+	CALL1(recvfrom, RECV_FLAGS, 0, "the guest, an upstream, the keeper"),
+	CALL2(sendto, SEND_FLAGS, MSG_NOSIGNAL, SEND_TO, 0,
+	      "to an upstream, to the keeper, on the guest's connections"),
+	CALL2(sendto, SEND_FD, LOCK_DNS_UDP, SEND_FLAGS, MSG_NOSIGNAL,
+	      "an answer to the guest"),
+	CALL2(sendto, SEND_FD, LOCK_DNS_UDP + 1, SEND_FLAGS, MSG_NOSIGNAL,
+	      "an answer to the guest, by IPv6"),
+	CALL1(accept4, ACCEPT4_FLAGS, SOCK_NONBLOCK | SOCK_CLOEXEC,
+	      "a connection of the guest"),
+	CALL(epoll_ctl, "a connection comes, waits, goes"),
+	CALL(close, "a connection that is over"),
+	CALL1(getrandom, GETRANDOM_FLAGS, 0, "id and socket of a question"),
+	CALL(clock_gettime, "deadlines, without vDSO"),
+	CALL(exit_group, "the end"),
+};
+
  * are never installed, die only of what neither it nor we ever do.
  */
 static const struct seccomp_rule sanitizer[] = {
@@ -255,3 +278,4 @@ const struct seccomp_role seccomp_role[LOCK_ROLES] = {
 	[LOCK_ARCHIVE] = ROLE("archive", archive),
 	[LOCK_PACK] = ROLE("pack", pack),
 };
+	[LOCK_DNS] = ROLE("dns", dns),

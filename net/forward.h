@@ -37,11 +37,17 @@
 #define FORWARD_TTL_MIN 30 /* seconds */
 #define FORWARD_TTL_MAX 3600
 
-/* Plain data but for the descriptors, which are the owner's of the struct. */
+/*
+ * Plain data but for the descriptors, which are the owner's of the struct. In
+ * the program .udp are the two that it receives first, whether there are two
+ * sockets or one: jail/lock.h is particular about their numbers.
+ */
 struct forward_params {
 	struct net_rules rules;
 	int control; /* its end is ours */
-	int keeper;  /* SOCK_SEQPACKET: struct keep_learn and its answer */
+	/* SOCK_SEQPACKET: struct keep_learn and its answer. -1 will do where
+	 * no rule allows a name. */
+	int keeper;
 	int udp[FORWARD_LISTENERS], tcp[FORWARD_LISTENERS]; /* -1: none */
 	unsigned nupstreams;
 	int upstream[FORWARD_UPSTREAMS][FORWARD_SOCKETS];

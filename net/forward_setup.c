@@ -20,10 +20,10 @@
 	(1 + 2 * FORWARD_LISTENERS + FORWARD_UPSTREAMS * FORWARD_SOCKETS)
 static_assert(FDS_MAX <= IO_FDS_MAX, "one message");
 
-/* Descriptors come in the order of struct forward_params; a bit for each of
- * the listeners that there are. */
+/* The descriptors are .udp, twice the same where there is one, .tcp, .keeper,
+ * .upstream. */
 struct setup {
-	uint32_t nupstreams, udp, tcp;
+	uint32_t nupstreams, ntcp, nkeepers;
 	uint32_t patience_ms, idle_ms;
 	struct net_rules rules;
 };
@@ -168,22 +168,10 @@ int forward_upstreams(struct forward_params *p,
 
 /* --- the message -------------------------------------------------------- */
 
-static uint32_t gather(const int fd[FORWARD_LISTENERS], int *fds, size_t *n)
-{
-	uint32_t mask = 0;
-
-	for (unsigned i = 0; i < FORWARD_LISTENERS; i++)
-		if (fd[i] >= 0) {
-			fds[(*n)++] = fd[i];
-			mask |= 1u << i;
-		}
-	return mask;
-}
-
 int forward_send(int sock, const struct forward_params *p, struct err *err)
 {
 	_cleanup_free_ struct setup *s = calloc(1, sizeof(*s));
-	int fds[FDS_MAX];
+	int fds[FDS_MAX], one = p->udp[p->udp[0] < 0];
 	size_t n = 0;
 	int r;
 
@@ -193,9 +181,17 @@ int forward_send(int sock, const struct forward_params *p, struct err *err)
 	s->patience_ms = p->patience_ms;
 	s->idle_ms = p->idle_ms;
 	s->rules = p->rules;
-	fds[n++] = p->keeper;
-	s->udp = gather(p->udp, fds, &n);
-	s->tcp = gather(p->tcp, fds, &n);
+	for (unsigned i = 0; i < FORWARD_LISTENERS; i++)
+		fds[n++] = p->udp[i] < 0 ? one : p->udp[i];
+	for (unsigned i = 0; i < FORWARD_LISTENERS; i++)
+		if (p->tcp[i] >= 0) {
+			fds[n++] = p->tcp[i];
+			s->ntcp++;
+		}
+	if (p->keeper >= 0) {
+		fds[n++] = p->keeper;
+		s->nkeepers = 1;
+	}
 	for (unsigned i = 0; i < p->nupstreams; i++)
 		for (unsigned k = 0; k < FORWARD_SOCKETS; k++)
 			fds[n++] = p->upstream[i][k];
@@ -203,24 +199,12 @@ int forward_send(int sock, const struct forward_params *p, struct err *err)
 	return r < 0 ? err_set(err, r, "tell the DNS forwarder") : 0;
 }
 
-static int scatter(uint32_t mask, int fd[FORWARD_LISTENERS], const int *fds,
-		   size_t at)
-{
-	for (unsigned i = 0; i < FORWARD_LISTENERS; i++)
-		if (mask >> i & 1)
-			fd[i] = fds[at++];
-	return (int)at;
-}
-
 /* The launcher sends it; a message that is not ours is a mismatch of programs. */
 static int is_setup(const struct setup *s, ssize_t len, size_t nfds)
 {
-	uint32_t listeners = (1u << FORWARD_LISTENERS) - 1;
-
 	return len == sizeof(*s) && s->nupstreams <= FORWARD_UPSTREAMS &&
-	       s->udp <= listeners && s->tcp <= listeners &&
-	       nfds == 1u + (unsigned)__builtin_popcount(s->udp) +
-			       (unsigned)__builtin_popcount(s->tcp) +
+	       s->ntcp <= FORWARD_LISTENERS && s->nkeepers <= 1 &&
+	       nfds == FORWARD_LISTENERS + s->ntcp + s->nkeepers +
 			       s->nupstreams * FORWARD_SOCKETS &&
 	       net_rules_valid(&s->rules);
 }
@@ -229,7 +213,7 @@ int forward_receive(int sock, struct forward_params *p, struct err *err)
 {
 	_cleanup_free_ struct setup *s = calloc(1, sizeof(*s));
 	int fds[FDS_MAX];
-	size_t n = FDS_MAX, at = 1;
+	size_t n = FDS_MAX, at = 0;
 	ssize_t r = s ? io_recv_fds(sock, s, sizeof(*s), fds, &n) : -ENOMEM;
 
 	if (r < 0)
@@ -244,9 +228,12 @@ int forward_receive(int sock, struct forward_params *p, struct err *err)
 	p->idle_ms = s->idle_ms;
 	p->rules = s->rules;
 	p->control = sock;
-	p->keeper = fds[0];
-	at = (size_t)scatter(s->udp, p->udp, fds, at);
-	at = (size_t)scatter(s->tcp, p->tcp, fds, at);
+	for (unsigned i = 0; i < FORWARD_LISTENERS; i++)
+		p->udp[i] = fds[at++];
+	for (unsigned i = 0; i < s->ntcp; i++)
+		p->tcp[i] = fds[at++];
+	if (s->nkeepers)
+		p->keeper = fds[at++];
 	for (unsigned i = 0; i < p->nupstreams; i++)
 		for (unsigned k = 0; k < FORWARD_SOCKETS; k++)
 			p->upstream[i][k] = fds[at++];

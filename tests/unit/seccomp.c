@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -160,7 +161,8 @@ static int may_pass(enum lock_role role, int nr)
 	if (nr == SYS_openat)
 		return role == LOCK_UNPACK || role == LOCK_ARCHIVE ||
 		       role == LOCK_PACK;
-	return (nr == SYS_mmap || nr == SYS_mremap) && role >= LOCK_LAYER;
+	return (nr == SYS_mmap || nr == SYS_mremap) && role >= LOCK_LAYER &&
+	       role <= LOCK_PACK;
 }
 
 /* Doors, whatever the tables say one day. */
@@ -298,6 +300,23 @@ Test(seccomp, unpacker_lends_nobody_its_owners_rights)
 		cr_expect_eq(attempt(LOCK_UNPACK, &mode), -SIGSYS);
 		cr_expect_eq(attempt(LOCK_UNPACK, &file), -SIGSYS);
 	}
+}
+
+/* A connected socket sends anywhere if it is told where. */
+Test(seccomp, forwarder_chooses_addresses_towards_the_guest_only)
+{
+	struct attempt a = { SYS_sendto, { -1ul, 0, 0, MSG_NOSIGNAL, 8, 16 } };
+
+	cr_expect_eq(attempt(LOCK_DNS, &a), -SIGSYS);
+	for (unsigned long fd = 0; fd < 8; fd++) {
+		int guest = fd - LOCK_DNS_UDP < 2;
+
+		a.arg[0] = fd;
+		cr_expect_eq(attempt(LOCK_DNS, &a), guest ? ALIVE : -SIGSYS,
+			     "%lu", fd);
+	}
+	a.arg[4] = 0;
+	cr_expect_eq(attempt(LOCK_DNS, &a), ALIVE);
 }
 
 Test(seccomp, calls_of_x32_kill, .timeout = 60)
