@@ -231,6 +231,7 @@ static void make(struct frame *f)
 		f->len = 14 + f->number % 1500;
 		if (getrandom(f->data, f->len, 0) < 0)
 			exit(2);
+		memcpy(f->data, gate_mac, f->number & 1 ? 6 : 0);
 		memcpy(f->data + 6, guest_mac, 6);
 		if (f->number & 2)
 			memcpy(f->data + 12, "\x08\x00\x45", 3);
