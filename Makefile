@@ -123,7 +123,8 @@ VMM_SRC := $(addprefix runner/vmm/,gmem.c bus.c ctl.c vcpu.c vm.c \
 	$(addprefix runner/dev/,serial.c power.c rtc.c)
 
 VIRTIO_SRC := $(addprefix runner/virtio/,queue.c virtio.c mmio.c blk.c \
-	limiter.c vsock.c vsock_conn.c vsock_dial.c rng.c) \
+	limiter.c vsock.c vsock_conn.c vsock_dial.c rng.c net.c net_rx.c \
+	net_tx.c net_frame.c) \
 	$(addprefix runner/disk/,raw.c concat.c overlay.c)
 
 ENGINE_SRC := $(addprefix runner/engine/,engine.c kvm.c kvm_state.c probe.c \
@@ -154,7 +155,7 @@ RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	completion.S commands.c)
 
 RUN_SRC += $(addprefix runner/,confine.c doctor_engine.c doctor_host.c \
-	scratch_pack.c scratch_make.c scratch_cache.c config_disk.c drive.c signo.c \
+	scratch_pack.c scratch_make.c scratch_cache.c config_disk.c config_net.c drive.c signo.c \
 	config_image.c image_find.c \
 	trace.c stats.c jail_tell.c doctor_jail.c)
 
@@ -186,9 +187,9 @@ NET_SRC := $(addprefix net/,addr.c rule.c rule_parse.c plan.c table.c table_vm.c
 NET_SRC += $(addprefix net/,nl.c nfnl.c nft.c tap.c)
 # What runs share on the host.
 NET_SRC += $(addprefix net/,lease.c ruleset.c)
-NET_LD := -lnl-route-3 -lnl-3
 NET_SRC += $(addprefix net/,dns.c dns_build.c forward.c forward_ask.c \
 	forward_guest.c forward_learn.c forward_setup.c)
+NET_LD := -lnl-route-3 -lnl-3
 $(foreach f,ruleset host_look,$(eval CFLAGS_net_$(f) := -I/usr/include/libnl3))
 CFLAGS_net_nl := -I/usr/include/libnl3
 CFLAGS_net_nfnl := -I/usr/include/libnl3
@@ -413,7 +414,7 @@ $(foreach t,gmem bus ctl boot acpi serial rtc cpuid,\
 
 VIRTIO_UNIT := virtqueue virtio_mmio virtio_blk virtio_vsock virtio_vsock_dial \
 	virtio_vsock_threads virtio_rng disk limiter \
-	virtio_blk_limit virtio_blk_serve
+	virtio_blk_limit virtio_blk_serve virtio_net virtio_net_frame virtio_net_tap
 UNIT += $(VIRTIO_UNIT)
 $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/futex.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -65,10 +66,13 @@ enum { FUTEX_OP = 1, IOCTL_REQUEST = 1, FALLOCATE_MODE = 1, SHUTDOWN_HOW = 1,
 	CALL(preadv, "reads of a disk"),                                      \
 	CALL(pwritev, "writes to a disk"),                                    \
 	CALL(sendmsg, "a stream of vsock; an event to the launcher"),         \
-	CALL(readv, "a stream of vsock"),                                     \
+	CALL(readv, "a stream of vsock; virtio-net: a frame for the guest"),   \
+	CALL(writev, "virtio-net: a frame of the guest's"),                    \
+	CALL1(ioctl, IOCTL_REQUEST, TUNSETOFFLOAD,                            \
+	      "virtio-net: what a driver leaves to the host, and takes"),      \
 	CALL(epoll_ctl, "a connection or a timer comes, changes, goes"),      \
 	CALL1(timerfd_settime, TIMERFD_FLAGS, 0,                              \
-	      "vsock: a connection's end; virtio-blk: a limited disk goes on"), \
+	      "vsock: a connection's end; a limited disk or network goes on"), \
 	CALL1(getrandom, GETRANDOM_FLAGS, GRND_NONBLOCK, "virtio-rng"),       \
 	CALL(fdatasync, "virtio-blk: FLUSH"),                                 \
 	CALL1(fallocate, FALLOCATE_MODE,                                      \
@@ -134,6 +138,7 @@ static const struct seccomp_rule soft_vcpu[] = {
 	      "virtio-blk: what the host has in memory"),
 	CALL(preadv, "virtio-blk: what a write leaves of a cluster"),
 	CALL(pwritev, "virtio-blk: a short write"),
+	CALL(writev, "virtio-net: a frame of the guest's"),
 	EVERY_THREAD,
 	VCPU_THREAD,
 };
@@ -214,11 +219,6 @@ static const struct seccomp_rule pack[] = {
 	CALL(close, "a file or directory that is done"),
 };
 
-#ifdef MAYFLY_SAN
-
-/*
- * A sanitizer's run-time library maps memory, reads /proc, forks to look at
- * the other threads: what it needs is not ours to list. Its builds, which
 /*
  * net/forward.c. It holds sockets of the host's network; a connected one sends
  * elsewhere as well if it is given an address, so that is for two only, which
@@ -242,6 +242,11 @@ static const struct seccomp_rule dns[] = {
 	CALL(exit_group, "the end"),
 };
 
+#ifdef MAYFLY_SAN
+
+/*
+ * A sanitizer's run-time library maps memory, reads /proc, forks to look at
+ * the other threads: what it needs is not ours to list. Its builds, which
  * are never installed, die only of what neither it nor we ever do.
  */
 static const struct seccomp_rule sanitizer[] = {
@@ -277,5 +282,5 @@ const struct seccomp_role seccomp_role[LOCK_ROLES] = {
 	[LOCK_LAYER] = ROLE("layer", layer),
 	[LOCK_ARCHIVE] = ROLE("archive", archive),
 	[LOCK_PACK] = ROLE("pack", pack),
-};
 	[LOCK_DNS] = ROLE("dns", dns),
+};

@@ -164,14 +164,14 @@ static uint32_t read_reg(struct virtio_dev *dev, uint64_t off)
 		return q ? q->ready : 0;
 	case VIRTIO_MMIO_STATUS:
 		return dev->status;
+	case VIRTIO_MMIO_GENERATION:
+		return dev->generation;
 	default:
 		/* 4.2.2: no shared memory region has length and base -1. */
 		if (off >= VIRTIO_MMIO_SHM_LEN_LOW &&
 		    off <= VIRTIO_MMIO_SHM_BASE_HIGH)
 			return UINT32_MAX;
-		/* Write-only and reserved ones; and ConfigGeneration, as no
-		 * device changes its config space by itself. */
-		return 0;
+		return 0; /* write-only and reserved ones */
 	}
 }
 

@@ -208,17 +208,25 @@ void virtq_unpop(struct virtq *q)
 	q->next_avail--;
 }
 
+void virtq_push_all(struct virtq *q, const struct vring_used_elem *e,
+		    unsigned n)
+{
+	for (unsigned i = 0; i < n; i++, q->next_used++) {
+		unsigned slot = q->next_used & (q->size - 1);
+
+		q->used->ring[slot] = e[i];
+		gmem_wrote(q->gm,
+			   q->used_gpa + offsetof(struct vring_used, ring) +
+				   slot * sizeof(*e),
+			   sizeof(*e));
+	}
+	store16(&q->used->idx, q->next_used);
+	gmem_wrote(q->gm, q->used_gpa + offsetof(struct vring_used, idx), 2);
+}
+
 void virtq_push(struct virtq *q, const struct virtq_chain *c, uint32_t len)
 {
-	unsigned slot = q->next_used & (q->size - 1);
-
-	q->used->ring[slot] = (struct vring_used_elem){ c->head, len };
-	q->next_used++;
-	store16(&q->used->idx, q->next_used);
-	gmem_wrote(q->gm, q->used_gpa + offsetof(struct vring_used, ring) +
-		   slot * sizeof(struct vring_used_elem),
-		   sizeof(struct vring_used_elem));
-	gmem_wrote(q->gm, q->used_gpa + offsetof(struct vring_used, idx), 2);
+	virtq_push_all(q, &(struct vring_used_elem){ c->head, len }, 1);
 }
 
 bool virtq_must_notify(struct virtq *q)

@@ -12,7 +12,7 @@
  *	virtq_read(), _write()	 small things: headers, status bytes
  *	virtq_out(), _in()	 an iovec for readv() and writev()
  *	virtq_wrote()		 after readv() into the chain
- *	virtq_push()		 back to the driver
+ *	virtq_push(), _push_all() back to the driver
  *	virtq_must_notify()	 after a batch of pushes
  *
  * x86-64 hosts only, so the little-endian fields are read as they are.
@@ -127,6 +127,10 @@ void virtq_unpop(struct virtq *q);
 
 /* Give a chain back, @len bytes written from its first writable byte on. */
 void virtq_push(struct virtq *q, const struct virtq_chain *c, uint32_t len);
+
+/* The same for @n chains, which the driver is to find there all at once. */
+void virtq_push_all(struct virtq *q, const struct vring_used_elem *e,
+		    unsigned n);
 
 /* Whether the driver wants an interrupt for what was pushed since last asked. */
 bool virtq_must_notify(struct virtq *q);

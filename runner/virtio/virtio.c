@@ -178,6 +178,13 @@ void virtio_interrupt(struct virtio_dev *dev, uint32_t bit)
 	dev->host.irq(dev->host.irq_opaque, dev->gsi);
 }
 
+void virtio_config_changed(struct virtio_dev *dev)
+{
+	dev->generation++;
+	if (dev->status & VIRTIO_S_DRIVER_OK)
+		virtio_interrupt(dev, VIRTIO_ISR_CONFIG);
+}
+
 void virtio_cfg_copy(const void *cfg, size_t size, uint64_t off, void *data,
 		     unsigned len)
 {

@@ -140,6 +140,7 @@ struct virtio_dev {
 	uint32_t status;      /* 2.1 */
 	uint64_t driver_features;
 	uint32_t features_sel, driver_features_sel, queue_sel;
+	uint32_t generation;  /* 2.5.3: of the config space */
 	bool reset_due, activate_due; /* ops that the main thread owes */
 };
 
@@ -182,6 +183,9 @@ void virtio_fail(struct virtio_dev *dev, const char *why);
 
 /* Raise interrupt cause @bit (VIRTIO_ISR_*) and send an edge. Any thread. */
 void virtio_interrupt(struct virtio_dev *dev, uint32_t bit);
+
+/* The device has changed its config space, under the lock: tell the driver. */
+void virtio_config_changed(struct virtio_dev *dev);
 
 /* For cfg_read: copy from a config structure of @size bytes. */
 void virtio_cfg_copy(const void *cfg, size_t size, uint64_t off, void *data,

@@ -4,7 +4,8 @@
  * the layout of a snapshot: add at the end.
  *
  *	ports	serial (COM1), i8042, ACPI sleep, RTC
- *	slots	blk for each disk, vsock if the guest has a CID, rng
+ *	slots	blk for each disk, vsock if the guest has a CID, rng, net if there
+ *		is a tap
  */
 #include "runner/vmm/vm.h"
 
@@ -17,12 +18,12 @@
 #include "runner/base/mem.h"
 #include "runner/virtio/blk.h"
 #include "runner/virtio/mmio.h"
+#include "runner/virtio/net.h"
 #include "runner/virtio/rng.h"
 #include "runner/virtio/virtio.h"
 #include "runner/virtio/vsock.h"
 #include "runner/x86/layout.h"
 
-/* One slot stays free, for a network. */
 static_assert(CTL_DISKS + 3 <= BUS_SLOTS, "disks, vsock, rng, net");
 
 /* --- what devices call -------------------------------------------------- */
@@ -203,6 +204,26 @@ static int add_rng(struct vm *vm, struct err *err)
 	return dev ? plug(vm, dev, err) : err_wrap(err, "rng");
 }
 
+static int add_net(struct vm *vm, struct vm_params *p, struct err *err)
+{
+	const struct ctl_net *c = &p->net.cfg;
+	struct virtio_net_params np = {
+		.fd = p->net.fd,
+		.mtu = c->mtu,
+		.rx = { rate_of(&c->rx_ops), rate_of(&c->rx_bytes) },
+		.tx = { rate_of(&c->tx_ops), rate_of(&c->tx_bytes) },
+	};
+	struct virtio_host host = host_of(vm);
+	struct virtio_dev *dev;
+
+	memcpy(np.mac, c->mac, sizeof(np.mac));
+	dev = virtio_net_new(&host, layout_slot_gsi(vm->nslots), &np, err);
+	if (!dev)
+		return err_wrap(err, "net");
+	p->net.fd = -1;
+	return plug(vm, dev, err);
+}
+
 int vm_devices_init(struct vm *vm, struct vm_params *p, struct err *err)
 {
 	int r = add_serial(vm, p, err);
@@ -217,6 +238,8 @@ int vm_devices_init(struct vm *vm, struct vm_params *p, struct err *err)
 		r = add_vsock(vm, p, err);
 	if (!r)
 		r = add_rng(vm, err);
+	if (!r && p->net.fd >= 0)
+		r = add_net(vm, p, err);
 	return r;
 }
 

@@ -36,10 +36,13 @@ static const struct kept vcpu_only[] = {
 };
 
 static const struct kept main_only[] = {
+	{ SYS_ioctl, "have its tap leave checksums undone; kvm: raise a line "
+	  "of its VM", 1 },
 	{ SYS_epoll_wait, "wait", 0 },
 	{ SYS_poll, "wait", 0 },
 	{ SYS_read, "read what is open for reading", 0 },
 	{ SYS_readv, "the same", 0 },
+	{ SYS_writev, "send frames to its network", 0 },
 	{ SYS_preadv, "the same, disks and images", 0 },
 	{ SYS_pwritev, "write to the scratch disk, up to its size", 0 },
 	{ SYS_sendmsg, "write to its sockets; hand descriptors on", 0 },
@@ -60,10 +63,6 @@ static const struct kept main_only[] = {
 	{ SYS_exit_group, "end", 0 },
 };
 
-static const struct kept kvm_main[] = {
-	{ SYS_ioctl, "raise a line of its VM", 1 },
-};
-
 static const struct kept kvm_vcpu[] = {
 	{ SYS_ioctl, "run its guest, and look where it is", 1 },
 };
@@ -72,6 +71,7 @@ static const struct kept soft_vcpu[] = {
 	{ SYS_preadv2, "read disks and images, what is in memory of them", 1 },
 	{ SYS_preadv, "the same, and wait for it", 0 },
 	{ SYS_pwritev, "write to the scratch disk, up to its size", 0 },
+	{ SYS_writev, "write to what is open: frames to its network", 0 },
 };
 
 /* Not of mayfly-vmm: a child of the launcher's, for cp. It stands in the
@@ -163,8 +163,6 @@ enum sweep_kept sweep_kept(enum lock_role role, unsigned nr)
 	}
 	if (k == DIES)
 		k = !is_vcpu ? LOOK(main_only, nr) : LOOK(vcpu_only, nr);
-	if (k == DIES && role == LOCK_KVM_MAIN)
-		k = LOOK(kvm_main, nr);
 	if (k == DIES && role == LOCK_KVM_VCPU)
 		k = LOOK(kvm_vcpu, nr);
 	if (k == DIES && role == LOCK_SOFT_VCPU)

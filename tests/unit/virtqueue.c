@@ -448,6 +448,22 @@ Test(virtqueue, registers_changed_after_start_change_nothing)
 	cr_assert_eq(chain.iov[0].iov_base, gmem_ptr(&gm, DATA, 1));
 }
 
+/* A driver that looks in between sees none of them, or all. */
+Test(virtqueue, chains_pushed_together_are_told_together)
+{
+	struct vring_used_elem e[] = { { 3, 10 }, { 1, 20 }, { 2, 0 } };
+	const struct vring_used *u = gmem_ptr(&gm, q.used_gpa, 1);
+
+	q.next_used = q.told_used = 6; /* the last lies behind the wrap */
+	virtq_push_all(&q, e, 3);
+	cr_assert_eq(u->idx, 9);
+	cr_assert_eq(u->ring[6].id, 3);
+	cr_assert_eq(u->ring[7].len, 20);
+	cr_assert_eq(u->ring[0].id, 2);
+	cr_assert(virtq_must_notify(&q));
+	cr_assert_not(virtq_must_notify(&q));
+}
+
 /* Random rings: whatever is in there, what comes out lies in RAM. */
 Test(virtqueue, random_rings_give_only_ram)
 {
