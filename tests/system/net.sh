@@ -153,7 +153,7 @@ test_names_never_lead_to_what_is_refused() {
 }
 
 test_resolver_on_the_hosts_loopback_works() {
-	serve dnsmasq -k -C /dev/null -h -R -u root -a 127.0.0.53 -z -q \
+	serve dnsmasq -k -C /dev/null -h -R -u root -g root -a 127.0.0.53 -z -q \
 		--log-facility="$WORK/dns53.log" -H "$WORK/names"
 	resolver 127.0.0.53
 	wait_for 20 sh -c "'$NET_PROBE' dns web.test A 127.0.0.53 |

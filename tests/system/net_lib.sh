@@ -179,7 +179,7 @@ net_world() {
 	net_names >"$WORK/names"
 	serve_web serve_world www
 	serve_web serve hostwww
-	serve_world dnsmasq -k -C /dev/null -h -R -u root -a $RESOLVER \
+	serve_world dnsmasq -k -C /dev/null -h -R -u root -g root -a $RESOLVER \
 		-z --log-facility="$WORK/dns.log" -q -H "$WORK/names" -T 7 \
 		--cname=cdn.test,edge.cdn-of-others.test \
 		--txt-record=web.test,words --local=/test/
@@ -230,6 +230,7 @@ some_captured() {
 capture_ends() {
 	kill "$tcpdump"
 	wait "$tcpdump"
+	tcpdump=
 }
 
 # What networks of runs have on the host: a link is there as long as the
@@ -261,6 +262,7 @@ fail() {
 	echo "# $*"
 	[ ! -s "$err" ] || sed 's/^/#   stderr: /' "$err" | head -n 30
 	[ ! -s "$out" ] || sed 's/^/#   stdout: /' "$out" | head -n 60
+	[ -z "${tcpdump:-}" ] || kill "$tcpdump" 2>/dev/null
 	for p in $(ours); do kill -9 "$p" 2>/dev/null; done
 	wait_for 5 nothing_runs
 	"$MAYFLY" prune >/dev/null 2>&1
