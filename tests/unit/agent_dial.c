@@ -2,7 +2,7 @@
 /* Ports of the guest, as the host reaches them: the agent's own process behind
  * a Unix socket, servers in a network namespace. */
 #include "rootfs/agent/dial.h"
-#include "tests/unit/net_stage.h"
+#include "tests/unit/agent_net_stage.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

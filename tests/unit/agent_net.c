@@ -2,7 +2,7 @@
 /* eth0 and the resolver's files, in a network namespace and an /etc that are
  * nobody else's. */
 #include "rootfs/agent/agent.h"
-#include "tests/unit/net_stage.h"
+#include "tests/unit/agent_net_stage.h"
 
 #include <errno.h>
 #include <sys/stat.h>
