@@ -20,8 +20,9 @@
  * Life, as seen by a run:
  *
  *	net_lease_take()	first: nobody undoes while a lease is held
- *	net_host_apply()	usually a look of less than a millisecond
- *	...			the veth
+ *	...			the veth: nor while a link of ours is there
+ *	net_host_apply()	usually a look of less than a millisecond; no
+ *				guest runs before it
  *	net_lease_drop()	all stays as it is for the next run
  *
  * and net_host_prune(), by `mayfly net prune`, when somebody wants the host back
@@ -33,12 +34,14 @@
 #ifndef MAYFLY_NET_HOST_H
 #define MAYFLY_NET_HOST_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "net/addr.h"
 
 struct err;
-struct net_host; /* net/plan.h: own addresses, IPv6 or not, MTU */
+struct net_host;  /* net/plan.h: IPv6 or not, MTU */
+struct net_rules; /* net/rule.h: where the host's addresses go */
 
 /* What else is found out about the host. */
 #define NET_RESOLVERS_MAX 3 /* resolv.conf(5): MAXNS */
@@ -53,9 +56,18 @@ struct net_host_notes {
 	const char *no_v6; /* why IPv6 is not for guests; NULL: it is */
 };
 
-/* Fill @h and @notes. Works without root; reads, changes nothing. */
-int net_host_look(struct net_host *h, struct net_host_notes *notes,
-		  struct err *err);
+/* Names of /etc/resolv.conf, in its order; how many. Lines that no resolver
+ * would take are passed over. */
+unsigned net_resolvers_parse(struct net_resolver to[NET_RESOLVERS_MAX],
+			     const char *text, size_t len);
+
+/*
+ * Fill @h and @notes, and add the addresses of the host to @rules->own: to each
+ * of them nothing ever leads (the pool is the caller's to add). Works without
+ * root; reads, changes nothing.
+ */
+int net_host_look(struct net_host *h, struct net_rules *rules,
+		  struct net_host_notes *notes, struct err *err);
 
 struct net_host_want {
 	struct net_prefix pool; /* of uplinks' addresses */

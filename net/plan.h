@@ -118,14 +118,23 @@ int net_plan_vm_table(const struct net_plan *plan,
 		      const struct net_rules *rules, char *buf, size_t size,
 		      struct err *err);
 
-#define NET_POOLS_MAX 64
+#define NET_POOLS_MAX  64
+#define NET_CLOSED_MAX 32
 
 /* What is shared by all VMs of the host. */
 struct net_shared {
 	struct net_prefix pools[NET_POOLS_MAX];
 	unsigned npools;
 	int has_v6;	/* forward IPv6 as well */
-	int router;	/* forwarding was off before us: for our links only */
+	/*
+	 * Forwarding of this family was off before us. It is on for our links:
+	 * what comes in by the links that were there before, by index, is not
+	 * forwarded to others. By links that come later it is: who makes a
+	 * bridge for containers finds forwarding on, and leaves it to us.
+	 */
+	int router4, router6;
+	unsigned closed[NET_CLOSED_MAX], nclosed;
+	int all_closed; /* there were more than that: by no link */
 };
 
 /* For `nft -f -` in the host's netns: takes the place of the table that is

@@ -69,14 +69,32 @@ static void add_input(struct table *t)
 		  "\t\tgoto refuse\n\t}\n");
 }
 
+/* Forwarding is on for our links, not for those that were there before us. */
+static void add_closed(struct table *t, const struct net_shared *shared)
+{
+	const char *of = shared->router4 && shared->router6 ? "" :
+			 shared->router4 ? "meta nfproto ipv4 " :
+					   "meta nfproto ipv6 ";
+
+	if ((!shared->router4 && !shared->router6) ||
+	    (!shared->all_closed && !shared->nclosed))
+		return;
+	/* Answers, and ports that somebody else has published. */
+	table_add(t, "\t\tct state established,related accept\n"
+		  "\t\tct status dnat accept\n\t\t%s", of);
+	for (unsigned i = 0; !shared->all_closed && i < shared->nclosed; i++)
+		table_add(t, "%s%u", i ? ", " : "iif { ", shared->closed[i]);
+	table_add(t, shared->all_closed ? "drop\n" : " } drop\n");
+}
+
 static void add_forward(struct table *t, const struct net_shared *shared)
 {
 	table_add(t, "\tchain through {\n"
 		  "\t\ttype filter hook forward priority filter; policy accept;\n"
 		  "\t\tiifname " LINKS " goto from_vm\n"
-		  "\t\toifname " LINKS " goto to_vm\n%s\t}\n",
-		  /* Forwarding is on for our links, not for all of them. */
-		  shared->router ? "\t\tdrop\n" : "");
+		  "\t\toifname " LINKS " goto to_vm\n");
+	add_closed(t, shared);
+	table_add(t, "\t}\n");
 	table_add(t, "\tchain from_vm {\n"
 		  "\t\toifname " LINKS " goto refuse\n%s"
 		  "\t\ttcp flags & (syn | rst) == syn "
@@ -130,6 +148,8 @@ static void add_table(struct table *t, const struct net_shared *shared)
 
 static int shared_check(const struct net_shared *shared, struct err *err)
 {
+	if (shared->nclosed > NET_CLOSED_MAX)
+		return err_say(err, -EINVAL, "%u links", shared->nclosed);
 	if (!shared->npools || shared->npools > NET_POOLS_MAX)
 		return err_say(err, -EINVAL, "%u pools of addresses",
 			       shared->npools);
