@@ -38,6 +38,7 @@ void config_free(struct config *c)
 	free(c->env_texts.v);
 	while (c->drives.n)
 		free(c->drives.v[--c->drives.n].path);
+	config_net_free(&c->net);
 	config_copies_free(&c->tmpfs);
 	config_copies_free(&c->volumes);
 	config_copies_free(&c->copies_in);

@@ -103,7 +103,7 @@ struct config_publishes {
 
 #define CONFIG_DNS_MAX 3 /* as many as resolv.conf(5) takes */
 
-#define CONFIG_MTU_MIN 68 /* RFC 791; IPv6 wants 1280 */
+#define CONFIG_MTU_MIN 1280 /* RFC 8200, section 5 */
 #define CONFIG_MTU_MAX 65520
 
 /* Its network. Setters get all of it: some options ask for one by the way. */

@@ -13,7 +13,7 @@
 
 #define WORD_MAX  64 /* longer words are not typing errors */
 #define NEAR_MAX  3  /* more typing errors than this make another word */
-#define NAMES_MAX 48
+#define NAMES_MAX 64
 
 #define HELP_COLUMNS	80
 #define HELP_MARGIN_MAX 30
@@ -322,16 +322,17 @@ static int help_words(const char *text, int at, int margin)
 static void help_option(const struct opt *o, int margin)
 {
 	char left[WORD_MAX];
-	int at;
+	int n, at;
 
 	if (!o->name) {
 		printf("\n%s:\n", o->help);
 		return;
 	}
-	help_left(o, left);
-	at = printf("  %-*s", margin - 2, left);
-	if (at > margin)
-		at = printf("\n%*s", margin, "") - 1;
+	n = help_left(o, left);
+	if (4 + n > margin)
+		at = printf("  %s\n%*s", left, margin, "") - 3 - n;
+	else
+		at = printf("  %-*s", margin - 2, left);
 	at = help_words(o->help, at, margin);
 	if (o->env) {
 		snprintf(left, sizeof(left), "[%s]", o->env);
