@@ -430,6 +430,10 @@ $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 
 UNIT += net_lease
 UNIT_LIBS_net_lease := net base
+UNIT += dns
+UNIT_LIBS_dns := net base
+UNIT += net_rule net_plan
+$(foreach t,net_rule net_plan,$(eval UNIT_LIBS_$(t) := net base))
 UNIT += wire tree tree_pack agent_parts agent_session agent_more agent_limit agent_mount \
 	agent_net agent_dial
 $(foreach t,wire tree tree_pack,$(eval UNIT_LIBS_$(t) := wire))
@@ -724,8 +728,12 @@ $(foreach t,queue mmio blk overlay vsock,$(eval FUZZ_LIBS_$(t) := virtio vmm bas
 FUZZ += merge layer untar
 $(foreach t,merge layer untar,$(eval FUZZ_LIBS_$(t) := unpack base))
 FUZZ_LD_untar := $(UNPACK_LD)
+FUZZ += allow
+FUZZ_LIBS_allow := net base
 FUZZ += manifest reference
 $(foreach t,manifest reference,$(eval FUZZ_LIBS_$(t) := image base))
+FUZZ += dns
+FUZZ_LIBS_dns := net base
 FUZZ_LIBS_serial := vmm base
 FUZZ_LIBS_wire := wire
 FUZZ_LIBS_kernel := vmm base

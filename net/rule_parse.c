@@ -62,6 +62,13 @@ static int name_ok(const char *name)
 	}
 }
 
+static int hint_forms(struct err *err)
+{
+	err_hint(err, "like web.example, *.example, 192.0.2.1 or 10.0.0.0/8, "
+		 "and :80 behind it or nothing; [2001:db8::1]:80");
+	return -EINVAL;
+}
+
 static int name_parse(struct net_rule *r, const char *host, const char *text,
 		      struct err *err)
 {
@@ -87,9 +94,7 @@ static int name_parse(struct net_rule *r, const char *host, const char *text,
 	if (name_ok(r->name))
 		return 0;
 	bad_rule(err, text, "neither a name nor an address nor a network");
-	err_hint(err, "like web.example, *.example, 192.0.2.1 or 10.0.0.0/8, "
-		 "and :80 behind it or nothing; [2001:db8::1]:80");
-	return -EINVAL;
+	return hint_forms(err);
 }
 
 static int prefix_parse(struct net_rule *r, const char *host, struct err *err)
@@ -98,7 +103,7 @@ static int prefix_parse(struct net_rule *r, const char *host, struct err *err)
 	int rc = net_prefix_parse(&r->prefix, host, err);
 
 	if (rc < 0)
-		return rc;
+		return err && *err->hint ? rc : hint_forms(err);
 	if (r->prefix.addr.family == 4 || r->prefix.len < 96 ||
 	    memcmp(r->prefix.addr.b, mapped, sizeof(mapped)))
 		return 0;

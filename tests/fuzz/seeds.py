@@ -559,6 +559,20 @@ def image_seeds():
         seed("reference", name, text.encode())
 
 
+def net_seeds():
+    for name, text in (
+            ("names", "web.test:80\n*.Cdn.example.\n-ads.example\n_a.b"),
+            ("networks", "10.0.0.0/8\n1.2.3.4:53\n-0.0.0.0/0\n8.0.0.0/5:1"),
+            ("six", "[fd00::1]:443\n::/0\n-fd00::/8\n[64:ff9b::/96]"),
+            ("broken", "10.0.0.1/8\n[::1\n::ffff:1.2.3.4\na:0\n*\n1.2.3"),
+            ("injected", 'a"\na;drop\na}\n1.2.3.4 accept\n$(a)')):
+        seed("allow", name, text.encode())
+    seed("allow", "addresses", b"+x.y\n" + b"".join(
+        bytes([f, 80, 0]) + a + bytes(16 - len(a)) for f, a in (
+            (4, b"\x0a\0\0\1"), (4, b"\xa9\xfe\xa9\xfe"), (6, b"\xfd"),
+            (4, b"\x08\x08\x08\x08"), (6, b"\x20\x02\x0a"), (9, b""))))
+
+
 def launcher_seeds():
     seed("console", "panic", b"\1[    0.1] hello\r\n[    0.2] Kernel panic - "
          b"not syncing: why\r\n[    0.3] CPU: 0\r\n---[ end Kernel panic")
@@ -577,5 +591,5 @@ if __name__ == "__main__":
                  serial_seeds, wire_seeds, kernel_seeds, text_seeds,
                  other_seeds, tree_seeds, state_seeds,
                  session_seeds, merge_seeds, untar_seeds, image_seeds,
-                 launcher_seeds):
+                 launcher_seeds, net_seeds):
         make()
