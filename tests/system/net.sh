@@ -58,8 +58,7 @@ test_special_ranges_and_metadata_are_refused() {
 
 # Its servers listen on all of its addresses.
 test_host_is_refused_whatever_its_address() {
-	background --net -v "$NET_PROBE:/probe:ro" -- sh -c \
-		"echo up; read x </dev/vsock; sleep 100"
+	background --net -- sh -c 'echo up; sleep 1000'
 	wait_for "$LIMIT" grep -q up "$out" || fail 'no guest'
 	link=$(net_links)
 	mine=$(ip -o addr show dev "$link" scope global |

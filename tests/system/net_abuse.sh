@@ -62,7 +62,7 @@ expect_little_memory() {
 
 test_floods_of_frames_leave_the_guest_its_network() {
 	guest_up '--net -m 128m' "for k in bcast arp frag half ra noise; do
-			/frames eth0 \$k 20000 9; echo \$k
+			/frames eth0 \$k 100000 9; echo \$k
 		done
 		/probe ask $(both $WEB4 $WEB6); echo end; sleep 1000"
 	while ! grep -q '^end$' "$out"; do
