@@ -153,6 +153,9 @@ static int shared_check(const struct net_shared *shared, struct err *err)
 	if (!shared->npools || shared->npools > NET_POOLS_MAX)
 		return err_say(err, -EINVAL, "%u pools of addresses",
 			       shared->npools);
+	if (shared->nclosed > NET_CLOSED_MAX)
+		return err_say(err, -EINVAL, "%u closed links",
+			       shared->nclosed);
 	for (unsigned i = 0; i < shared->npools; i++)
 		if (net_pool_check(&shared->pools[i], err) < 0)
 			return -EINVAL;
