@@ -8,10 +8,11 @@
 #include "runner/base/mem.h"
 
 /*
- * A name may end in a pointer to an earlier one (RFC 1035 4.1.4). Each has to
- * point before all that was read of the name so far, so there is no loop; and
- * there are no more of them than a name can have labels, so that many names
- * which share a long way of pointers cost no more than their letters do.
+ * A name may end in a pointer to an earlier one (RFC 1035 4.1.4). What it points
+ * to has to lie before all that was read of the name so far, with its end, so
+ * there is no loop, and a message that ends later has the same names. There are
+ * no more of them than a name can have labels, so that many names which share a
+ * long way of pointers cost no more than their letters do.
  */
 #define POINTERS_MAX 127
 
@@ -127,32 +128,33 @@ static uint32_t get32(const struct message *m, size_t at)
 /* The name at m->at, which moves behind it. */
 static int get_name(struct message *m, struct dns_name *n)
 {
-	size_t at = m->at, floor = m->at;
+	size_t at = m->at, floor = m->at, end = m->len;
 	unsigned out = 0, pointers = 0;
 
 	n->len = 0;
 	for (;;) {
 		unsigned c;
 
-		if (at >= m->len)
+		if (at >= end)
 			return -EBADMSG;
 		c = m->b[at];
 		if (c >= 0xc0) {
 			size_t to;
 
-			if (at + 2 > m->len || ++pointers > POINTERS_MAX)
+			if (at + 2 > end || ++pointers > POINTERS_MAX)
 				return -EBADMSG;
 			to = get16(m, at) & 0x3fff;
 			if (to >= floor || to < DNS_HEADER)
 				return -EBADMSG;
 			if (pointers == 1)
 				m->at = at + 2;
+			end = floor;
 			at = floor = to;
 			continue;
 		}
 		/* 01 and 10 are no labels any more: RFC 6891 5. */
 		if (c > 63 || out + 1 + c > DNS_NAME_MAX ||
-		    c + 1 > m->len - at)
+		    c + 1 > end - at)
 			return -EBADMSG;
 		memcpy(n->b + out, m->b + at, c + 1);
 		out += c + 1;

@@ -573,6 +573,41 @@ def net_seeds():
             (4, b"\x08\x08\x08\x08"), (6, b"\x20\x02\x0a"), (9, b""))))
 
 
+def dns_name(text):
+    return b"".join(bytes([len(x)]) + x.encode() for x in text.split(".")) + \
+        b"\0"
+
+
+def dns_seeds():
+    def head(flags, *counts):
+        return struct.pack(">6H", 7, flags, 1, *counts)
+
+    def record(owner, kind, data):
+        return owner + struct.pack(">HHIH", kind, 1, 60, len(data)) + data
+
+    ask = dns_name("www.Web.test") + b"\0\1\0\1"
+    ask6 = dns_name("web.test") + b"\0\x1c\0\1"
+    text = dns_name("web.test") + b"\0\x10\0\1"
+    opt = b"\0" + struct.pack(">HHIH", 41, 1232, 0, 7) + b"\0\12\0\3abc"
+    back = b"\xc0\x0c"
+    seed("dns", "query", b"\0" + head(0x100, 0, 0, 1) + ask + opt)
+    seed("dns", "plain", b"\1" + head(0x120, 0, 0, 0) + ask6)
+    seed("dns", "alias", b"\3" + head(0x8180, 2, 0, 1) + ask +
+         record(back, 5, b"\1a" + b"\xc0\x10") +
+         record(b"\1a\xc0\x10", 1, b"\1\2\3\4") + opt)
+    seed("dns", "six", b"\1" + head(0x8180, 1, 0, 0) + ask6 +
+         record(back, 28, bytes(range(16))))
+    seed("dns", "none", b"\2" + head(0x8183, 0, 1, 0) + ask +
+         record(b"\xc0\x14", 6, b"\1a\0\1b\0" + bytes(20)))
+    seed("dns", "text", b"\1" + head(0x8180, 1, 1, 1) + text +
+         record(back, 16, b"\4text") + record(back, 2, b"\1n\xc0\x0c") +
+         record(b"\1n\xc0\x0c", 1, b"\1\2\3\4"))
+    seed("dns", "cut", b"\3" + head(0x8380, 2, 0, 0) + ask +
+         record(back, 1, b"\1\2\3\4") + back + b"\0\1\0")
+    seed("dns", "many", b"\0" + head(0x8180, 60, 0, 0) + ask +
+         60 * record(back, 1, b"\1\2\3\4"))
+
+
 def launcher_seeds():
     seed("console", "panic", b"\1[    0.1] hello\r\n[    0.2] Kernel panic - "
          b"not syncing: why\r\n[    0.3] CPU: 0\r\n---[ end Kernel panic")
@@ -591,5 +626,5 @@ if __name__ == "__main__":
                  serial_seeds, wire_seeds, kernel_seeds, text_seeds,
                  other_seeds, tree_seeds, state_seeds,
                  session_seeds, merge_seeds, untar_seeds, image_seeds,
-                 launcher_seeds, net_seeds):
+                 launcher_seeds, net_seeds, dns_seeds):
         make()
