@@ -55,7 +55,7 @@ endif
 # let a second make look at what there is to build.
 
 GUEST_FILES := vmlinux agent.cpio base.img scratch.pack
-PRODUCT := $(B)/mayfly $(B)/mayfly-vmm $(B)/mayfly-unpack \
+PRODUCT := $(B)/mayfly $(B)/mayfly-vmm $(B)/mayfly-unpack $(B)/mayfly-net \
 	$(GUEST_FILES:%=$(B)/guest/%)
 # The kernel's build shows its progress on one line: it comes last, alone.
 SMALL := $(filter-out %/vmlinux,$(PRODUCT))
@@ -167,7 +167,7 @@ RUN_SRC += $(addprefix runner/,unpacker.c feed.c interrupt.c progress.c \
 # for its tests; the one that runs is linked with musl, below.
 WIRE_SRC := $(addprefix rootfs/,wire.c tree_pack.c tree_unpack.c)
 AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c dial.c limit.c \
-	more.c mount.c net.c relay.c say.c session.c spawn.c stream.c tool.c user.c)
+	more.c mount.c net.c say.c session.c spawn.c stream.c tool.c user.c)
 
 # unpack: what reads tars of images, in a program of its own.
 UNPACK_SRC := $(addprefix rootfs/,layer.c layer_write.c layer_data.c blob.c \
@@ -183,13 +183,16 @@ IMAGE_SRC += $(addprefix rootfs/,store.c store_dir.c store_look.c store_add.c \
 # net: a VM's network, for mayfly and mayfly-net.
 NET_SRC := $(addprefix net/,addr.c rule.c rule_parse.c plan.c table.c table_vm.c \
 	table_host.c)
+comma := ,
 # Links and sets by netlink; the program nft; taps.
-NET_SRC += $(addprefix net/,nl.c nfnl.c nft.c tap.c)
+NET_SRC += $(addprefix net/,nl.c nl_names.c nfnl.c nft.c tap.c keep.c \
+	keeper.c learn.c)
 # What runs share on the host.
 NET_SRC += $(addprefix net/,lease.c ruleset.c)
 NET_SRC += $(addprefix net/,dns.c dns_build.c forward.c forward_ask.c \
 	forward_guest.c forward_learn.c forward_setup.c)
-NET_LD := -lnl-route-3 -lnl-3
+NET_LD := $(patsubst %,-Wl$(comma)--wrap=get%,addrinfo protobyname \
+	protobynumber) -Wl,-u,__wrap_getaddrinfo -lnl-route-3 -lnl-3
 $(foreach f,ruleset host_look,$(eval CFLAGS_net_$(f) := -I/usr/include/libnl3))
 CFLAGS_net_nl := -I/usr/include/libnl3
 CFLAGS_net_nfnl := -I/usr/include/libnl3
@@ -287,6 +290,19 @@ $(B)/mayfly-unpack: $(B)/obj/runner/unpack/main.o \
 		$(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
 		-Wl,--end-group $(UNPACK_LD)
 
+# --- mayfly-net --------------------------------------------------------
+# Keeper and DNS forwarder of a network. Static, as mayfly-vmm is: it meets
+# what strangers send.
+
+NET_LIBS := net lock base
+
+$(B)/mayfly-net: $(patsubst %,$(B)/obj/runner/net/%.o,main confine) \
+		$(foreach l,$(NET_LIBS),$(B)/lib$(l).a)
+	$(say) LD $@
+	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -Wl,--gc-sections -o $@ \
+		$(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+		-Wl,--end-group $(NET_LD) -lcap
+
 # --- install -----------------------------------------------------------
 # The order below lib/mayfly is that of $(B): runner/artifact.c. Completions
 # and manual pages go where shells and man look below PREFIX.
@@ -297,7 +313,7 @@ ZSHDIR  ?= $(SHARE)/zsh/site-functions
 FISHDIR ?= $(SHARE)/fish/vendor_completions.d
 MANDIR  ?= $(SHARE)/man/man1
 LIBDIR  := lib/mayfly
-PROGRAMS = $(addprefix $(B)/,mayfly mayfly-vmm mayfly-unpack)
+PROGRAMS = $(addprefix $(B)/,mayfly mayfly-vmm mayfly-unpack mayfly-net)
 MAN     := $(notdir $(wildcard man/*.1))
 
 .PHONY: install uninstall
@@ -314,7 +330,7 @@ install: $(PRODUCT)
 		$(PREFIX)/$(LIBDIR)/guest $(BASHDIR) $(ZSHDIR) $(FISHDIR) \
 		$(MANDIR))
 	$(Q)install -m 755 $(B)/mayfly $(DESTDIR)$(PREFIX)/bin/mayfly
-	$(Q)install -m 755 $(B)/mayfly-vmm $(B)/mayfly-unpack \
+	$(Q)install -m 755 $(B)/mayfly-vmm $(B)/mayfly-unpack $(B)/mayfly-net \
 		$(DESTDIR)$(PREFIX)/$(LIBDIR)
 	$(Q)install -m 644 $(GUEST_FILES:%=$(B)/guest/%) \
 		$(DESTDIR)$(PREFIX)/$(LIBDIR)/guest
@@ -772,7 +788,8 @@ fuzz-smoke: fuzz-build
 
 # The product only: tests are made of macros that these two do not know.
 PRODUCT_SRC := $(filter-out tests/%,$(foreach l,$(LIBS),$($(l)_SRC))) \
-	runner/main.c runner/vmm/main.c runner/unpack/main.c rootfs/agent/main.c rootfs/mkinitramfs.c
+	runner/main.c runner/vmm/main.c runner/unpack/main.c runner/net/main.c \
+	runner/net/confine.c rootfs/agent/main.c rootfs/mkinitramfs.c
 PRODUCT_C := $(sort $(filter %.c,$(PRODUCT_SRC)))
 
 .PHONY: tidy cppcheck format-check lint-deps
@@ -800,7 +817,7 @@ format-check: check-tree
 compile_commands.json: Makefile
 	$(say) GEN $@
 	$(Q)$(MAKE) -nB V=1 $(B)/mayfly $(B)/mayfly-vmm \
-		$(B)/mayfly-unpack $(B)/guest/mayfly-agent check-programs | \
+		$(B)/mayfly-unpack $(B)/mayfly-net $(B)/guest/mayfly-agent check-programs | \
 		tools/compile-commands.sh >$@
 
 # --- bench -------------------------------------------------------------

@@ -38,6 +38,7 @@ enum lock_role {
 	LOCK_ARCHIVE,
 	LOCK_PACK,
 	LOCK_DNS, /* mayfly-net, forwarding a guest's queries: net/forward.h */
+	LOCK_KEEP, /* mayfly-net, holding a VM's network: net/keep.h */
 	LOCK_ROLES,
 };
 

@@ -242,6 +242,19 @@ static const struct seccomp_rule dns[] = {
 	CALL(exit_group, "the end"),
 };
 
+/* net/keeper.c, once the network stands. Its one netlink socket is of that
+ * network, and of nf_tables. */
+static const struct seccomp_rule keep[] = {
+	CALL(poll, "the launcher's end; a question of the forwarder"),
+	CALL(recvmsg, "a question"),
+	CALL(sendmsg, "elements to the kernel; an answer; KEEP_READY"),
+	CALL1(recvfrom, RECV_FLAGS, MSG_DONTWAIT, "what the kernel says"),
+	CALL(close, "descriptors that nobody has asked for"),
+	CALL(clock_gettime, "how much may be asked now, without vDSO"),
+	CALL(restart_syscall, "the kernel's own: poll(), stopped and continued"),
+	CALL(exit_group, "the end"),
+};
+
 #ifdef MAYFLY_SAN
 
 /*
@@ -283,4 +296,5 @@ const struct seccomp_role seccomp_role[LOCK_ROLES] = {
 	[LOCK_ARCHIVE] = ROLE("archive", archive),
 	[LOCK_PACK] = ROLE("pack", pack),
 	[LOCK_DNS] = ROLE("dns", dns),
+	[LOCK_KEEP] = ROLE("keep", keep),
 };

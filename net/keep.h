@@ -51,8 +51,8 @@ struct keep_params {
 	int program_fd; /* mayfly-net, open for reading; borrowed */
 	/* Root: a user and group that nothing else of the host is. */
 	uint32_t host_id;
-	/* Root on a host without user namespaces: the keeper keeps
-	 * CAP_NET_ADMIN, as that user. */
+	/* As if the host let us make no user namespace. Root needs none: the
+	 * keeper is that user then, with CAP_NET_ADMIN. */
 	int no_user_ns;
 };
 
@@ -61,7 +61,8 @@ struct keep {
 	int pidfd;
 	int control; /* SOCK_SEQPACKET to the keeper */
 	int netns;   /* the VM's, for RTM_NEWLINK and setns() */
-	int userns;  /* its owner; -1 with .no_user_ns */
+	int userns;  /* its owner; -1 where there is none but the host's */
+	uint32_t become; /* without one: who the keeper shall be */
 };
 
 /* What comes with KEEP_TAP; -1 for v6 where the plan has none. The caller's. */
@@ -72,7 +73,8 @@ struct keep_fds {
 };
 
 enum keep_type {
-	KEEP_SETUP = 1, /* launcher to keeper */
+	KEEP_GO = 1, /* launcher to keeper */
+	KEEP_SETUP,
 	KEEP_UPLINK,
 	KEEP_TAP,	/* keeper to launcher */
 	KEEP_READY,
@@ -143,10 +145,10 @@ struct keep_learned {
 
 struct keeper;
 
-/* Everything up to KEEP_READY but for the locks. Reports its own failure to
- * the launcher. */
-int keeper_make(struct keeper **out, struct err *err);
-/* Tell the launcher: KEEP_READY, or the words of @err. */
+/* Everything up to KEEP_READY but for the locks. *@become: who to be then, or
+ * KEEP_SELF. */
+int keeper_make(struct keeper **out, uint32_t *become, struct err *err);
+/* Tell the launcher: KEEP_READY, or why not. */
 int keeper_ready(struct keeper *k);
 void keeper_failed(const struct err *err);
 /* Until the launcher hangs up. */

@@ -20,6 +20,7 @@ static const struct {
 	[ARTIFACT_BASE] = { "root image", "guest/base.img" },
 	[ARTIFACT_SCRATCH] = { "scratch template", "guest/scratch.pack" },
 	[ARTIFACT_UNPACK] = { "image unpacker", "mayfly-unpack" },
+	[ARTIFACT_NET] = { "network keeper", "mayfly-net" },
 };
 
 const char *artifact_title(enum artifact which)

@@ -21,6 +21,7 @@ enum artifact {
 	ARTIFACT_BASE,	  /* guest/base.img, the built-in root image */
 	ARTIFACT_SCRATCH, /* guest/scratch.pack, an empty ext4 */
 	ARTIFACT_UNPACK,  /* mayfly-unpack, the parser of images */
+	ARTIFACT_NET,	  /* mayfly-net, keeper and forwarder */
 	ARTIFACT_COUNT,
 };
 

@@ -52,6 +52,8 @@ static __attribute__((constructor)) void arm(int argc, char **argv)
 
 	if (!text && argc == 2 && !strcmp(argv[0], "mayfly-vmm"))
 		text = argv[1];
+	if (!text && argc == 3 && !strcmp(argv[0], "mayfly-net"))
+		text = argv[2];
 	if (!text || !*text)
 		return;
 	fault.mark = argv[0];

@@ -6,8 +6,8 @@
  * is none in a production build: the macro is empty, and `make install`
  * refuses programs that have any. In a build of `make FAULTS=1` the first to
  * come to a point does what MAYFLY_FAULT says of it, "POINT:ACTION", with
- * commas between several. mayfly has that in its environment; mayfly-vmm, whose
- * environment is empty, as its only argument. Actions:
+ * commas between several. mayfly has that in its environment; mayfly-vmm and
+ * mayfly-net, whose environment is empty, as their last argument. Actions:
  *
  *	kill	   SIGKILL to itself (PID 1 of a namespace: the same by exit)
  *	segv abort exit

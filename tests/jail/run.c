@@ -297,7 +297,7 @@ int main(int argc, char **argv)
 {
 	static const char *const role[LOCK_ROLES] = {
 		"kvm_main", "kvm_vcpu", "soft_main", "soft_vcpu", "unpack",
-		"layer", "archive", "pack",
+		"layer", "archive", "pack", "dns", "keep",
 	};
 	char nothing[] = "", *missing = nothing;
 	struct tap t = { 0 };

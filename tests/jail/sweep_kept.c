@@ -136,6 +136,38 @@ static const struct kept pack[] = {
 	{ SYS_close, "close", 0 },
 };
 
+/* mayfly-net, forwarding queries: it has sockets towards a few resolvers and
+ * the guest, and neither a path nor a way to have another socket. */
+static const struct kept dns[] = {
+	{ SYS_epoll_wait, "wait", 0 },
+	{ SYS_epoll_ctl, "choose what to wait for", 0 },
+	{ SYS_recvfrom, "read its sockets", 1 },
+	{ SYS_sendto, "write to its sockets; to the guest's network only with "
+	  "an address", 1 },
+	{ SYS_accept4, "take who connects to its listeners", 1 },
+	{ SYS_getrandom, "have random numbers", 1 },
+	{ SYS_close, "close", 0 },
+	{ SYS_clock_gettime, "read clocks", 0 },
+	{ SYS_exit_group, "end", 0 },
+	{ 335 /* uretprobe */, "nothing", 1 },
+	{ 336 /* uprobe */, "nothing", 1 },
+};
+
+/* mayfly-net, holding a network: it stays the one that could change it, but
+ * has no socket to ask for it, only the one for elements of sets. */
+static const struct kept keep[] = {
+	{ SYS_poll, "wait", 0 },
+	{ SYS_recvmsg, "read its sockets, take descriptors", 0 },
+	{ SYS_recvfrom, "read its sockets", 1 },
+	{ SYS_sendmsg, "change the tables of its network; answer", 0 },
+	{ SYS_close, "close", 0 },
+	{ SYS_clock_gettime, "read clocks", 0 },
+	{ SYS_restart_syscall, "nothing: the kernel knows what", 0 },
+	{ SYS_exit_group, "end", 0 },
+	{ 335 /* uretprobe */, "nothing", 1 },
+	{ 336 /* uprobe */, "nothing", 1 },
+};
+
 static enum sweep_kept look(const struct kept *k, size_t n, unsigned nr)
 {
 	for (size_t i = 0; i < n; i++)
@@ -153,6 +185,10 @@ enum sweep_kept sweep_kept(enum lock_role role, unsigned nr)
 
 	if (role == LOCK_UNPACK)
 		return LOOK(unpack, nr);
+	if (role == LOCK_DNS)
+		return LOOK(dns, nr);
+	if (role == LOCK_KEEP)
+		return LOOK(keep, nr);
 	if (role >= LOCK_LAYER) {
 		k = LOOK(parser, nr);
 		if (k != DIES)

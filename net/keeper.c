@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keeper's own steps, in its namespaces: keep.c says what for. */
+#include "net/keep.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/keep_wire.h"
+#include "net/learn.h"
+#include "net/nft.h"
+#include "net/nl.h"
+#include "net/tap.h"
+#include "runner/base/err.h"
+#include "runner/base/fault.h"
+#include "runner/base/io.h"
+#include "runner/base/mem.h"
+
+#define DNS_BACKLOG 16
+
+struct keeper {
+	struct keep_setup setup;
+	int learn; /* the forwarder's socket; -1: none */
+	struct rt *rt;
+	struct nfnl *nfnl;
+	struct nft nft;
+	int tap;
+	int dns[KEEP_FDS_MAX - 1];
+	unsigned ndns;
+	struct learn asked;
+};
+
+/* --- what the launcher says ---------------------------------------------- */
+
+static int expect(void *msg, size_t len, uint32_t type, int *fd,
+		  struct err *err)
+{
+	size_t nfds = fd ? 1 : 0;
+	ssize_t n = io_recv_fds(KEEP_CONTROL_FD, msg, len, fd, &nfds);
+	uint32_t got;
+
+	if (n < 0)
+		return err_set(err, (int)n, "hear the launcher");
+	if (n == 0)
+		return err_say(err, -ESRCH, "the launcher is gone");
+	memcpy(&got, msg, sizeof(got));
+	if ((size_t)n != len || got != type)
+		return err_say(err, -EPROTO, "the launcher has said what means "
+					     "nothing");
+	if (fd && !nfds)
+		*fd = -1;
+	return 0;
+}
+
+static int hear_setup(struct keeper *k, struct err *err)
+{
+	struct keep_setup *s = &k->setup;
+	int r = expect(s, sizeof(*s), KEEP_SETUP, &k->learn, err);
+
+	if (r < 0)
+		return r;
+	/* Answers never wait for who asks: below, in answer(). */
+	if (k->learn >= 0)
+		r = io_set_nonblock(k->learn, 1);
+	if (r < 0)
+		return err_set(err, r, "the forwarder's socket");
+	if (!net_plan_valid(&s->plan) || !net_rules_valid(&s->rules))
+		return err_say(err, -EINVAL, "no such network can be");
+	return 0;
+}
+
+/* --- tap0 ------------------------------------------------------------------ */
+
+/* Those of tap0 come with it, and before its addresses. */
+static int put_setting(const struct net_sysctl *s, struct err *err)
+{
+	char path[128];
+	int fd, r = 0;
+
+	snprintf(path, sizeof(path), "/proc/sys/%s", s->path);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT && !strncmp(s->path, "net/ipv6/", 9))
+		return 0; /* a kernel without, or one that is older */
+	if (fd < 0 || write(fd, s->value, strlen(s->value)) < 0)
+		r = err_set(err, -errno, "write %s", path);
+	if (r == -EROFS)
+		err_hint(err, "in a container: --security-opt "
+			      "systempaths=unconfined");
+	close_fd(&fd);
+	return r;
+}
+
+static int put_settings(struct err *err)
+{
+	const struct net_sysctl *s;
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && (s = net_plan_sysctl(i)); i++)
+		r = put_setting(s, err);
+	return r;
+}
+
+static int make_tap(struct keeper *k, struct err *err)
+{
+	int r = tap_attach(k->tap, NET_TAP, err);
+
+	if (r == -EPERM)
+		err_hint(err, "this host gives user namespaces no rights: sudo "
+			 "sysctl kernel.apparmor_restrict_unprivileged_userns="
+			 "0");
+	return r;
+}
+
+static int set_up_tap(struct keeper *k, struct err *err)
+{
+	const struct net_plan *p = &k->setup.plan;
+	int index = rt_link_index(k->rt, NET_TAP), r;
+	struct rt_link l = { .name = NET_TAP, .up = 1, .mtu = p->mtu,
+			     .mac = p->tap_mac };
+
+	if (index < 0)
+		return err_set(err, index, NET_TAP);
+	l.index = (unsigned)index;
+	r = rt_link_set(k->rt, &l, err);
+	if (r == 0)
+		r = rt_addr_add(k->rt, l.index, &p->gate4, err);
+	if (r == 0)
+		r = rt_neigh_add(k->rt, l.index, &p->guest4, p->guest_mac, err);
+	if (r == 0 && p->has_v6)
+		r = rt_addr_add(k->rt, l.index, &p->gate6, err);
+	if (r == 0 && p->has_v6)
+		r = rt_neigh_add(k->rt, l.index, &p->guest6, p->guest_mac, err);
+	return r;
+}
+
+/* --- the sockets of DNS ------------------------------------------------------ */
+
+static socklen_t socket_address(const struct net_addr *a,
+				struct sockaddr_storage *out)
+{
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+	struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+
+	memset(out, 0, sizeof(*out));
+	if (a->family == 6) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons(NET_DNS_PORT);
+		memcpy(&v6->sin6_addr, a->b, 16);
+		return sizeof(*v6);
+	}
+	v4->sin_family = AF_INET;
+	v4->sin_port = htons(NET_DNS_PORT);
+	memcpy(&v4->sin_addr, a->b, 4);
+	return sizeof(*v4);
+}
+
+/* Bound to the tap as well as to its address: nothing from up0 comes in. */
+static int make_listener(const struct net_addr *a, int type, struct err *err)
+{
+	_cleanup_fd_ int fd = socket(a->family == 6 ? AF_INET6 : AF_INET,
+				     type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage sa;
+	socklen_t len = socket_address(a, &sa);
+	const int on = 1;
+
+	if (fd < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, NET_TAP,
+		       sizeof(NET_TAP)) < 0 ||
+	    bind(fd, (struct sockaddr *)&sa, len) < 0 ||
+	    (type == SOCK_STREAM && listen(fd, DNS_BACKLOG) < 0))
+		return err_set(err, -errno, "listen for DNS");
+	return steal_fd(&fd);
+}
+
+static int make_listeners(struct keeper *k, struct err *err)
+{
+	const struct net_plan *p = &k->setup.plan;
+	const struct net_addr *at[] = { &p->gate4.addr, &p->gate6.addr };
+	const int type[] = { SOCK_DGRAM, SOCK_STREAM };
+
+	for (unsigned i = 0; i < (p->has_v6 ? 4u : 2u); i++) {
+		int fd = make_listener(at[i / 2], type[i % 2], err);
+
+		if (fd < 0)
+			return fd;
+		k->dns[k->ndns++] = fd;
+	}
+	return 0;
+}
+
+/* --- the table, the uplink ----------------------------------------------------- */
+
+static int start_table(struct keeper *k, struct err *err)
+{
+	_cleanup_free_ char *text = malloc(NET_TABLE_MAX);
+	int len;
+
+	if (!text)
+		return err_set(err, -ENOMEM, "table");
+	len = net_plan_vm_table(&k->setup.plan, &k->setup.rules, text,
+				NET_TABLE_MAX, err);
+	if (len < 0)
+		return len;
+	return nft_start(&k->nft, text, (size_t)len, err);
+}
+
+static int set_up_uplink(struct keeper *k, struct err *err)
+{
+	static const struct net_prefix all4 = { .addr.family = 4 };
+	static const struct net_prefix all6 = { .addr.family = 6 };
+	const struct net_plan *p = &k->setup.plan;
+	const struct net_prefix up4 = { p->up4, 31 }, up6 = { p->up6, 127 };
+	struct rt_link l = { .name = NET_UPLINK, .up = 1, .mtu = p->mtu };
+	struct keep_uplink u;
+	int r, index;
+
+	r = expect(&u, sizeof(u), KEEP_UPLINK, NULL, err);
+	if (r < 0)
+		return r;
+	index = rt_link_index(k->rt, NET_UPLINK);
+	if (index < 0)
+		return err_set(err, index, NET_UPLINK);
+	l.index = (unsigned)index;
+	r = rt_link_set(k->rt, &l, err);
+	if (r < 0 || u.configured)
+		return r;
+	r = rt_addr_add(k->rt, l.index, &up4, err);
+	if (r == 0)
+		r = rt_route_add(k->rt, l.index, &all4, &p->host4, err);
+	if (r == 0 && p->has_v6)
+		r = rt_addr_add(k->rt, l.index, &up6, err);
+	if (r == 0 && p->has_v6)
+		r = rt_route_add(k->rt, l.index, &all6, &p->host6, err);
+	return r < 0 ? err_wrap(err, NET_UPLINK) : 0;
+}
+
+/* --- all of it -------------------------------------------------------------------- */
+
+static int tell(uint32_t type, const struct err *err, const int *fds,
+		size_t nfds)
+{
+	struct keep_word w;
+
+	keep_word_fill(&w, type, err);
+	return io_send_fds(KEEP_CONTROL_FD, &w, sizeof(w), fds, nfds);
+}
+
+static int give_tap(struct keeper *k, struct err *err)
+{
+	int fds[KEEP_FDS_MAX] = { k->tap }, r;
+
+	memcpy(fds + 1, k->dns, k->ndns * sizeof(*fds));
+	r = tell(KEEP_TAP, NULL, fds, 1 + k->ndns);
+	for (unsigned i = 0; i < 1 + k->ndns; i++)
+		close(fds[i]);
+	k->tap = -1;
+	k->ndns = 0;
+	return r < 0 ? err_set(err, r, "answer the launcher") : 0;
+}
+
+static int open_tools(struct keeper *k, struct err *err)
+{
+	int r = rt_open(&k->rt, err);
+
+	return r < 0 || k->learn < 0 ? r : nfnl_open(&k->nfnl, err);
+}
+
+static int settle(struct keeper *k, struct err *err)
+{
+	(void)k;
+	return put_settings(err);
+}
+
+static int finish_table(struct keeper *k, struct err *err)
+{
+	int r = nft_finish(&k->nft, NFT_TIMEOUT_MS, err);
+
+	nft_free(&k->nft);
+	rt_close(k->rt);
+	k->rt = NULL;
+	return r;
+}
+
+int keeper_make(struct keeper **out, uint32_t *become, struct err *err)
+{
+	static const struct {
+		const char *name;
+		int (*fn)(struct keeper *k, struct err *err);
+	} step[] = {
+		{ "setup", hear_setup },       { "tap", make_tap },
+		{ "table", start_table },      { "settings", settle },
+		{ "tools", open_tools },       { "link", set_up_tap },
+		{ "listeners", make_listeners }, { "told", give_tap },
+		{ "uplink", set_up_uplink },   { "fence", finish_table },
+	};
+	struct keeper *k = calloc(1, sizeof(*k));
+	int r = 0;
+
+	if (!k)
+		return err_set(err, -ENOMEM, "network");
+	k->learn = -1;
+	k->tap = KEEP_TUN_FD;
+	nft_init(&k->nft);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(step); i++) {
+		r = step[i].fn(k, err);
+		if (r == 0)
+			fault_point("keep", step[i].name);
+	}
+	/* Else this process is about to end, and the kernel knows what is
+	 * left of it. */
+	nft_free(&k->nft);
+	*out = k;
+	*become = k->setup.become;
+	return r;
+}
+
+int keeper_ready(struct keeper *k)
+{
+	(void)k;
+	fault_point("keep", "locked");
+	return tell(KEEP_READY, NULL, NULL, 0);
+}
+
+void keeper_failed(const struct err *err)
+{
+	(void)tell(KEEP_FAILED, err, NULL, 0);
+}
+
+/* --- holding ------------------------------------------------------------------- */
+
+static int add_elements(void *opaque, const struct nfnl_element *e,
+			unsigned count)
+{
+	return nfnl_add(opaque, NET_TABLE, e, count);
+}
+
+/* -errno when this forwarder is not to be heard any more. */
+static int answer(struct keeper *k)
+{
+	struct keep_learned a[KEEP_LEARN_MAX];
+	uint8_t q[KEEP_LEARN_MAX * sizeof(struct keep_learn) + 1];
+	size_t none = 0;
+	ssize_t n = io_recv_fds(k->learn, q, sizeof(q), NULL, &none);
+	int r;
+
+	if (n <= 0)
+		return n == -EAGAIN ? 0 : n < 0 ? (int)n : -EPIPE;
+	r = learn_answer(&k->asked, q, (size_t)n, io_now_ns(), a);
+	if (r < 0)
+		return r;
+	/* Hundreds fit in: one that reads none of them (-EAGAIN) is done. */
+	return io_send_fds(k->learn, a, (size_t)r * sizeof(*a), NULL, 0);
+}
+
+void keeper_hold(struct keeper *k)
+{
+	struct pollfd p[] = { { .fd = KEEP_CONTROL_FD, .events = POLLIN },
+			      { .fd = k->learn, .events = POLLIN } };
+
+	learn_init(&k->asked, &k->setup.rules, io_now_ns());
+	k->asked.add = add_elements;
+	k->asked.opaque = k->nfnl;
+	fault_point("keep", "held");
+	for (;;) {
+		if (poll(p, ARRAY_SIZE(p), -1) < 0)
+			continue;
+		/* It says nothing any more: this is its end. */
+		if (p[0].revents)
+			return;
+		if (p[1].revents && answer(k) < 0)
+			p[1].fd = -1;
+	}
+}
