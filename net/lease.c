@@ -131,7 +131,7 @@ int net_lease_take(struct net_lease *l, int state, unsigned first, unsigned end,
 
 int net_lease_seize(struct net_lease *l, int state, unsigned number)
 {
-	_cleanup_fd_ int dir = open_leases(state, 0);
+	_cleanup_fd_ int dir = open_leases(state, 1);
 	char name[NUMBER_MAX];
 	int fd;
 
@@ -139,7 +139,7 @@ int net_lease_seize(struct net_lease *l, int state, unsigned number)
 	if (dir < 0)
 		return dir;
 	snprintf(name, sizeof(name), "%u", number);
-	fd = lock_number(dir, name, 0);
+	fd = lock_number(dir, name, O_CREAT);
 	if (fd < 0)
 		return fd;
 	l->fd = fd;

@@ -72,7 +72,8 @@ int net_lease_each(int state,
 int net_lease_count(int state);
 
 /* Take number @number, if nobody has it, so that its leftovers may be removed;
- * then net_lease_drop(). -EBUSY: it is held. */
+ * then net_lease_drop(). -EBUSY: it is held. The file is made if there is none
+ * and says what it said. */
 int net_lease_seize(struct net_lease *l, int state, unsigned number);
 
 #endif

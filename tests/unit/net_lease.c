@@ -197,7 +197,6 @@ Test(net_lease, sigkill_frees_and_leaves_the_name_of_the_dead)
 	cr_assert_eq(net_lease_seize(&l, state, 0), 0);
 	net_lease_drop(&l);
 	cr_assert_eq(files(), 0);
-	cr_assert_eq(net_lease_seize(&l, state, 0), -ENOENT);
 }
 
 Test(net_lease, number_of_the_dead_is_taken_again)
@@ -311,10 +310,15 @@ Test(net_lease, hostile_text_says_nothing)
 	}
 }
 
-Test(net_lease, no_directory_is_no_lease)
+Test(net_lease, number_that_was_seized_is_nobody_elses)
 {
-	struct net_lease l;
+	struct net_lease l, a;
 
 	cr_assert_eq(leases(), 0);
-	cr_assert_eq(net_lease_seize(&l, state, 0), -ENOENT);
+	cr_assert_eq(net_lease_seize(&l, state, 0), 0);
+	a = taken("aaaaaaaaaaaa");
+	cr_assert_eq(a.number, 1);
+	net_lease_drop(&l);
+	net_lease_drop(&a);
+	cr_assert_eq(files(), 0);
 }
