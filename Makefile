@@ -446,10 +446,11 @@ $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 
 UNIT += net_lease
 UNIT_LIBS_net_lease := net base
-UNIT += dns
-UNIT_LIBS_dns := net base
-UNIT += net_rule net_plan
-$(foreach t,net_rule net_plan,$(eval UNIT_LIBS_$(t) := net base))
+UNIT += dns forward forward_guest forward_lies forward_setup
+$(foreach t,dns forward forward_guest forward_lies forward_setup,\
+	$(eval UNIT_LIBS_$(t) := net base))
+UNIT += net_rule net_plan net_fence
+$(foreach t,net_rule net_plan net_fence,$(eval UNIT_LIBS_$(t) := net base))
 UNIT += wire tree tree_pack agent_parts agent_session agent_more agent_limit agent_mount \
 	agent_net agent_dial
 $(foreach t,wire tree tree_pack,$(eval UNIT_LIBS_$(t) := wire))

@@ -52,13 +52,15 @@ struct err;
 #define NET_TABLE_MAX	   65536
 #define NET_HOST_TABLE_MAX 16384
 
-/* Names in the VM's netns, all in table inet mayfly. The four sets are there
- * where a rule allows a name; they have NET_LEARNED_MAX elements at most, each
- * with a timeout. Keys are as nftables
- * has them: the address's bytes; for the _port ones the address, then the port
- * as two bytes in network order, then two zero bytes. An element that is there
- * already keeps its timeout when it is added again (before Linux 6.12): who
- * wants more deletes it in the same batch. */
+/*
+ * Names in the VM's netns, all in table inet mayfly. The four sets are there
+ * where a rule allows a name (net_learns()); they have NET_LEARNED_MAX elements
+ * at most, each with a timeout. Keys are as nftables has them: the address's
+ * bytes; for the _port ones the address, then the port as two bytes in network
+ * order, then two zero bytes. An element that is there already keeps its
+ * timeout when it is added again (before Linux 6.12): who wants more deletes it
+ * in the same batch.
+ */
 #define NET_TABLE	     "mayfly"
 #define NET_SET_ADDR4	     "learned4"
 #define NET_SET_ADDR6	     "learned6"

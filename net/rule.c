@@ -191,6 +191,20 @@ enum net_verdict net_decide(const struct net_rules *rs,
 	return name_opens(rs, port) ? NET_BY_NAME : NET_REFUSED;
 }
 
+int net_learns(const struct net_rules *rs)
+{
+	for (unsigned i = 0; i < rs->nallow; i++)
+		if (rs->allow[i].is_name)
+			return 1;
+	return 0;
+}
+
+int net_may_learn(const struct net_rules *rs, const struct net_addr *a,
+		  uint16_t port)
+{
+	return net_learns(rs) && net_decide(rs, a, port) != NET_REFUSED;
+}
+
 int net_answerable(const struct net_rules *rs, const struct net_addr *a)
 {
 	const struct net_rule *r;

@@ -98,12 +98,12 @@ int net_answerable(const struct net_rules *rs, const struct net_addr *a);
 int net_name_allowed(const struct net_rules *rs, const char *name,
 		     uint16_t ports[NET_RULES_MAX], unsigned *nports);
 
-/* May the keeper add this to the learned ones? */
-static inline int net_may_learn(const struct net_rules *rs,
-				const struct net_addr *a, uint16_t port)
-{
-	return net_decide(rs, a, port) != NET_REFUSED;
-}
+/* Is a name allowed, so that something may be learned? */
+int net_learns(const struct net_rules *rs);
+/* May the keeper add this to the learned ones? What a network's rule has opened
+ * already may be, for a name may lead there. */
+int net_may_learn(const struct net_rules *rs, const struct net_addr *a,
+		  uint16_t port);
 
 /* Any --allow: what is not listed is refused. */
 static inline int net_is_list(const struct net_rules *rs)

@@ -81,14 +81,6 @@ static void add_refused(struct table *t, const char *set)
 			  set, family);
 }
 
-static int has_names(const struct net_rules *rs)
-{
-	for (unsigned i = 0; i < rs->nallow; i++)
-		if (rs->allow[i].is_name)
-			return 1;
-	return 0;
-}
-
 static void add_learned(struct table *t, enum kind kind)
 {
 	for (int family = 4; family <= 6; family += 2) {
@@ -117,7 +109,7 @@ static void add_steps(struct table *t, const char *chain,
 	add_allowed(t, rs, kind, 5);
 	add_refused(t, "special");
 	add_allowed(t, rs, kind, 8);
-	if (has_names(rs))
+	if (net_learns(rs))
 		add_learned(t, kind);
 	table_add(t, "\t\tgoto %s\n\t}\n",
 		  net_is_list(rs) || kind == DNS_PORT ? "refuse" : "admit");
@@ -307,7 +299,7 @@ int net_plan_vm_table(const struct net_plan *plan,
 	add_set(&t, "own", net_ours, rules);
 	add_set(&t, "exact", net_exact_only, NULL);
 	add_set(&t, "special", net_special, NULL);
-	if (has_names(rules))
+	if (net_learns(rules))
 		add_learned_sets(&t);
 	add_refuse(&t);
 	add_egress(&t, plan, rules);
