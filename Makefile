@@ -146,9 +146,9 @@ JAIL_SRC += $(addprefix jail/cgroup,.c _file.c _map.c _place.c _sweep.c _v1.c _v
 LOCK_SRC := jail/lock.c jail/seccomp_rules.c
 
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
-	terminal.c console.c machine.c verdict.c meta.c meta_isolate.c run.c session.c \
+	terminal.c console.c machine.c verdict.c meta.c meta_isolate.c meta_network.c run.c session.c \
 	session_io.c config_env.c config_limits.c run_limits.c run_user.c cputime.c launch.c supervise.c cmd_exec.c cmd_cp.c \
-	cp_host.c transfer.c copies.c config_copy.c config_publish.c run_copies.c \
+	cp_host.c transfer.c copies.c config_copy.c config_publish.c run_copies.c network.c network_uplink.c forwarder.c pasta.c \
 	format.c record.c state_dir.c state.c state_list.c journal.c control.c \
 	detach.c targets.c log_view.c cmd_ps.c cmd_logs.c cmd_stop.c \
 	cmd_prune.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
@@ -165,7 +165,7 @@ RUN_SRC += $(addprefix runner/,unpacker.c feed.c interrupt.c progress.c \
 
 # wire: both ends of the control connection. agent: the guest's init, here
 # for its tests; the one that runs is linked with musl, below.
-WIRE_SRC := $(addprefix rootfs/,wire.c tree_pack.c tree_unpack.c)
+WIRE_SRC := $(addprefix rootfs/,wire.c relay.c tree_pack.c tree_unpack.c)
 AGENT_SRC := $(addprefix rootfs/agent/,boot.c cgroup.c command.c dial.c limit.c \
 	more.c mount.c net.c say.c session.c spawn.c stream.c tool.c user.c)
 
@@ -739,9 +739,9 @@ asan ubsan: ENGINES = soft
 # tests/fuzz/NAME.c is one libFuzzer target; NAME_LIBS says what it links. The
 # libraries are built once more, by clang with its sanitizers, below $(B)/fuzz.
 
-FUZZ := queue mmio blk overlay vsock serial wire tree kernel config env meta record \
+FUZZ := queue mmio blk overlay vsock net serial wire tree kernel config env meta record \
 	journal session console ctl decode user
-$(foreach t,queue mmio blk overlay vsock,$(eval FUZZ_LIBS_$(t) := virtio vmm base))
+$(foreach t,queue mmio blk overlay vsock net,$(eval FUZZ_LIBS_$(t) := virtio vmm base))
 FUZZ += merge layer untar
 $(foreach t,merge layer untar,$(eval FUZZ_LIBS_$(t) := unpack base))
 FUZZ_LD_untar := $(UNPACK_LD)

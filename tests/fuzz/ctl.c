@@ -66,6 +66,9 @@ static void boot(struct bytes *b, const int pair[2], const int *some)
 		must(out.ndisks <= CTL_DISKS && out.nstreams <= CTL_STREAMS);
 		must(out.kernel_fd < (int)nfds);
 		must(out.kernel_fd != out.initrd_fd);
+		must(out.net.fd == CTL_NO_FD ||
+		     (out.net.fd >= 0 && out.net.fd < (int)nfds &&
+		      out.net.mtu <= CTL_NET_MTU_MAX));
 		for (unsigned i = 0; i < out.ndisks; i++)
 			must(out.disk[i].nfds && out.disk[i].fd >= 0 &&
 			     out.disk[i].nfds <= CTL_PARTS &&

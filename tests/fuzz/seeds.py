@@ -107,6 +107,38 @@ def blk_seeds():
                     le("H", 1)) + rw)
 
 
+def device_seeds():
+    transmit, arrive, offer, features, turn, away = range(OWN2, OWN2 + 6)
+    for how in (0, 4, 3):
+        head = bytes([how, START, 0])
+        for v6 in (0, 1):
+            seed("net", "send-%d-%d" % (how, v6), head + b"".join(
+                bytes([transmit, v6 | size << 1 | kind, cut, turn])
+                for size in range(2, 8)
+                for kind, cut in ((0, 11), (0x20, 20), (0x30, 255),
+                                  (0x60, 100))))
+        for shape in range(8):
+            seed("net", "take-%d-%d" % (how, shape), head + bytes(
+                [offer, shape | 0x20 * (shape & 3), offer, shape | 8, offer,
+                 shape | 0x18]) + b"".join(bytes(
+                     [arrive, size, TURN, offer, shape, TURN])
+                     for size in range(16)) + blk_time(0xffff) * 3)
+    head = bytes([0, START, 0])
+    seed("net", "sum", head + bytes([transmit, 0xa0 | 5 << 1, 1, 18, 40, 20,
+                                     30, turn]))
+    seed("net", "reset", head + bytes([arrive, 6, arrive, 6, TURN, offer, 6,
+                                       START, 0, offer, 2, TURN]))
+    for left_out in (1 << 15, 0x183, 0x1801):
+        seed("net", "without-%x" % left_out, head + bytes([features]) +
+             le("I", left_out) + bytes([offer, 0x1a, offer, 3]) + b"".join(
+                 bytes([arrive, 0x30 | size, flags, kind, TURN])
+                 for size in (4, 6) for flags in (0, 1, 2)
+                 for kind in (0, 1, 4, 5)) +
+             bytes([transmit, 0x60 | 6 << 1, 99, turn]))
+    seed("net", "away", head + bytes([offer, 2, away, 1, TURN, transmit, 8, 20,
+                                      turn, START, 0, transmit, 8, 20]))
+
+
 def overlay_seeds():
     def op(what, sector, n, more=b""):
         return bytes([what]) + le("H", sector) + bytes([n]) + more
@@ -626,5 +658,5 @@ if __name__ == "__main__":
                  serial_seeds, wire_seeds, kernel_seeds, text_seeds,
                  other_seeds, tree_seeds, state_seeds,
                  session_seeds, merge_seeds, untar_seeds, image_seeds,
-                 launcher_seeds, net_seeds, dns_seeds):
+                 launcher_seeds, net_seeds, dns_seeds, device_seeds):
         make()
