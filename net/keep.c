@@ -68,7 +68,8 @@
  * Its end, however it comes, is the end of the namespace as soon as nobody
  * else has it: the tap's descriptor and the sockets of DNS keep it. Who has
  * those dies with the launcher as well, or is killed by it. The kernel then
- * removes tap, table, and both ends of the veth pair.
+ * removes tap, table, and both ends of the veth pair, at its leisure: the
+ * names of the next run are others.
  */
 
 #define PROGRAM_FD (KEEP_TUN_FD + 1)
@@ -304,12 +305,12 @@ int keep_recv(struct keep *k, struct keep_fds *fds, int timeout_ms,
 	return take_word(&w, fd, nfds, fds, err);
 }
 
-void keep_stop(struct keep *k)
+static void stop(struct keep *k, int flags)
 {
 	if (k->pid > 0) {
 		/* Not reaped yet: the number is its own. */
 		kill(k->pid, SIGKILL);
-		while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)
+		while (waitpid(k->pid, NULL, flags) < 0 && errno == EINTR)
 			;
 	}
 	close_fd(&k->pidfd);
@@ -317,6 +318,16 @@ void keep_stop(struct keep *k)
 	close_fd(&k->netns);
 	close_fd(&k->userns);
 	k->pid = -1;
+}
+
+void keep_stop(struct keep *k)
+{
+	stop(k, WNOHANG);
+}
+
+void keep_end(struct keep *k)
+{
+	stop(k, 0);
 }
 
 /* The number in a file of /proc/sys; -1: there is no such file. */
@@ -495,7 +506,7 @@ int keep_start(struct keep *k, const struct keep_params *p, struct err *err)
 	r = introduce(k, p, b.in_user_ns, err);
 	if (r < 0) {
 		r = own_words(k, r, err);
-		keep_stop(k);
+		keep_end(k);
 	}
 	return r;
 }

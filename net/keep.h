@@ -106,9 +106,11 @@ int keep_recv(struct keep *k, struct keep_fds *fds, int timeout_ms,
 
 void keep_fds_close(struct keep_fds *fds);
 
-/* SIGKILL, and its end is waited for; that of the namespace is not, which the
- * kernel takes down by itself. */
+/* SIGKILL. What it has made goes with it, which takes the kernel some 20 ms:
+ * that is not waited for, nor is the process reaped unless it has ended. */
 void keep_stop(struct keep *k);
+/* The same, and wait until the process is no more. */
+void keep_end(struct keep *k);
 
 /* --- the forwarder's questions ------------------------------------------ */
 

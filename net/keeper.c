@@ -253,24 +253,44 @@ static int tell(uint32_t type, const struct err *err, const int *fds,
 	return io_send_fds(KEEP_CONTROL_FD, &w, sizeof(w), fds, nfds);
 }
 
+/*
+ * The tap stays open here as well, for no use: it takes the kernel some 20 ms
+ * to remove it when it is closed, and who closes it last waits for that. That
+ * is to be this process and neither mayfly-vmm nor the launcher.
+ */
 static int give_tap(struct keeper *k, struct err *err)
 {
 	int fds[KEEP_FDS_MAX] = { k->tap }, r;
 
 	memcpy(fds + 1, k->dns, k->ndns * sizeof(*fds));
 	r = tell(KEEP_TAP, NULL, fds, 1 + k->ndns);
-	for (unsigned i = 0; i < 1 + k->ndns; i++)
-		close(fds[i]);
-	k->tap = -1;
-	k->ndns = 0;
+	for (unsigned i = 0; i < k->ndns; i++)
+		close_fd(&k->dns[i]);
 	return r < 0 ? err_set(err, r, "answer the launcher") : 0;
 }
 
+static int add_elements(void *opaque, const struct nfnl_element *e,
+			unsigned count)
+{
+	return nfnl_add(opaque, NET_TABLE, e, count);
+}
+
+/* All that questions will take: no memory is to be had any more by then. */
 static int open_tools(struct keeper *k, struct err *err)
 {
 	int r = rt_open(&k->rt, err);
 
-	return r < 0 || k->learn < 0 ? r : nfnl_open(&k->nfnl, err);
+	if (r < 0 || k->learn < 0)
+		return r;
+	r = nfnl_open(&k->nfnl, err);
+	if (r < 0)
+		return r;
+	r = learn_init(&k->asked, &k->setup.rules, io_now_ns());
+	if (r < 0)
+		return err_set(err, r, "network");
+	k->asked.add = add_elements;
+	k->asked.opaque = k->nfnl;
+	return 0;
 }
 
 static int settle(struct keeper *k, struct err *err)
@@ -336,12 +356,6 @@ void keeper_failed(const struct err *err)
 
 /* --- holding ------------------------------------------------------------------- */
 
-static int add_elements(void *opaque, const struct nfnl_element *e,
-			unsigned count)
-{
-	return nfnl_add(opaque, NET_TABLE, e, count);
-}
-
 /* -errno when this forwarder is not to be heard any more. */
 static int answer(struct keeper *k)
 {
@@ -365,9 +379,6 @@ void keeper_hold(struct keeper *k)
 	struct pollfd p[] = { { .fd = KEEP_CONTROL_FD, .events = POLLIN },
 			      { .fd = k->learn, .events = POLLIN } };
 
-	learn_init(&k->asked, &k->setup.rules, io_now_ns());
-	k->asked.add = add_elements;
-	k->asked.opaque = k->nfnl;
 	fault_point("keep", "held");
 	for (;;) {
 		if (poll(p, ARRAY_SIZE(p), -1) < 0)
