@@ -30,7 +30,7 @@ ${MAKE:-make} -s -C "$here/.." B="$build" DESTDIR="$root" PREFIX=/usr \
 	ZSHDIR=/usr/share/zsh/vendor-completions install
 strip --strip-all --remove-section=.comment --remove-section=.note \
 	"$root/usr/bin/mayfly" "$root/usr/lib/mayfly/mayfly-vmm" \
-	"$root/usr/lib/mayfly/mayfly-unpack"
+	"$root/usr/lib/mayfly/mayfly-unpack" "$root/usr/lib/mayfly/mayfly-net"
 gzip -9n "$root"/usr/share/man/man1/*
 
 doc=$root/usr/share/doc/mayfly
@@ -45,7 +45,7 @@ cp "$here/lintian-overrides" "$root/usr/share/lintian/overrides/mayfly"
 # What is inside in binary form, and where its source is: Debian Policy 7.8.
 built_using=$(dpkg-query -W -f '${source:Package} (= ${source:Version})\n' \
 	linux-source-6.12 busybox-static libc6-dev musl-dev libcap-dev \
-	libjansson-dev nettle-dev 2>/dev/null | sort -u | paste -sd, | sed 's/,/, /g')
+	libjansson-dev nettle-dev libnl-3-dev 2>/dev/null | sort -u | paste -sd, | sed 's/,/, /g')
 
 # The packages of the libraries that it names, as they are here or later.
 depends=$(ldd "$root/usr/lib/mayfly/mayfly-unpack" >"$stage/ldd"
@@ -73,6 +73,7 @@ Depends: $depends
 Built-Using: $built_using
 Section: admin
 Priority: optional
+Recommends: nftables, passt
 Suggests: uidmap, skopeo, e2fsprogs
 Description: run a command in a one-shot microVM
  mayfly boots a virtual machine, runs one command in it, reports how that
