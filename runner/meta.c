@@ -203,6 +203,7 @@ static json_t *host_part(const struct meta *m, int *bad)
 	    m->disk_stored ? number(m->disk_stored) : json_null(), bad);
 	add(o, "jail", jail_part(m->jail, bad), bad);
 	add(o, "cgroup", cgroup_part(m, bad), bad);
+	add(o, "network", meta_network(m->config, m->network), bad);
 	add(o, "start_ms", span(r->begin_ns, r->started_ns), bad);
 	add(o, "boot_ms", span(r->begin_ns, r->ready_ns), bad);
 	add(o, "first_output_ms", span(r->begin_ns, r->output_ns), bad);

@@ -17,6 +17,8 @@
 #include "runner/verdict.h"
 
 struct err;
+struct json_t;
+struct network_facts;
 
 struct meta {
 	const struct config *config;
@@ -27,6 +29,7 @@ struct meta {
 	/* With a jail: the host's cgroup, and what the VM used of it. */
 	const struct cgroup_limits *limits;
 	const struct cgroup_usage *usage;
+	const struct network_facts *network; /* NULL: not known */
 	uint64_t disk_stored; /* bytes of its disk on the host; 0: not known */
 	const struct err *error; /* NULL or no code: nothing to say */
 };
@@ -45,5 +48,10 @@ int meta_write(const struct meta *m, const char *path, struct err *err);
 char *meta_format(const struct meta *m);
 /* The same as key:value lines (meta_isolate.c). */
 char *meta_format_isolate(const struct meta *m);
+/* Its part on the network (meta_network.c): the caller's, null where there is
+ * none; NULL without memory. The same as a string that the caller frees. */
+struct json_t *meta_network(const struct config *c,
+			    const struct network_facts *f);
+char *meta_network_text(const struct config *c, const struct network_facts *f);
 
 #endif

@@ -198,6 +198,11 @@ int state_create(struct state **out, const struct state_new *n,
 	return r;
 }
 
+int state_put_network(struct state *s, const char *json)
+{
+	return record_put_json(&s->rec, "network", json);
+}
+
 int state_running(struct state *s, const char *engine, unsigned cpus)
 {
 	int r;
@@ -210,6 +215,13 @@ int state_running(struct state *s, const char *engine, unsigned cpus)
 	if (r == 0 && s->rec.detached)
 		state_reserve_record(s->dir);
 	return r;
+}
+
+int state_publish(struct state *s, const char *ports)
+{
+	int r = record_put_json(&s->rec, "ports", ports);
+
+	return r < 0 ? r : state_write_record(s->dir, &s->rec);
 }
 
 int state_exited(struct state *s, const struct meta *m)
@@ -264,6 +276,11 @@ const char *state_label(const struct state *s)
 int state_dirfd(const struct state *s)
 {
 	return s->dir;
+}
+
+int state_rootfd(const struct state *s)
+{
+	return s->root;
 }
 
 const struct record *state_record(const struct state *s)
@@ -402,7 +419,7 @@ static int await_answer(int fd)
 	return r;
 }
 
-int state_dial_agent(struct state *s, struct err *err)
+int state_dial(struct state *s, uint32_t port, struct err *err)
 {
 	_cleanup_fd_ int fd = connect_to(s, VSOCK, SOCK_STREAM, err);
 	char hello[32];
@@ -410,10 +427,15 @@ int state_dial_agent(struct state *s, struct err *err)
 
 	if (fd < 0)
 		return fd;
-	n = snprintf(hello, sizeof(hello), "CONNECT %d\n", WIRE_PORT);
+	n = snprintf(hello, sizeof(hello), "CONNECT %u\n", port);
 	if (send(fd, hello, (size_t)n, MSG_NOSIGNAL) != n)
 		return err_set(err, -errno, "%s: connect", state_label(s));
 	return steal_fd(&fd);
+}
+
+int state_dial_agent(struct state *s, struct err *err)
+{
+	return state_dial(s, WIRE_PORT, err);
 }
 
 int state_connect_agent(struct state *s, struct err *err)

@@ -58,6 +58,8 @@ struct state_new {
 /* -EEXIST: another run has the name, be it alive or only not removed yet. */
 int state_create(struct state **out, const struct state_new *n,
 		 struct err *err);
+/* Its network, as JSON, from the next word on. */
+int state_put_network(struct state *s, const char *json);
 /* The command runs. */
 int state_running(struct state *s, const char *engine, unsigned cpus);
 /* The run is over; the report becomes part of the record. */
@@ -78,6 +80,8 @@ const char *state_id(const struct state *s);
 const char *state_label(const struct state *s);
 /* Borrowed. */
 int state_dirfd(const struct state *s);
+/* The same, of the root: networks have their numbers there. */
+int state_rootfd(const struct state *s);
 /* As of state_find(), the last state_refresh() or our own last change. */
 const struct record *state_record(const struct state *s);
 
@@ -104,6 +108,10 @@ struct state_answer {
 	char line[32];
 };
 int state_dial_agent(struct state *s, struct err *err);
+/* The same, to another port of the guest's. */
+int state_dial(struct state *s, uint32_t port, struct err *err);
+/* Of its supervisor: say in the record which ports the host has. */
+int state_publish(struct state *s, const char *ports);
 int state_take_answer(int fd, struct state_answer *a);
 
 /* Connected to the supervisor; control.h has what to say there. -ESRCH: it is

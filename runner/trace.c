@@ -9,14 +9,16 @@
 #include "runner/base/err.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
+#include "runner/network.h"
 
 /* Perfetto calls these processes; each has one thread of the same number. */
-enum track { LAUNCHER = 1, VMM, GUEST, TRACKS };
+enum track { LAUNCHER = 1, VMM, GUEST, NETWORK, TRACKS };
 
 static const char *const track_name[TRACKS] = {
 	[LAUNCHER] = "mayfly",
 	[VMM] = "mayfly-vmm",
 	[GUEST] = "guest (by its own word)",
+	[NETWORK] = "network",
 };
 
 struct writer {
@@ -105,6 +107,7 @@ static void launcher_track(struct writer *w, const struct trace *t,
 		{ "command line", mark[TRACE_OPTIONS] },
 		{ "choose the engine", mark[TRACE_ENGINE] },
 		{ "register the run", mark[TRACE_RECORD] },
+		{ "lead out of the network", mark[TRACE_NETWORK] },
 		{ "open files", mark[TRACE_FILES] },
 		{ "make the scratch disk", mark[TRACE_SCRATCH] },
 		{ "fork", mark[TRACE_FORK] },
@@ -178,6 +181,13 @@ static void guest_track(struct writer *w, const struct trace *t,
 	span(w, GUEST, "last words", end, r->exit_ns);
 }
 
+/* Of all its parts, beside what else is done. */
+static void network_track(struct writer *w, const struct network_facts *f)
+{
+	if (f && f->kind)
+		span(w, NETWORK, "set up", f->begin_ns, f->ready_ns);
+}
+
 /* --- the document ----------------------------------------------------- */
 
 static json_t *facts(const struct meta *m)
@@ -203,6 +213,7 @@ char *trace_format(const struct trace *t, const struct meta *m)
 	launcher_track(&w, t, m->result);
 	vmm_track(&w, t, m->result);
 	guest_track(&w, t, m->result);
+	network_track(&w, m->network);
 	doc = json_pack("{so ss so}", "traceEvents", w.events,
 			"displayTimeUnit", "ms", "otherData", facts(m));
 	if (doc && !w.bad)

@@ -26,6 +26,7 @@ enum trace_mark {
 	TRACE_OPTIONS, /* the command line is understood */
 	TRACE_ENGINE,  /* one is chosen: /dev/kvm was probed */
 	TRACE_RECORD,  /* the run is known to others */
+	TRACE_NETWORK, /* there is a way out, its fence is being made */
 	TRACE_FILES,   /* kernel and images are open */
 	TRACE_SCRATCH, /* the disk that takes writes is made */
 	TRACE_FORK,    /* mayfly-vmm is started */

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a network finds on the host, and its way out through it. */
+#include "runner/network_impl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "net/nl.h"
+#include "runner/base/err.h"
+#include "runner/base/fault.h"
+#include "runner/state.h"
+
+static struct net_prefix pool_of(const struct config *c)
+{
+	struct net_prefix p = c->net.pool;
+
+	if (!p.addr.family)
+		net_prefix_parse(&p, NET_POOL4, NULL);
+	return p;
+}
+
+/* --- what there is -------------------------------------------------------- */
+
+int network_look(struct network *n, struct err *err)
+{
+	const struct config_net *c = &n->c->net;
+	const struct net_prefix pool = pool_of(n->c);
+	int r;
+
+	if (c->rules)
+		n->rules = *c->rules;
+	r = net_rules_own(&n->rules, &pool, err);
+	if (r == 0)
+		r = net_host_look(&n->host, &n->rules, &n->notes, err);
+	if (r < 0)
+		return r;
+	if (geteuid()) {
+		/* pasta's: nothing is forwarded by this host. */
+		n->host.has_v6 = n->notes.has_default6;
+		n->host.mtu = PASTA_MTU;
+	}
+	if (c->mtu)
+		n->host.mtu = c->mtu;
+	if (!n->host.has_v6)
+		snprintf(n->facts->no_v6, sizeof(n->facts->no_v6), "%s",
+			 geteuid() || !n->notes.no_v6 ?
+				 "this host has no default route for it" :
+				 n->notes.no_v6);
+	return 0;
+}
+
+/* --- the way out ---------------------------------------------------------- */
+
+/* -EEXIST: somebody else's link has the name. */
+static int make_veth(struct network *n, struct rt *rt, const char *id,
+		     struct err *err)
+{
+	const struct net_plan *plan = &n->plan;
+	struct net_prefix host4 = { plan->host4, 31 };
+	struct net_prefix host6 = { plan->host6, 127 };
+	char alias[NET_ALIAS_MAX];
+	const struct rt_link ours = {
+		.name = plan->link, .up = 1, .mtu = plan->mtu, .alias = alias,
+		.no_link_local = 1,
+	};
+	const struct rt_link theirs = {
+		.name = NET_UPLINK, .mtu = plan->mtu, .no_link_local = 1,
+	};
+	int r = net_lease_alias(&n->lease, id, alias), index;
+
+	if (r < 0)
+		return err_set(err, r, "network");
+	r = rt_veth_add(rt, &ours, &theirs, n->keep.netns, err);
+	if (r < 0)
+		return r;
+	fault_point("launcher", "veth");
+	index = rt_link_index(rt, plan->link);
+	if (index < 0)
+		return err_set(err, index, "%s", plan->link);
+	r = rt_addr_add(rt, (unsigned)index, &host4, err);
+	if (r == 0 && plan->has_v6)
+		r = rt_addr_add(rt, (unsigned)index, &host6, err);
+	return r;
+}
+
+static int make_plan(struct network *n, const struct net_prefix *pool,
+		     struct err *err)
+{
+	int r = net_plan_make(&n->plan, &n->host, n->lease.number, pool, err);
+
+	n->facts->mtu = n->plan.mtu;
+	n->facts->has_v6 = n->plan.has_v6;
+	return r;
+}
+
+/* A lease whose link can be made, and what all VMs share. */
+static int lead_out_root(struct network *n, struct state *state, struct err *err)
+{
+	const struct net_host_want want = { pool_of(n->c), n->host.has_v6 };
+	unsigned from = 0, end = net_pool_leases(&want.pool);
+	int root = state_rootfd(state), r;
+	struct rt *rt;
+
+	r = rt_open(&rt, err);
+	if (r < 0)
+		return r;
+	do {
+		*err = (struct err){ 0 };
+		net_lease_drop(&n->lease);
+		r = net_lease_take(&n->lease, root, from, end, state_id(state),
+				   NULL, err);
+		if (r < 0)
+			break;
+		fault_point("launcher", "lease");
+		from = n->lease.number + 1;
+		r = net_host_apply(root, &want, err);
+		if (r == 0)
+			r = make_plan(n, &want.pool, err);
+		if (r < 0)
+			break;
+		r = make_veth(n, rt, state_id(state), err);
+	} while (r == -EEXIST);
+	rt_close(rt);
+	snprintf(n->facts->link, sizeof(n->facts->link), "%s", n->plan.link);
+	n->facts->kind = "nat";
+	return r;
+}
+
+/* Without: its addresses are nobody else's concern. */
+static int lead_out_rootless(struct network *n, struct state *state,
+			     struct err *err)
+{
+	const struct net_prefix pool = pool_of(n->c);
+	const struct pasta_params p = {
+		.plan = &n->plan,
+		.netns = n->keep.netns,
+		.userns = n->keep.userns,
+	};
+	int r = net_lease_take(&n->lease, state_rootfd(state), 0,
+			       net_pool_leases(&pool), state_id(state),
+			       "pasta", err);
+
+	if (r == 0)
+		r = make_plan(n, &pool, err);
+	if (r == 0)
+		r = pasta_start(&n->pasta, &p, err);
+	n->facts->kind = "pasta";
+	return r;
+}
+
+int network_lead_out(struct network *n, struct state *state, struct err *err)
+{
+	return geteuid() ? lead_out_rootless(n, state, err) :
+			   lead_out_root(n, state, err);
+}
