@@ -9,6 +9,7 @@
 
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
+#include "runner/network.h"
 #include "runner/stats.h"
 
 #define MS 1000000ull
@@ -139,13 +140,37 @@ Test(trace, each_stage_begins_where_the_one_before_it_ended)
 	check_events(list);
 	expect_span(list, 1, "command line", 0, 1);
 	expect_span(list, 1, "choose the engine", 1, 2);
-	expect_span(list, 1, "wait for the VM", 6, 20);
+	expect_span(list, 1, "wait for the VM", 7, 20);
 	expect_span(list, 1, "wait for the guest", 20, 100);
 	expect_span(list, 1, "run the command", 100, 200);
 	expect_span(list, 1, "end the VM", 201, 203);
-	expect_span(list, 2, "jail and execute", 5, 7);
+	expect_span(list, 2, "jail and execute", 6, 7);
 	expect_span(list, 2, "start vCPUs", 12, 20);
 	expect_span(list, 2, "run the guest", 20, 200);
+	json_decref(list);
+}
+
+Test(trace, a_network_has_a_track_of_its_own)
+{
+	struct network_facts net = {
+		.kind = "nat",
+		.begin_ns = result.begin_ns + 2 * MS,
+		.ready_ns = result.begin_ns + 17 * MS,
+	};
+	json_t *list = events();
+
+	cr_assert_null(find(list, 4, "set up"));
+	json_decref(list);
+
+	meta.network = &net;
+	list = events();
+	check_events(list);
+	expect_span(list, 4, "set up", 2, 17);
+	json_decref(list);
+
+	net.ready_ns = 0;
+	list = events();
+	cr_assert_null(find(list, 4, "set up"));
 	json_decref(list);
 }
 
