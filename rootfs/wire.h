@@ -64,7 +64,7 @@
 #define WIRE_PORT	  1024
 #define WIRE_DIAL_PORT	  1025
 #define WIRE_SESSIONS_MAX 64 /* besides the run's own */
-#define WIRE_DIALS_MAX	  256
+#define WIRE_DIALS_MAX	  160
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	      "wire structures are read and written as they are");

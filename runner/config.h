@@ -115,6 +115,7 @@ struct config_net {
 	unsigned ndns;
 	unsigned mtu; /* 0: the uplink's */
 	struct config_rates rates; /* of each direction */
+	struct config_publishes publish;
 	struct net_prefix pool; /* of uplinks' addresses; family 0: the usual */
 };
 
@@ -202,7 +203,7 @@ int config_add_volume(void *field, const char *arg, struct err *err);
 int config_add_copy_in(void *field, const char *arg, struct err *err);
 int config_add_copy_out(void *field, const char *arg, struct err *err);
 void config_copies_free(struct config_copies *l);
-/* config_publish.c: of struct config_publishes. */
+/* config_publish.c: of struct config_net. */
 int config_add_publish(void *field, const char *arg, struct err *err);
 int config_set_duration(void *field, const char *arg, struct err *err);
 int config_set_workdir(void *field, const char *arg, struct err *err);

@@ -118,7 +118,8 @@ static int is_twice(const struct config_publishes *l,
 
 int config_add_publish(void *field, const char *arg, struct err *err)
 {
-	struct config_publishes *l = field;
+	struct config_net *net = field;
+	struct config_publishes *l = &net->publish;
 	struct config_publish p = { 0 };
 	struct pieces s;
 
@@ -140,5 +141,6 @@ int config_add_publish(void *field, const char *arg, struct err *err)
 		return err_say(err, -E2BIG, "more than %d",
 			       CONFIG_PUBLISHES_MAX);
 	l->v[l->n++] = p;
+	net->on = 1;
 	return 0;
 }

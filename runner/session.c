@@ -332,6 +332,19 @@ static int open_agent(struct session *s)
 	return r < 0 ? r : ev_set(s->p.loop, &s->agent, EPOLLIN);
 }
 
+/* Before all else: whatever is asked for may need it. */
+static int send_net(struct session *s)
+{
+	uint8_t buf[WIRE_HDR + sizeof(*s->p.net)];
+
+	if (!s->p.net)
+		return 0;
+	sink_put(&s->to_agent, buf, wire_put(buf, WIRE_NET, s->p.net,
+					     sizeof(*s->p.net)));
+	s->p.net = NULL;
+	return s->to_agent.error;
+}
+
 /* --- life cycle ------------------------------------------------------- */
 
 int session_open(struct session **out, const struct session_params *p,
@@ -351,6 +364,8 @@ int session_open(struct session **out, const struct session_params *p,
 	s->terminal.fd = s->tty_signals.fd = s->tty_fd = -1;
 	wire_reader_init(&s->reader, WIRE_FROM_GUEST);
 	r = open_agent(s);
+	if (r == 0)
+		r = send_net(s);
 	if (r == 0)
 		r = session_open_streams(s);
 	if (r < 0)

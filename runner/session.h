@@ -68,6 +68,7 @@ struct session_params {
 	unsigned flags; /* WIRE_EXEC_* */
 	int hold;	/* EXEC waits for session_exec() */
 	int set_clock;	/* the guest's wall clock becomes ours */
+	const struct wire_net *net; /* what the guest has, or NULL; copied */
 	char *const *argv;
 	const struct strings *env;
 	const char *workdir; /* NULL: / */

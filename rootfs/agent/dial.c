@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -14,15 +15,14 @@
 
 #include <linux/vm_sockets.h>
 
-#include "rootfs/agent/relay.h"
 #include "rootfs/agent/session.h"
+#include "rootfs/relay.h"
 
 #define HELLO (WIRE_HDR + sizeof(struct wire_dial))
 #define BATCH 32
 /* A server whose queue is full answers nothing: 15 s. */
-#define SYN_TRIES 3
-/* A way's room, in whole pages. */
-#define ROOM_PAGES ((RELAY_ROOM + 4095) & ~4095u)
+#define SYN_TRIES  3
+#define REFUSAL_MS 2
 #define LISTENER   UINT32_MAX /* among what epoll tells */
 
 enum dial_state { DIAL_FREE, DIAL_HELLO, DIAL_TRYING, DIAL_OPEN };
@@ -39,7 +39,7 @@ struct dial {
 	uint32_t watched[SIDES]; /* what epoll is to tell */
 	enum target target;	/* that is tried, or was found */
 	int error;		/* of the first target: the likeliest */
-	int heard;		/* UDP: something has answered there */
+	int settled;		/* UDP: somebody is there, it seems */
 	uint32_t nhello;
 	uint8_t hello[HELLO];
 	struct way in, out;	/* to the guest, and back */
@@ -116,9 +116,9 @@ static void drop(struct dialer *m, struct dial *d)
 {
 	/* What waited for a destination is not to stay in memory. */
 	if (d->in.head + d->in.len)
-		madvise(d->in.room, ROOM_PAGES, MADV_DONTNEED);
+		madvise(d->in.room, RELAY_PAGES, MADV_DONTNEED);
 	if (d->out.head + d->out.len)
-		madvise(d->out.room, ROOM_PAGES, MADV_DONTNEED);
+		madvise(d->out.room, RELAY_PAGES, MADV_DONTNEED);
 	drop_guest(d);
 	close_fd(&d->fd[HOST]);
 	d->watched[HOST] = 0;
@@ -259,18 +259,37 @@ static void tried(struct dialer *m, struct dial *d)
 
 /* --- datagrams -------------------------------------------------------- */
 
-/*
- * Nobody is at the target, as far as is known. On loopback the kernel has said
- * so by the time that send() returns; a datagram that could not be delivered
- * is for the next.
- */
-static int was_refused(const struct dial *d)
+static int is_refused(const struct dial *d)
 {
 	socklen_t len = sizeof(int);
 	int error = 0;
 
 	getsockopt(d->fd[GUEST], SOL_SOCKET, SO_ERROR, &error, &len);
 	return error == ECONNREFUSED;
+}
+
+/*
+ * Nobody is at the target. On loopback the kernel has mostly said so by the
+ * time that send() returns; the first datagram gets some time more, for one
+ * that could not be delivered is for the next target. Who has answered, or let
+ * that pass, is believed until an error says otherwise.
+ */
+static int was_refused(struct dial *d)
+{
+	struct pollfd p = { .fd = d->fd[GUEST], .events = POLLIN };
+
+	if (d->settled)
+		return 0;
+	poll(&p, 1, REFUSAL_MS);
+	d->settled = !is_refused(d);
+	return !d->settled;
+}
+
+static void next_target(struct dial *d)
+{
+	d->settled = 0;
+	drop_guest(d);
+	d->target++;
 }
 
 static void send_datagram(struct dialer *m, struct dial *d, const uint8_t *p,
@@ -284,13 +303,9 @@ static void send_datagram(struct dialer *m, struct dial *d, const uint8_t *p,
 		if (d->fd[GUEST] < 0 && reach_any(m, d))
 			continue;
 		if ((send(d->fd[GUEST], p, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0
-		     || errno != ECONNREFUSED) &&
-		    (d->heard || !was_refused(d)))
+		     || errno != ECONNREFUSED) && !was_refused(d))
 			return;
-		/* It may have left since. */
-		d->heard = 0;
-		drop_guest(d);
-		d->target++;
+		next_target(d);
 	}
 }
 
@@ -354,11 +369,12 @@ static void told_open(struct dialer *m, struct dial *d, enum side side,
 		if (events & ~(uint32_t)EPOLLIN)
 			way_flush(&d->out, d->fd[HOST]);
 	} else {
-		if (is_udp)
+		if (is_udp && events & EPOLLERR && is_refused(d))
+			next_target(d);
+		else if (is_udp)
 			way_pack(&d->out, d->fd[GUEST], d->fd[HOST], shared);
 		else
 			way_pump(&d->out, d->fd[GUEST], d->fd[HOST], shared);
-		d->heard |= is_udp && events & EPOLLIN;
 		if (!is_udp && events & ~(uint32_t)EPOLLIN)
 			way_flush(&d->in, d->fd[GUEST]);
 	}
@@ -459,7 +475,7 @@ static void *map(size_t len)
 int dial_serve(int listener, const struct wire_net *net)
 {
 	struct dialer *m = map(sizeof(*m));
-	uint8_t *rooms = map((size_t)WIRE_DIALS_MAX * 2 * ROOM_PAGES);
+	uint8_t *rooms = map((size_t)WIRE_DIALS_MAX * 2 * RELAY_PAGES);
 	struct epoll_event e[BATCH];
 	int i, n;
 
@@ -468,8 +484,8 @@ int dial_serve(int listener, const struct wire_net *net)
 	m->listener = listener;
 	m->net = *net;
 	for (i = 0; i < WIRE_DIALS_MAX; i++) {
-		m->dial[i].in.room = rooms + (size_t)(2 * i) * ROOM_PAGES;
-		m->dial[i].out.room = rooms + (size_t)(2 * i + 1) * ROOM_PAGES;
+		m->dial[i].in.room = rooms + (size_t)(2 * i) * RELAY_PAGES;
+		m->dial[i].out.room = rooms + (size_t)(2 * i + 1) * RELAY_PAGES;
 	}
 	m->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (m->epoll < 0)

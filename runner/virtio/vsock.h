@@ -23,8 +23,8 @@
 
 #include "runner/virtio/virtio.h"
 
-#define VSOCK_CONNS	  128
-#define VSOCK_BUF	  (256u << 10)
+#define VSOCK_CONNS	  256
+#define VSOCK_BUF	  (128u << 10)
 #define VSOCK_STREAMS_MAX 8
 #define VSOCK_CID_HOST	  2
 #define VSOCK_CID_MIN	  3

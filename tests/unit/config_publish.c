@@ -10,13 +10,14 @@
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
 
-static struct config_publishes list;
+static struct config_net net;
+#define list net.publish
 static struct err err;
 
 static int add(const char *arg)
 {
 	err = (struct err){ 0 };
-	return config_add_publish(&list, arg, &err);
+	return config_add_publish(&net, arg, &err);
 }
 
 static void is(const char *arg, int family, const uint8_t *addr,
@@ -73,7 +74,9 @@ Test(config_publish, nonsense_is_refused_with_words)
 
 Test(config_publish, one_place_is_given_once)
 {
+	cr_assert_eq(net.on, 0);
 	cr_assert_eq(add("8080:80"), 0);
+	cr_assert_eq(net.on, 1);
 	cr_assert_eq(add("8080:81"), -EINVAL);
 	cr_assert_neq(strstr(err.msg, "8080"), NULL);
 	cr_assert_eq(add("127.0.0.1:8080:80"), -EINVAL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bytes from one socket to another, and datagrams into a stream and out. */
-#include "rootfs/agent/relay.h"
+#include "rootfs/relay.h"
 
 #include <errno.h>
 #include <string.h>
@@ -40,8 +40,7 @@ void way_flush(struct way *w, int to)
 		way_end(w, to);
 }
 
-/* All of it, or keep what is left. */
-static void put(struct way *w, int to, const uint8_t *p, uint32_t len)
+void way_put(struct way *w, int to, const uint8_t *p, uint32_t len)
 {
 	ssize_t n = send(to, p, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -64,7 +63,7 @@ void way_pump(struct way *w, int from, int to, uint8_t *shared)
 	while (way_reads(w) && rounds--) {
 		n = recv(from, shared, RELAY_STEP, MSG_DONTWAIT);
 		if (n > 0)
-			put(w, to, shared, (uint32_t)n);
+			way_put(w, to, shared, (uint32_t)n);
 		else if (!n || !is_again())
 			w->eof = 1;
 		if (n <= 0 || (size_t)n < RELAY_STEP)
@@ -87,7 +86,7 @@ void way_pack(struct way *w, int from, int to, uint8_t *shared)
 			break;
 		len = (uint16_t)n;
 		memcpy(shared, &len, sizeof(len));
-		put(w, to, shared, (uint32_t)(sizeof(len) + (size_t)n));
+		way_put(w, to, shared, (uint32_t)(sizeof(len) + (size_t)n));
 	}
 	way_flush(w, to);
 }
