@@ -8,13 +8,13 @@
 
 #include "runner/base/err.h"
 
-void table_init(struct table *t, char *buf, size_t size)
+void table_open(struct table *t, char *buf, size_t size)
 {
 	*t = (struct table){ .buf = buf, .size = size };
 	*buf = '\0';
 }
 
-void table_add(struct table *t, const char *fmt, ...)
+void table_put(struct table *t, const char *fmt, ...)
 {
 	size_t room = t->size - t->len;
 	va_list ap;
@@ -37,24 +37,24 @@ void table_prefix(struct table *t, const struct net_prefix *p)
 
 	if (!net_prefix_valid(p))
 		t->bad = 1;
-	table_add(t, "%s", net_prefix_format(p, text));
+	table_put(t, "%s", net_prefix_format(p, text));
 }
 
 void table_set_open(struct table *t, const char *name, int family)
 {
-	table_add(t, "\tset %s {\n\t\ttype ipv%d_addr\n\t\tflags interval\n"
+	table_put(t, "\tset %s {\n\t\ttype ipv%d_addr\n\t\tflags interval\n"
 		  "\t\tauto-merge\n", name, family);
 }
 
 void table_set_element(struct table *t, const struct net_prefix *p, int *n)
 {
-	table_add(t, (*n)++ ? ", " : "\t\telements = { ");
+	table_put(t, (*n)++ ? ", " : "\t\telements = { ");
 	table_prefix(t, p);
 }
 
 void table_set_close(struct table *t, int n)
 {
-	table_add(t, n ? " }\n\t}\n" : "\t}\n");
+	table_put(t, n ? " }\n\t}\n" : "\t}\n");
 }
 
 int table_end(struct table *t, struct err *err)

@@ -22,8 +22,8 @@ struct table {
 };
 
 /* @size is not 0. */
-void table_init(struct table *t, char *buf, size_t size);
-void table_add(struct table *t, const char *fmt, ...)
+void table_open(struct table *t, char *buf, size_t size);
+void table_put(struct table *t, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* "10.0.0.0/8" */
 void table_prefix(struct table *t, const struct net_prefix *p);

@@ -36,7 +36,7 @@ static void add_pools(struct table *t, const struct net_shared *shared)
  * has a route to its own VM alone. */
 static void add_source(struct table *t)
 {
-	table_add(t, "\tchain source {\n"
+	table_put(t, "\tchain source {\n"
 		  "\t\ttype filter hook prerouting priority raw; policy accept;\n"
 		  "\t\tiifname " LINKS " goto source_vm\n\t}\n"
 		  "\tchain source_vm {\n"
@@ -54,7 +54,7 @@ static void add_source(struct table *t)
  */
 static void add_input(struct table *t)
 {
-	table_add(t, "\tchain to_host {\n"
+	table_put(t, "\tchain to_host {\n"
 		  "\t\ttype filter hook prerouting priority dstnat - 10; "
 		  "policy accept;\n"
 		  "\t\tiifname " LINKS " ct state new fib daddr type "
@@ -80,28 +80,28 @@ static void add_closed(struct table *t, const struct net_shared *shared)
 	    (!shared->all_closed && !shared->nclosed))
 		return;
 	/* Answers, and ports that somebody else has published. */
-	table_add(t, "\t\tct state established,related accept\n"
+	table_put(t, "\t\tct state established,related accept\n"
 		  "\t\tct status dnat accept\n\t\t%s", of);
 	for (unsigned i = 0; !shared->all_closed && i < shared->nclosed; i++)
-		table_add(t, "%s%u", i ? ", " : "iif { ", shared->closed[i]);
-	table_add(t, shared->all_closed ? "drop\n" : " } drop\n");
+		table_put(t, "%s%u", i ? ", " : "iif { ", shared->closed[i]);
+	table_put(t, shared->all_closed ? "drop\n" : " } drop\n");
 }
 
 static void add_forward(struct table *t, const struct net_shared *shared)
 {
-	table_add(t, "\tchain through {\n"
+	table_put(t, "\tchain through {\n"
 		  "\t\ttype filter hook forward priority filter; policy accept;\n"
 		  "\t\tiifname " LINKS " goto from_vm\n"
 		  "\t\toifname " LINKS " goto to_vm\n");
 	add_closed(t, shared);
-	table_add(t, "\t}\n");
-	table_add(t, "\tchain from_vm {\n"
+	table_put(t, "\t}\n");
+	table_put(t, "\tchain from_vm {\n"
 		  "\t\toifname " LINKS " goto refuse\n%s"
 		  "\t\ttcp flags & (syn | rst) == syn "
 		  "tcp option maxseg size set rt mtu\n"
 		  "\t\taccept\n\t}\n",
 		  shared->has_v6 ? "" : "\t\tmeta nfproto ipv6 goto refuse\n");
-	table_add(t, "\tchain to_vm {\n"
+	table_put(t, "\tchain to_vm {\n"
 		  "\t\ttcp flags & (syn | rst) == syn "
 		  "tcp option maxseg size set rt mtu\n"
 		  "\t\tct state established accept\n"
@@ -111,7 +111,7 @@ static void add_forward(struct table *t, const struct net_shared *shared)
 
 static void add_masquerade(struct table *t)
 {
-	table_add(t, "\tchain masq {\n"
+	table_put(t, "\tchain masq {\n"
 		  "\t\ttype nat hook postrouting priority srcnat; "
 		  "policy accept;\n"
 		  "\t\toifname " LINKS " accept\n"
@@ -131,11 +131,11 @@ static unsigned long long hash(const char *s, size_t n)
 
 static void add_table(struct table *t, const struct net_shared *shared)
 {
-	table_add(t, "table inet " NET_TABLE "\n"
+	table_put(t, "table inet " NET_TABLE "\n"
 		  "delete table inet " NET_TABLE "\n"
 		  "table inet " NET_TABLE " {\n");
 	add_pools(t, shared);
-	table_add(t, "\tchain refuse {\n"
+	table_put(t, "\tchain refuse {\n"
 		  "\t\tlimit rate over 1000/second burst 1000 packets drop\n"
 		  "\t\tmeta l4proto tcp reject with tcp reset\n"
 		  "\t\treject with icmpx admin-prohibited\n\t}\n");
@@ -143,7 +143,7 @@ static void add_table(struct table *t, const struct net_shared *shared)
 	add_input(t);
 	add_forward(t, shared);
 	add_masquerade(t);
-	table_add(t, "}\n");
+	table_put(t, "}\n");
 }
 
 static int shared_check(const struct net_shared *shared, struct err *err)
@@ -167,11 +167,11 @@ int net_plan_host_table(const struct net_shared *shared, char *buf, size_t size,
 {
 	struct table t;
 
-	table_init(&t, buf, size);
+	table_open(&t, buf, size);
 	if (shared_check(shared, err) < 0)
 		return -EINVAL;
 	add_table(&t, shared);
-	table_add(&t, "add chain inet " NET_TABLE " mark_%016llx\n",
+	table_put(&t, "add chain inet " NET_TABLE " mark_%016llx\n",
 		  hash(t.buf, t.len));
 	return table_end(&t, err);
 }
@@ -181,7 +181,7 @@ int net_plan_host_mark(const struct net_shared *shared, char mark[NET_MARK_MAX])
 	char buf[NET_HOST_TABLE_MAX];
 	struct table t;
 
-	table_init(&t, buf, sizeof(buf));
+	table_open(&t, buf, sizeof(buf));
 	if (shared_check(shared, NULL) < 0)
 		return -EINVAL;
 	add_table(&t, shared);

@@ -44,14 +44,14 @@ static void add_rule(struct table *t, const struct net_rule *r,
 {
 	/* "ip daddr 0.0.0.0/0" is no match to nft, only the family is. */
 	if (r->prefix.len) {
-		table_add(t, "\t\t%s daddr ", ip(r->prefix.addr.family));
+		table_put(t, "\t\t%s daddr ", ip(r->prefix.addr.family));
 		table_prefix(t, &r->prefix);
 	} else {
-		table_add(t, "\t\tmeta nfproto ipv%u", r->prefix.addr.family);
+		table_put(t, "\t\tmeta nfproto ipv%u", r->prefix.addr.family);
 	}
 	if (r->port)
-		table_add(t, " th dport %u", r->port);
-	table_add(t, " goto %s\n", verdict);
+		table_put(t, " th dport %u", r->port);
+	table_put(t, " goto %s\n", verdict);
 }
 
 static void add_denied(struct table *t, const struct net_rules *rs,
@@ -77,7 +77,7 @@ static void add_allowed(struct table *t, const struct net_rules *rs,
 static void add_refused(struct table *t, const char *set)
 {
 	for (int family = 4; family <= 6; family += 2)
-		table_add(t, "\t\t%s daddr @%s%d goto refuse\n", ip(family),
+		table_put(t, "\t\t%s daddr @%s%d goto refuse\n", ip(family),
 			  set, family);
 }
 
@@ -89,10 +89,10 @@ static void add_learned(struct table *t, enum kind kind)
 						NET_SET_ADDR6_PORT;
 
 		if (kind != DNS_PORT)
-			table_add(t, "\t\t%s daddr @%s goto admit\n",
+			table_put(t, "\t\t%s daddr @%s goto admit\n",
 				  ip(family), all);
 		if (kind != NO_PORT)
-			table_add(t, "\t\t%s daddr . th dport @%s goto admit\n",
+			table_put(t, "\t\t%s daddr . th dport @%s goto admit\n",
 				  ip(family), one);
 	}
 }
@@ -101,7 +101,7 @@ static void add_learned(struct table *t, enum kind kind)
 static void add_steps(struct table *t, const char *chain,
 		      const struct net_rules *rs, enum kind kind)
 {
-	table_add(t, "\tchain %s {\n", chain);
+	table_put(t, "\tchain %s {\n", chain);
 	add_denied(t, rs, kind);
 	add_refused(t, "own");
 	add_allowed(t, rs, kind, 3);
@@ -111,7 +111,7 @@ static void add_steps(struct table *t, const char *chain,
 	add_allowed(t, rs, kind, 8);
 	if (net_learns(rs))
 		add_learned(t, kind);
-	table_add(t, "\t\tgoto %s\n\t}\n",
+	table_put(t, "\t\tgoto %s\n\t}\n",
 		  net_is_list(rs) || kind == DNS_PORT ? "refuse" : "admit");
 }
 
@@ -122,20 +122,20 @@ static void add_egress(struct table *t, const struct net_plan *plan,
 
 	/* A host with many flows pays for them all: rule.h has no limit, for
 	 * it is about one. */
-	table_add(t, "\tchain admit {\n"
+	table_put(t, "\tchain admit {\n"
 		  "\t\tct count over %d goto refuse\n\t\taccept\n\t}\n",
 		  NET_FLOWS_MAX);
 	add_steps(t, "egress_port", rs, ANY_PORT);
 	if (guarded)
 		add_steps(t, "egress_dns", rs, DNS_PORT);
 	add_steps(t, "egress_echo", rs, NO_PORT);
-	table_add(t, "\tchain egress {\n");
+	table_put(t, "\tchain egress {\n");
 	if (!plan->has_v6)
-		table_add(t, "\t\tmeta nfproto ipv6 goto refuse\n");
+		table_put(t, "\t\tmeta nfproto ipv6 goto refuse\n");
 	if (guarded)
-		table_add(t, "\t\tmeta l4proto { tcp, udp } th dport "
+		table_put(t, "\t\tmeta l4proto { tcp, udp } th dport "
 			  "{ 53, 853 } goto egress_dns\n");
-	table_add(t, "\t\tmeta l4proto { tcp, udp } goto egress_port\n"
+	table_put(t, "\t\tmeta l4proto { tcp, udp } goto egress_port\n"
 		  "\t\tip protocol icmp icmp type echo-request "
 		  "goto egress_echo\n"
 		  "\t\tmeta nfproto ipv6 icmpv6 type echo-request "
@@ -171,7 +171,7 @@ static void add_learned_sets(struct table *t)
 		for (unsigned port = 0; port < 2; port++) {
 			struct net_addr a = { .family = family };
 
-			table_add(t, "\tset %s {\n\t\ttype ipv%d_addr%s\n"
+			table_put(t, "\tset %s {\n\t\ttype ipv%d_addr%s\n"
 				  "\t\tsize %d\n\t\tflags timeout\n\t}\n",
 				  net_learned_set(&a, port), family,
 				  port ? " . inet_service" : "",
@@ -193,19 +193,19 @@ static void add_source(struct table *t, const struct net_plan *plan)
 	net_addr_format(&plan->gate4.addr, gate);
 	net_addr_format(&plan->guest4, four);
 	net_addr_format(&plan->guest6, six);
-	table_add(t, "table netdev " NET_TABLE " {\n\tchain guest {\n"
+	table_put(t, "table netdev " NET_TABLE " {\n\tchain guest {\n"
 		  "\t\ttype filter hook ingress device \"" NET_TAP "\" "
 		  "priority 0; policy drop;\n"
 		  "\t\tether saddr != %02x:%02x:%02x:%02x:%02x:%02x drop\n",
 		  m[0], m[1], m[2], m[3], m[4], m[5]);
-	table_add(t, "\t\tmeta pkttype host ip saddr %s ip hdrlength 5 "
+	table_put(t, "\t\tmeta pkttype host ip saddr %s ip hdrlength 5 "
 		  "ip frag-off & 0x3fff == 0 accept\n", four);
-	table_add(t, "\t\tip6 saddr != { %s, " NET_GUEST6_LINK " } drop\n"
+	table_put(t, "\t\tip6 saddr != { %s, " NET_GUEST6_LINK " } drop\n"
 		  "\t\tip6 nexthdr ipv6-icmp icmpv6 type "
 		  "{ nd-neighbor-solicit, nd-neighbor-advert } accept\n"
 		  "\t\tmeta pkttype host ip6 nexthdr != "
 		  "{ 0, 43, 44, 51, 60, 135, 139, 140 } accept\n", six);
-	table_add(t, "\t\tarp htype 1 arp ptype ip arp operation request "
+	table_put(t, "\t\tarp htype 1 arp ptype ip arp operation request "
 		  "arp saddr ether %02x:%02x:%02x:%02x:%02x:%02x "
 		  "arp saddr ip %s arp daddr ip %s accept\n\t}\n}\n",
 		  m[0], m[1], m[2], m[3], m[4], m[5], four, gate);
@@ -219,17 +219,17 @@ static void add_gateway(struct table *t, const struct net_plan *plan)
 
 	net_addr_format(&plan->gate4.addr, four);
 	net_addr_format(&plan->gate6.addr, six);
-	table_add(t, "\tchain raw_in {\n"
+	table_put(t, "\tchain raw_in {\n"
 		  "\t\ttype filter hook prerouting priority raw; policy accept;\n"
 		  "\t\tiifname \"" NET_TAP "\" ip daddr %s notrack\n"
 		  "\t\tiifname \"" NET_TAP "\" ip6 daddr %s notrack\n\t}\n",
 		  four, six);
-	table_add(t, "\tchain raw_out {\n"
+	table_put(t, "\tchain raw_out {\n"
 		  "\t\ttype filter hook output priority raw; policy accept;\n"
 		  "\t\toifname \"" NET_TAP "\" ip saddr %s notrack\n"
 		  "\t\toifname \"" NET_TAP "\" ip6 saddr %s notrack\n\t}\n",
 		  four, six);
-	table_add(t, "\tchain to_us {\n"
+	table_put(t, "\tchain to_us {\n"
 		  "\t\ttype filter hook input priority filter; policy drop;\n"
 		  "\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } "
 		  "ip6 hoplimit 255 accept\n"
@@ -237,12 +237,12 @@ static void add_gateway(struct table *t, const struct net_plan *plan)
 		  "\t\tip daddr %s goto to_gateway\n"
 		  "\t\tip6 daddr %s goto to_gateway\n"
 		  "\t\tgoto refuse\n\t}\n", four, six);
-	table_add(t, "\tchain to_gateway {\n"
+	table_put(t, "\tchain to_gateway {\n"
 		  "\t\tmeta l4proto { tcp, udp } th dport %d accept\n"
 		  "\t\tip protocol icmp icmp type echo-request accept\n"
 		  "\t\tmeta nfproto ipv6 icmpv6 type echo-request accept\n"
 		  "\t\tgoto refuse\n\t}\n", NET_DNS_PORT);
-	table_add(t, "\tchain from_us {\n"
+	table_put(t, "\tchain from_us {\n"
 		  "\t\ttype filter hook output priority filter; policy drop;\n"
 		  "\t\tip protocol icmp icmp type { echo-reply, "
 		  "destination-unreachable, time-exceeded, parameter-problem } "
@@ -260,7 +260,7 @@ static void add_gateway(struct table *t, const struct net_plan *plan)
  * where conntrack has found the one that they are about. */
 static void add_through(struct table *t)
 {
-	table_add(t, "\tchain through {\n"
+	table_put(t, "\tchain through {\n"
 		  "\t\ttype filter hook forward priority filter; policy drop;\n"
 		  "\t\ttcp flags & (syn | rst) == syn "
 		  "tcp option maxseg size set rt mtu\n"
@@ -270,7 +270,7 @@ static void add_through(struct table *t)
 		  "\t\tct state != new drop\n"
 		  "\t\toifname \"" NET_UPLINK "\" goto egress\n"
 		  "\t\tgoto refuse\n\t}\n");
-	table_add(t, "\tchain masq {\n"
+	table_put(t, "\tchain masq {\n"
 		  "\t\ttype nat hook postrouting priority srcnat; "
 		  "policy accept;\n"
 		  "\t\toifname \"" NET_UPLINK "\" masquerade\n\t}\n");
@@ -279,7 +279,7 @@ static void add_through(struct table *t)
 /* At once; but who asks for more than this is not answered. */
 static void add_refuse(struct table *t)
 {
-	table_add(t, "\tchain refuse {\n"
+	table_put(t, "\tchain refuse {\n"
 		  "\t\tlimit rate over 1000/second burst 1000 packets drop\n"
 		  "\t\tmeta l4proto tcp reject with tcp reset\n"
 		  "\t\treject with icmpx admin-prohibited\n\t}\n");
@@ -291,11 +291,11 @@ int net_plan_vm_table(const struct net_plan *plan,
 {
 	struct table t;
 
-	table_init(&t, buf, size);
+	table_open(&t, buf, size);
 	if (!net_plan_valid(plan) || !net_rules_valid(rules))
 		return err_say(err, -EINVAL, "no such plan of a network");
 	add_source(&t, plan);
-	table_add(&t, "table inet " NET_TABLE " {\n");
+	table_put(&t, "table inet " NET_TABLE " {\n");
 	add_set(&t, "own", net_ours, rules);
 	add_set(&t, "exact", net_exact_only, NULL);
 	add_set(&t, "special", net_special, NULL);
@@ -305,6 +305,6 @@ int net_plan_vm_table(const struct net_plan *plan,
 	add_egress(&t, plan, rules);
 	add_gateway(&t, plan);
 	add_through(&t);
-	table_add(&t, "}\n");
+	table_put(&t, "}\n");
 	return table_end(&t, err);
 }

@@ -232,8 +232,8 @@ Test(net_table, takes_nothing_that_is_not_valid)
 		     -EINVAL);
 	cr_expect_str_eq(buf, "");
 	shared.pools[0].addr.family = 0;
-	table_init(&t, buf, sizeof(buf));
-	table_add(&t, "text");
+	table_open(&t, buf, sizeof(buf));
+	table_put(&t, "text");
 	table_prefix(&t, &shared.pools[0]);
 	cr_expect_eq(table_end(&t, NULL), -E2BIG);
 	cr_expect_str_eq(buf, "");
