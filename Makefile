@@ -188,12 +188,13 @@ comma := ,
 NET_SRC += $(addprefix net/,nl.c nl_names.c nfnl.c nft.c tap.c keep.c \
 	keeper.c learn.c)
 # What runs share on the host.
-NET_SRC += $(addprefix net/,lease.c ruleset.c)
+NET_SRC += $(addprefix net/,lease.c ruleset.c ruleset_change.c legacy.c host.c \
+	host_look.c host_forward.c host_memory.c host_prune.c)
 NET_SRC += $(addprefix net/,dns.c dns_build.c forward.c forward_ask.c \
 	forward_guest.c forward_learn.c forward_setup.c)
 NET_LD := $(patsubst %,-Wl$(comma)--wrap=get%,addrinfo protobyname \
 	protobynumber) -Wl,-u,__wrap_getaddrinfo -lnl-route-3 -lnl-3
-$(foreach f,ruleset host_look,$(eval CFLAGS_net_$(f) := -I/usr/include/libnl3))
+$(foreach f,ruleset ruleset_change host_look,$(eval CFLAGS_net_$(f) := -I/usr/include/libnl3))
 CFLAGS_net_nl := -I/usr/include/libnl3
 CFLAGS_net_nfnl := -I/usr/include/libnl3
 
@@ -449,8 +450,9 @@ UNIT_LIBS_net_lease := net base
 UNIT += dns forward forward_guest forward_lies forward_setup
 $(foreach t,dns forward forward_guest forward_lies forward_setup,\
 	$(eval UNIT_LIBS_$(t) := net base))
-UNIT += net_rule net_plan net_fence
-$(foreach t,net_rule net_plan net_fence,$(eval UNIT_LIBS_$(t) := net base))
+UNIT += net_rule net_plan net_fence net_fence_frames
+$(foreach t,net_rule net_plan net_fence net_fence_frames,\
+	$(eval UNIT_LIBS_$(t) := net base))
 UNIT += wire tree tree_pack agent_parts agent_session agent_more agent_limit agent_mount \
 	agent_net agent_dial
 $(foreach t,wire tree tree_pack,$(eval UNIT_LIBS_$(t) := wire))
@@ -580,6 +582,12 @@ $(B)/tests/scribble: tests/system/scribble.c
 	$(say) LD $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
+
+# A launcher's steps on its host, one at a time: tests/system/net_host.sh.
+$(B)/tests/net-host: $(B)/obj/tests/system/net_host.o $(B)/libnet.a $(B)/libbase.a
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -o $@ $^ $(NET_LD) -ljansson
 
 # What asks and answers in networks, and root who makes frames of its own:
 # tests/system/net.sh.

@@ -29,7 +29,8 @@
  * as it was. The reverse order of apply: rules, forwarding, table.
  *
  * The network namespace is that of the calling thread. Without root only
- * net_host_look() works. One thread; 0 or -errno with words.
+ * net_host_look() works, and a part of net_host_prune(). One thread; 0 or -errno
+ * with words.
  */
 #ifndef MAYFLY_NET_HOST_H
 #define MAYFLY_NET_HOST_H
@@ -80,14 +81,21 @@ struct net_host_want {
  */
 int net_host_apply(int state, const struct net_host_want *want, struct err *err);
 
-/* One thing that was removed or put back, in words: "link mfy3", "table inet
- * mayfly", "net.ipv4.ip_forward = 0". */
-typedef void (*net_host_told_fn)(const char *what, void *opaque);
+enum net_host_done {
+	NET_HOST_REMOVED,
+	NET_HOST_RESTORED, /* it is as it was before us */
+	NET_HOST_KEPT,	   /* and why */
+};
+
+/* One thing, in words: "link mfy3", "net.ipv4.ip_forward = 0". */
+typedef void (*net_host_told_fn)(enum net_host_done done, const char *what,
+				 void *opaque);
 
 /*
  * Remove the links and files of leases that nobody holds; and where none is
  * held and no mfy* link is left, all that net_host_apply() has done. Goes on
- * where something cannot be removed; the first failure is told.
+ * where something cannot be removed; the first failure is told. Without root
+ * only the files.
  */
 int net_host_prune(int state, net_host_told_fn told, void *opaque,
 		   struct err *err);

@@ -54,6 +54,19 @@ int ruleset_generation(uint32_t *generation, struct err *err);
  * -E2BIG where there are more chains than we ever heard of. */
 int ruleset_read(struct ruleset *rs, const char *mark, struct err *err);
 
+/*
+ * Changes, each one transaction: all of it, or nothing.
+ *
+ * Insert two rules with our tag at the head of every chain that .drops what is
+ * ours, is not .owned and has not just those two: accept what comes from mfy*,
+ * accept what goes there. Our own table judges what that is. The rules are as
+ * iptables would have made them, so that its programs can still read the table.
+ * Returns the number of chains that were changed.
+ */
+int ruleset_insert(const struct ruleset *rs, struct err *err);
+/* Delete the rules with our tag, and then our table if there is one. */
+int ruleset_delete(const struct ruleset *rs, struct err *err);
+
 /* "ip", "ip6", "inet": as nft has it. */
 const char *ruleset_family(uint8_t family);
 

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What runs with a network share on the host, made where it is missing.
+ *
+ * First the look that nearly every run gets away with: the ruleset's generation
+ * is the one at which all was there, so nothing has changed since. Else all is
+ * read again, what is missing is made, and then it is read once more: only what
+ * was seen to be there is remembered as there.
+ */
+#include "net/host.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "net/host_impl.h"
+#include "net/legacy.h"
+#include "net/nft.h"
+#include "net/plan.h"
+#include "net/ruleset.h"
+#include "runner/base/err.h"
+#include "runner/base/fault.h"
+#include "runner/base/log.h"
+#include "runner/base/mem.h"
+
+/* Somebody else may change the ruleset between two looks. */
+#define TRIES 8
+
+/* --- the look ------------------------------------------------------------ */
+
+uint64_t host_legacy_hash(const struct legacy l[2])
+{
+	return l[0].hash * 3 + l[1].hash;
+}
+
+int host_read_legacy(struct legacy l[2], struct err *err)
+{
+	int r = legacy_read(&l[0], 4, err);
+
+	return r < 0 ? r : legacy_read(&l[1], 6, err);
+}
+
+static int is_covered(const struct net_shared *s,
+		      const struct net_host_want *want)
+{
+	if (want->v6 && !s->has_v6)
+		return 0;
+	for (unsigned i = 0; i < s->npools; i++)
+		if (net_prefix_covers(&s->pools[i], &want->pool))
+			return 1;
+	return 0;
+}
+
+static int forwards(const struct net_shared *s)
+{
+	return forward_is_on(4) && (!s->has_v6 || forward_is_on(6));
+}
+
+/* 1: as it was when all was there. */
+static int is_unchanged(const struct host_memory *m,
+			const struct net_host_want *want, struct err *err)
+{
+	struct legacy legacy[2];
+	uint32_t generation;
+	int r;
+
+	if (!m->generation || !is_covered(&m->shared, want) ||
+	    !forwards(&m->shared))
+		return 0;
+	r = ruleset_generation(&generation, err);
+	if (r < 0 || generation != m->generation)
+		return r;
+	r = host_read_legacy(legacy, err);
+	return r < 0 ? r : host_legacy_hash(legacy) == m->legacy;
+}
+
+/* --- the change ---------------------------------------------------------- */
+
+/* All that was found in one look. */
+struct found {
+	struct ruleset rs;
+	struct legacy legacy[2];
+};
+
+static int find(const struct host_memory *m, struct found *f, struct err *err)
+{
+	char mark[NET_MARK_MAX];
+	int r;
+
+	if (net_plan_host_mark(&m->shared, mark) < 0)
+		return err_say(err, -EINVAL, "table inet " NET_TABLE
+					     ": too many pools");
+	r = ruleset_read(&f->rs, mark, err);
+	return r < 0 ? r : host_read_legacy(f->legacy, err);
+}
+
+/* @loaded: the table was loaded just now, with as many rules as it has. */
+static int has_fence(const struct host_memory *m, const struct found *f,
+		     int loaded)
+{
+	return f->rs.has_mark && f->rs.nrules &&
+	       (loaded || f->rs.nrules == m->nrules);
+}
+
+static int has_rules(const struct found *f)
+{
+	for (unsigned i = 0; i < f->rs.n; i++) {
+		const struct ruleset_chain *c = &f->rs.chain[i];
+
+		if (c->drops && !c->owned && c->ntags != 2)
+			return 0;
+	}
+	for (int i = 0; i < 2; i++) {
+		const struct legacy *l = &f->legacy[i];
+
+		if (l->drops && !(l->from && l->to))
+			return 0;
+	}
+	return 1;
+}
+
+static int merge(struct host_memory *m, const struct net_host_want *want,
+		 struct err *err)
+{
+	struct net_shared *s = &m->shared;
+
+	s->has_v6 |= want->v6;
+	for (unsigned i = 0; i < s->npools; i++)
+		if (net_prefix_covers(&s->pools[i], &want->pool))
+			return 0;
+	if (s->npools == NET_POOLS_MAX) {
+		err_say(err, -E2BIG, "more than %d pools of addresses are in use",
+			NET_POOLS_MAX);
+		return err_hint(err, "mayfly net prune, when no run has a "
+				     "network");
+	}
+	s->pools[s->npools++] = want->pool;
+	return 0;
+}
+
+/* Before forwarding is changed, and before the table that depends on it. */
+static int note(int state, struct host_memory *m, struct err *err)
+{
+	const int was = m->shared.router4 || m->shared.router6;
+	struct ruleset rs;
+	int r = forward_note(m, 4, err);
+
+	if (r == 0 && m->shared.has_v6)
+		r = forward_note(m, 6, err);
+	if (r == 0 && !was && (m->shared.router4 || m->shared.router6)) {
+		r = ruleset_read(&rs, NULL, err);
+		if (r == 0)
+			host_note_chains(m, &rs);
+	}
+	m->generation = 0;
+	return r < 0 ? r : host_memory_write(state, m, err);
+}
+
+static int load_table(const struct host_memory *m, struct err *err)
+{
+	char text[NET_HOST_TABLE_MAX];
+	int n = net_plan_host_table(&m->shared, text, sizeof(text), err);
+
+	return n < 0 ? n : nft_run(text, (size_t)n, err);
+}
+
+/* The fence first, forwarding last. Sets *@loaded. */
+static int make(const struct host_memory *m, const struct found *f, int *loaded,
+		struct err *err)
+{
+	int r = 0;
+
+	if (!has_fence(m, f, *loaded)) {
+		r = load_table(m, err);
+		*loaded = 1;
+	}
+	fault_point("host", "table");
+	if (r == 0)
+		r = ruleset_insert(&f->rs, err);
+	fault_point("host", "rules");
+	for (int i = 0; r >= 0 && i < 2; i++)
+		if (f->legacy[i].drops)
+			r = legacy_insert(&f->legacy[i], i ? 6 : 4, err);
+	fault_point("host", "legacy");
+	if (r >= 0)
+		r = forward_turn_on(4, err);
+	if (r == 0 && m->shared.has_v6)
+		r = forward_turn_on(6, err);
+	fault_point("host", "forward");
+	return r;
+}
+
+static void warn_of_owned(const struct ruleset *rs)
+{
+	for (unsigned i = 0; i < rs->n; i++)
+		if (rs->chain[i].drops && rs->chain[i].owned)
+			log_info("table %s drops what is forwarded and may be "
+				 "changed by its owner only: firewall-cmd "
+				 "--zone=trusted --add-interface="
+				 NET_HOST_LINK "+", rs->chain[i].table);
+}
+
+static int settle(int state, struct host_memory *m, struct err *err)
+{
+	struct found f;
+	int loaded = 0;
+
+	for (int i = 0; i < TRIES; i++) {
+		int r = find(m, &f, err);
+
+		if (r == 0 && has_fence(m, &f, loaded) && has_rules(&f) &&
+		    forwards(&m->shared)) {
+			warn_of_owned(&f.rs);
+			m->generation = f.rs.generation;
+			m->nrules = f.rs.nrules;
+			m->legacy = host_legacy_hash(f.legacy);
+			return host_memory_write(state, m, err);
+		}
+		if (r == 0)
+			r = make(m, &f, &loaded, err);
+		if (r < 0)
+			return r;
+	}
+	return err_say(err, -EBUSY, "somebody keeps changing the host's rules "
+				    "of forwarding");
+}
+
+static int look(int state, const struct net_host_want *want, struct err *err)
+{
+	_cleanup_fd_ int lock = host_memory_lock(state, LOCK_SH, 1, err);
+	struct host_memory m;
+	int r;
+
+	if (lock < 0)
+		return lock;
+	r = host_memory_read(state, &m, err);
+	return r < 0 ? r : is_unchanged(&m, want, err);
+}
+
+int net_host_apply(int state, const struct net_host_want *want, struct err *err)
+{
+	_cleanup_fd_ int lock = -1;
+	struct host_memory m;
+	int r = look(state, want, err);
+
+	if (r)
+		return MIN(r, 0);
+	lock = host_memory_lock(state, LOCK_EX, 1, err);
+	if (lock < 0)
+		return lock;
+	r = host_memory_read(state, &m, err);
+	/* Another run has made it meanwhile. */
+	if (r == 0)
+		r = is_unchanged(&m, want, err);
+	if (r)
+		return MIN(r, 0);
+	r = merge(&m, want, err);
+	if (r == 0)
+		r = note(state, &m, err);
+	if (r == 0)
+		r = settle(state, &m, err);
+	return r < 0 ? err_wrap(err, "network of the host") : 0;
+}
