@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 import boot
 import disk
@@ -26,9 +27,9 @@ NOTE = ("net: the guest's streams are measured by iperf3's server, on the "
         "host; RTT is the mean of 500 pings by the guest's clock")
 
 
-def ours(paths, *command):
+def ours(paths, command, *options):
     return [paths["mayfly"], "run", "--engine", "soft", "--net", "--rootfs",
-            paths["image"], "--", *command]
+            paths["image"], *options, "--", *command.split()]
 
 
 def theirs(world, paths, scratch):
@@ -64,8 +65,8 @@ def sample(world, argv):
 
 
 def fence(paths):
-    """The table that a VM's namespace has, as nft prints it."""
-    with subprocess.Popen(ours(paths, "sleep", "100"),
+    """The tables that a VM's namespace has, as nft prints them."""
+    with subprocess.Popen(ours(paths, "sleep 100"),
                           stdin=subprocess.DEVNULL) as run:
         try:
             return find_fence()
@@ -87,7 +88,7 @@ def find_fence():
             except OSError:
                 continue
             done = subprocess.run(["nsenter", "--net=" + ns, "nft", "list",
-                                   "table", "inet", "mayfly"], text=True,
+                                   "ruleset"], text=True,
                                   capture_output=True, check=False)
             if "tap0" in done.stdout:
                 return done.stdout
@@ -97,8 +98,8 @@ def find_fence():
 def compare(world, paths, pairs):
     samples = {"mayfly": [], "peer": []}
     scratch = os.path.join(world.work, "scratch.img")
-    argv = {"mayfly": ours(paths, "/bin/sh", "/net.sh", str(SECONDS),
-                           net_world.SERVER),
+    argv = {"mayfly": ours(
+                paths, f"/bin/sh /net.sh {SECONDS} {net_world.SERVER}"),
             "peer": theirs(world, paths, scratch)}
     for i in range(pairs):
         for side in sorted(argv, reverse=bool(i & 1)):
@@ -106,6 +107,39 @@ def compare(world, paths, pairs):
                            shell=True, check=True)
             samples[side].append(sample(world, argv[side]))
     return samples
+
+
+def set_up(paths, times):
+    """So many at once: each one's ms, from its network's begin to its fence."""
+    with tempfile.TemporaryDirectory(prefix="mayfly-bench.") as work:
+        files = [os.path.join(work, str(i)) for i in range(times)]
+        runs = [subprocess.Popen(ours(paths, "true", "--meta", f),
+                                 stdin=subprocess.DEVNULL) for f in files]
+        if any([run.wait() for run in runs]):
+            raise Skip("a run of many failed; see above")
+        return [setup_ms(f) for f in files]
+
+
+def setup_ms(path):
+    with open(path, encoding="utf-8") as f:
+        return json.load(f)["network"]["setup_ms"]
+
+
+def run_ms(argv):
+    begin = time.monotonic()
+    subprocess.run(argv, stdin=subprocess.DEVNULL, check=True)
+    return (time.monotonic() - begin) * 1000
+
+
+def with_and_without(paths, pairs):
+    """Whole runs of `true`: what a network adds to one."""
+    argv = {"with": ours(paths, "true")}
+    argv["without"] = [a for a in argv["with"] if a != "--net"]
+    found = {side: [] for side in argv}
+    for i in range(2 * pairs):
+        for side in sorted(argv, reverse=bool(i & 1)):
+            found[side].append(run_ms(argv[side]))
+    return found
 
 
 def main(paths):
@@ -116,6 +150,10 @@ def main(paths):
             os.environ["MAYFLY_STATE_DIR"] = state
             world.peer(fence(paths))
             found = compare(world, paths, paths["pairs"])
+            found["run"] = with_and_without(paths, 5 * paths["pairs"])
+            found["one"] = sum((set_up(paths, 1) for _ in range(30)), [])
+            found["many"] = sum((set_up(paths, AT_ONCE) for _ in range(3)),
+                                [])
     except Skip as why:
         found = {"skip": str(why)}
     json.dump(found, sys.stdout)
@@ -153,6 +191,16 @@ def run(section):
                     goal=Goal("ratio", "<=" if unit == "us" else ">=", 1),
                     ratio=statistics.median(x / y for x, y in zip(a, b)),
                     samples={"mayfly": a, "peer": b})
+    a, b = found["run"]["with"], found["run"]["without"]
+    section.add("a run of true with --net, without", "ms", statistics.median(a),
+                statistics.median(b), samples={"mayfly": a, "peer": b},
+                ratio=statistics.median(x / y for x, y in zip(a, b)))
+    for name, which, goal in (("alone", "one", 15),
+                              (f"{AT_ONCE} at once", "many", 25)):
+        section.add(f"set-up of a network, {name}", "ms",
+                    statistics.median(found[which]),
+                    goal=Goal("mayfly", "<=", goal),
+                    samples={"mayfly": found[which]})
 
 
 if __name__ == "__main__":

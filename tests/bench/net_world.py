@@ -4,7 +4,7 @@ host, a world with the servers, and what a guest on QEMU has instead of what
 `mayfly run --net` makes.
 
 QEMU's namespace is like a VM's of ours: tap0 and up0 with the same addresses,
-and the table that ours has, as nft lists it there. Its end on the host is
+and the tables that ours has, as nft lists them there. Its end on the host is
 named as ours are, so the host's rules are the same for both."""
 import contextlib
 import json
@@ -61,8 +61,8 @@ class World:
     def within(self, name, *argv, **more):
         return sh(*self.enter(name), *argv, **more)
 
-    def peer(self, table):
-        """QEMU's namespace, with a table that nft printed."""
+    def peer(self, tables):
+        """QEMU's namespace, with tables that nft printed."""
         self.netns("peer")
         sh("ip", "link", "add", "mfy32640", "type", "veth", "peer", "name",
            "up0", "netns", self.ns("peer"))
@@ -76,7 +76,7 @@ class World:
             self.within("peer", "ip", *line.split())
         self.within("peer", "sh", "-c",
                     "echo 1 >/proc/sys/net/ipv4/ip_forward")
-        self.within("peer", "nft", "-f", "-", input=table)
+        self.within("peer", "nft", "-f", "-", input=tables)
 
     @contextlib.contextmanager
     def servers(self):

@@ -371,4 +371,4 @@ test_checksums_and_segments_are_right_on_the_wire() {
 	rm "$WORK/www/big"
 }
 
-run_tests "$0"
+run_tests "$here/net.sh"

@@ -270,4 +270,4 @@ test_what_is_left_of_the_hosts_rules_is_removed_by_prune() {
 	expect_open $WEB4
 }
 
-run_tests "$0"
+run_tests "$here/net_abuse.sh"
