@@ -87,6 +87,30 @@ static const struct opt run_options[] = {
 	  opt_string, FIELD(kernel) },
 	{ "append", 0, "WORDS", NULL, "add to the kernel command line",
 	  opt_string, FIELD(append) },
+	{ .help = "Its network: none, unless --net, --allow, --deny or -p ask for it" },
+	{ "net", 0, "[=tap=NAME]", NULL,
+	  "have one: out to public addresses and DNS; or a tap device as it is",
+	  config_set_net, FIELD(net) },
+	{ "allow", 0, "HOST|CIDR[:PORT]", NULL,
+	  "reach what is so allowed and nothing else; *.HOST: all below it",
+	  config_add_allow, FIELD(net) },
+	{ "deny", 0, "HOST|CIDR[:PORT]", NULL,
+	  "do not reach this, whatever is allowed", config_add_deny,
+	  FIELD(net) },
+	{ "publish", 'p', "[HOSTIP:]HOSTPORT:GUESTPORT[/udp]", NULL,
+	  "have a port of the guest on the host as well; 0: any that is free",
+	  config_add_publish, FIELD(net) },
+	{ "dns", 0, "ADDR", NULL,
+	  "resolver that is asked for it (those of the host)", config_add_dns,
+	  FIELD(net) },
+	{ "mtu", 0, "N", NULL, "largest packet, in bytes (as the way out has)",
+	  config_set_mtu, FIELD(net) },
+	{ "net-rate", 0, "bw=SIZE[:BURST],ops=N[:BURST]", NULL,
+	  "at most so many bytes and packets a second, each way",
+	  config_set_rates, FIELD(net.rates) },
+	{ "net-pool", 0, "CIDR", "MAYFLY_NET_POOL",
+	  "addresses of networks on this host, for root (198.19.0.0/16)",
+	  config_set_net_pool, FIELD(net) },
 	{ .help = "Its files" },
 	{ "read-only", 0, NULL, NULL,
 	  "no writing but to /tmp, /dev/shm and what --tmpfs names", opt_flag,
@@ -222,6 +246,8 @@ static int check(struct config *c, struct err *err)
 		r = meta_check(c->meta, err);
 	if (r == 0 && c->trace)
 		r = meta_check_file("trace", c->trace, err);
+	if (r == 0 && config_check_net(&c->net, err) < 0)
+		r = err_wrap(err, "run");
 	if (r == 0 && config_load_env(c, err) < 0)
 		r = err_wrap(err, "run");
 	return r;

@@ -61,7 +61,7 @@ int forwarder_start(struct forwarder *f, const struct forwarder_params *p,
 		r = 0;
 	}
 	fault_point("launcher", "forwarder");
-	return r < 0 ? err_wrap(err, "DNS forwarder") : 0;
+	return r < 0 ? err_wrap(err, "the DNS forwarder") : 0;
 }
 
 int forwarder_heard(struct forwarder *f, struct err *err)
@@ -74,10 +74,10 @@ int forwarder_heard(struct forwarder *f, struct err *err)
 	f->heard = 1;
 	r = forward_hear(f->control, &layers, err);
 	if (r < 0)
-		return err_wrap(err, "DNS forwarder");
+		return r;
 	jail_report_program(&f->jail, layers);
 	r = f->strict ? jail_report_strict(&f->jail, err) : 0;
-	return r < 0 ? err_wrap(err, "DNS forwarder") : 0;
+	return r < 0 ? err_wrap(err, "the DNS forwarder") : 0;
 }
 
 void forwarder_stop(struct forwarder *f)

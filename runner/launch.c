@@ -15,6 +15,7 @@
 #include "runner/config_image.h"
 #include "runner/confine.h"
 #include "runner/drive.h"
+#include "runner/network.h"
 #include "runner/scratch.h"
 #include "runner/state.h"
 #include "runner/trace.h"
@@ -177,10 +178,12 @@ int launch(struct machine *m, const struct launch *l, int *agent,
 	if (r == 0)
 		r = give_cmdline(m, c, err);
 	if (r == 0)
+		r = network_give(l->network, m, err);
+	if (r == 0)
 		r = confine(m, c, l->state ? state_id(l->state) : NULL, err);
 	fault_point("launcher", "cgroup");
 	if (r == 0)
 		r = machine_start(m, vmm, err);
 	trace_mark(l->trace, TRACE_FORK);
-	return r;
+	return r < 0 ? r : network_serve(l->network, err);
 }

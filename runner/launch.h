@@ -11,6 +11,7 @@
 #include "runner/console.h"
 #include "runner/machine.h"
 
+struct network;
 struct state;
 struct trace;
 
@@ -19,6 +20,7 @@ struct launch {
 	struct console *console; /* to be made; the caller frees it */
 	struct ev_loop *loop;
 	struct state *state; /* has the socket for more sessions; or NULL */
+	struct network *network; /* or NULL */
 	struct trace *trace;
 	int *scratch; /* gets a descriptor of the scratch disk; or NULL */
 };

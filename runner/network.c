@@ -113,12 +113,13 @@ static void make_wire(struct network *n)
 	struct wire_net *w = &n->wire;
 
 	w->mtu = n->facts->mtu;
+	w->flags = n->c->net.publish.n ? WIRE_NET_DIAL : 0;
 	if (n->c->net.tap) {
 		for (unsigned i = 0; i < n->c->net.ndns; i++)
 			wire_dns(w, &n->c->net.dns[i]);
 		return;
 	}
-	w->flags = WIRE_NET_V4;
+	w->flags |= WIRE_NET_V4;
 	memcpy(w->v4, plan->guest4.b, sizeof(w->v4));
 	memcpy(w->v4_gateway, plan->gate4.addr.b, sizeof(w->v4_gateway));
 	w->v4_len = plan->gate4.len;

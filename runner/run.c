@@ -15,6 +15,7 @@
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
 #include "runner/copies.h"
+#include "runner/network.h"
 #include "runner/trace.h"
 
 const struct run_limits run_limits = {
@@ -333,6 +334,38 @@ static void on_control(struct ev *ev, uint32_t events)
 	}
 }
 
+/* --- the network ------------------------------------------------------ */
+
+static void on_fenced(void *opaque)
+{
+	struct run *run = opaque;
+	int r = machine_fenced(run->p->machine, run->err);
+
+	if (r < 0)
+		run_internal(run, r, "let the guest go");
+}
+
+/* The guest goes on without one at its own peril, but for whom it was started:
+ * what it does now is not what it was to do. */
+static void on_unfenced(void *opaque, const struct err *err)
+{
+	struct run *run = opaque;
+
+	if (run->p->machine->went) {
+		run_crash(run, "%s", err->msg);
+		return;
+	}
+	*run->err = *err;
+	run->failed = err->code;
+	verdict_set(run->result, VERDICT_INTERNAL, EXIT_INTERNAL);
+	run_drain(run);
+}
+
+static const struct network_ops network_ops = {
+	.ready = on_fenced,
+	.failed = on_unfenced,
+};
+
 /* --- set-up ----------------------------------------------------------- */
 
 int run_watch(struct run *run, struct ev *ev, int fd, ev_fn fn)
@@ -355,6 +388,7 @@ static int open_session(struct run *run)
 		.flags = session_flags(c),
 		.hold = run_copies_wanted(run->p),
 		.set_clock = 1,
+		.net = network_wire(run->p->network),
 		.journal = run->p->journal,
 		.argv = c->argv,
 		.env = &c->env,
@@ -382,7 +416,9 @@ static int set_up(struct run *run, const sigset_t *signals)
 		      on_control);
 	if (r < 0)
 		return err_set(run->err, r, "set up the run");
-	return run_user_open(run, signals);
+	r = network_watch(run->p->network, run->p->loop, &network_ops, run,
+			  run->err);
+	return r < 0 ? r : run_user_open(run, signals);
 }
 
 static void tear_down(struct run *run)
@@ -390,6 +426,7 @@ static void tear_down(struct run *run)
 	run_stop_clock(run);
 	machine_kill(run->p->machine);
 	ev_del(&run->control);
+	network_unwatch(run->p->network);
 	run_user_close(run);
 	run_limits_close(run);
 	session_close(&run->session);

@@ -21,6 +21,7 @@ struct control;
 struct copies;
 struct err;
 struct journal;
+struct network;
 struct state;
 struct trace;
 
@@ -47,6 +48,7 @@ struct run_params {
 	struct copies *copies;	 /* wants the state as well */
 	struct state *state;	 /* the run's record, and with it: */
 	struct control *control; /* what asks; listens when the run is over */
+	struct network *network; /* of the machine; served */
 	struct journal *journal; /* gets the output of a detached run */
 	/* The VM stands, locked in; its guest has said nothing yet. */
 	void (*locked)(void *opaque);

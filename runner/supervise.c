@@ -2,6 +2,7 @@
 /* A run with all that belongs to it: engine, record, report, notices. */
 #include "runner/supervise.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,6 +22,8 @@
 #include "runner/journal.h"
 #include "runner/launch.h"
 #include "runner/meta.h"
+#include "runner/network.h"
+#include "runner/publish.h"
 #include "runner/run.h"
 #include "runner/session.h"
 #include "runner/state.h"
@@ -35,6 +38,9 @@ struct supervisor {
 	struct state *state; /* NULL: this run has no record */
 	struct ev_loop loop; /* of this attempt; outlives who listens on it */
 	struct control control;
+	struct network *network; /* of this attempt */
+	struct network_facts net;
+	struct publish *publish; /* ports of the host */
 	struct copies *copies; /* what goes in and comes out */
 	struct journal *journal; /* of a detached run */
 	struct detach detach;
@@ -72,11 +78,17 @@ static int open_record(struct supervisor *sv)
 		return err_hint(sv->err, "files are copied by way of the run's "
 					 "record: MAYFLY_STATE_DIR says where "
 					 "that may be");
-	if (r < 0 && !c->detach && !c->name && !sv->copies) {
+	if (r < 0 && c->net.on && !sv->err->hint[0])
+		return err_hint(sv->err, "networks are kept with the records "
+					 "of runs: MAYFLY_STATE_DIR says where "
+					 "those may be");
+	if (r < 0 && !c->detach && !c->name && !sv->copies && !c->net.on) {
 		log_info("no record of this run: %s", sv->err->msg);
 		*sv->err = (struct err){ 0 };
 		return 0;
 	}
+	if (r == 0)
+		r = publish_record(sv->publish, sv->state, sv->err);
 	if (r == 0 && c->detach)
 		r = journal_create(&sv->journal, state_dirfd(sv->state),
 				   sv->err);
@@ -84,8 +96,9 @@ static int open_record(struct supervisor *sv)
 }
 
 /* As if this attempt had never been. */
-static void drop_record(struct supervisor *sv)
+static void drop_attempt(struct supervisor *sv)
 {
+	network_close(&sv->network);
 	control_free(&sv->control);
 	journal_free(&sv->journal);
 	state_discard(&sv->state);
@@ -117,13 +130,22 @@ static void on_locked(void *opaque)
 	jail_tell(&sv->machine.jail);
 }
 
+static int record_network(struct supervisor *sv)
+{
+	_cleanup_free_ char *text = meta_network_text(sv->config, &sv->net);
+
+	return text ? state_put_network(sv->state, text) : -ENOMEM;
+}
+
 static int on_started(void *opaque)
 {
 	struct supervisor *sv = opaque;
 	const struct config *c = sv->config;
 	int r = 0;
 
-	if (sv->state)
+	if (sv->network)
+		r = record_network(sv);
+	if (r == 0 && sv->state)
 		r = state_running(sv->state, machine_engine_name(&sv->machine),
 				  sv->result.ncpus);
 	/* As in open_record(): a disk that is full is no reason to end it. */
@@ -131,6 +153,8 @@ static int on_started(void *opaque)
 		log_info("the record of the run could not be written");
 		r = 0;
 	}
+	if (r == 0)
+		r = publish_start(sv->publish, &sv->loop, sv->state);
 	/* A run that nobody can be told of shall not be. */
 	if (r == 0 && c->detach)
 		r = detach_tell(&sv->detach, 0, state_id(sv->state), NULL);
@@ -147,6 +171,7 @@ static int run_on(struct supervisor *sv, struct console *console)
 		.console = console,
 		.loop = &sv->loop,
 		.state = sv->state,
+		.network = sv->network,
 		.trace = &sv->trace,
 		.scratch = sv->config->stats || sv->config->meta ?
 				   &sv->scratch : NULL,
@@ -160,6 +185,7 @@ static int run_on(struct supervisor *sv, struct console *console)
 		.machine = &sv->machine,
 		.trace = &sv->trace,
 		.copies = sv->copies,
+		.network = sv->network,
 		.state = sv->state,
 		.control = sv->state ? &sv->control : NULL,
 		.journal = sv->journal,
@@ -172,7 +198,9 @@ static int run_on(struct supervisor *sv, struct console *console)
 	if (r < 0)
 		return r;
 	p.agent_fd = steal_fd(&agent);
-	return run_command(&p, &sv->result, sv->err);
+	r = run_command(&p, &sv->result, sv->err);
+	publish_stop(sv->publish);
+	return r;
 }
 
 /* One attempt on the engine that the machine has. */
@@ -187,6 +215,11 @@ static int attempt(struct supervisor *sv)
 	r = open_record(sv);
 	trace_mark(&sv->trace, TRACE_RECORD);
 	fault_point("launcher", "record");
+	if (r == 0)
+		r = network_open(&sv->network, sv->config, sv->state, &sv->net,
+				 sv->err);
+	if (sv->network)
+		trace_mark(&sv->trace, TRACE_NETWORK);
 	if (r == 0)
 		r = run_on(sv, &console);
 	if (result->verdict == VERDICT_VM_CRASH && !result->engine_failed)
@@ -213,7 +246,7 @@ static int on_some_engine(struct supervisor *sv)
 	    m->boot.engine != CTL_ENGINE_KVM)
 		return r;
 	log_info("engine kvm: %s; taking engine soft", sv->err->msg);
-	drop_record(sv);
+	drop_attempt(sv);
 	machine_free(m);
 	machine_init(m, c);
 	close_fd(&sv->scratch);
@@ -337,6 +370,7 @@ static int run(struct supervisor *sv)
 		.jail = &sv->machine.jail,
 		.limits = &sv->machine.limits,
 		.usage = &sv->machine.usage,
+		.network = &sv->net,
 		.error = sv->err,
 	};
 	sigset_t signals, before;
@@ -352,12 +386,15 @@ static int run(struct supervisor *sv)
 	if (r == 0)
 		r = copies_open(&sv->copies, c, sv->err);
 	if (r == 0)
+		r = publish_open(&sv->publish, &c->net.publish, sv->err);
+	if (r == 0)
 		r = on_some_engine(sv);
 	if (r < 0)
 		verdict_set(result, VERDICT_INTERNAL, EXIT_INTERNAL);
 	trace_mark(&sv->trace, TRACE_DRAIN);
 	machine_free(&sv->machine);
 	trace_mark(&sv->trace, TRACE_REAP);
+	network_close(&sv->network);
 	tell(c, &sv->machine, result);
 	meta.disk_stored = disk_stored(sv);
 	if (result->ncpus)
@@ -367,6 +404,7 @@ static int run(struct supervisor *sv)
 	close_record(sv, &meta);
 	fault_point("launcher", "end");
 	copies_close(&sv->copies);
+	publish_close(&sv->publish);
 	ev_loop_free(&sv->loop);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r < 0 ? r : result->exit_code;

@@ -10,33 +10,46 @@
  * sources and libnl only: dns meets what strangers send.
  */
 #include <errno.h>
+#include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "jail/layers.h"
 #include "jail/lock.h"
+#include "net/forward.h"
 #include "net/keep.h"
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
 #include "runner/net/confine.h"
 
-/* Landlock and the filter. What this kernel does not have is missing, as the
- * jail's report of mayfly-vmm says. */
-static int lock_in(enum lock_role role, struct err *err)
+#define DNS_CONTROL_FD 3 /* as jail/jail.h has it */
+
+/* Landlock and the filter, which are added to @layers. What this kernel does
+ * not have is missing, as the jail's report of mayfly-vmm says. */
+static int lock_in(enum lock_role role, uint32_t *layers, struct err *err)
 {
 	int r = lock_landlock();
 
 	if (r < 0)
 		return err_set(err, r, "Landlock");
+	if (r)
+		*layers |= 1u << JAIL_LANDLOCK;
 	r = lock_seccomp(role);
-	return r < 0 ? err_set(err, r, "seccomp") : 0;
+	if (r < 0)
+		return err_set(err, r, "seccomp");
+	if (r)
+		*layers |= 1u << JAIL_SECCOMP;
+	return 0;
 }
 
 static int keep(struct err *err)
 {
 	struct keeper *k = NULL;
-	uint32_t become;
+	uint32_t become, layers = 0;
 	int r = 0;
 
 	if (syscall(SYS_close_range, KEEP_TUN_FD + 1, ~0u, 0) < 0)
@@ -46,7 +59,7 @@ static int keep(struct err *err)
 	if (r == 0)
 		r = confine_keeper(become, err);
 	if (r == 0)
-		r = lock_in(LOCK_KEEP, err);
+		r = lock_in(LOCK_KEEP, &layers, err);
 	if (r < 0) {
 		err_wrap(err, "network");
 		keeper_failed(err);
@@ -57,11 +70,35 @@ static int keep(struct err *err)
 	return 0;
 }
 
+/* A child of the jail's: jail/jail.c has done most of it. */
+static int dns(struct err *err)
+{
+	struct forward *f = NULL;
+	struct forward_params p;
+	uint32_t layers = 0;
+	int r;
+
+	/* execve() and the change of user have reset both. */
+	r = prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+			    prctl(PR_SET_DUMPABLE, 0) < 0 ?
+		    err_set(err, -errno, "prctl") : 0;
+	forward_params_init(&p);
+	if (r == 0)
+		r = forward_receive(DNS_CONTROL_FD, &p, err);
+	if (r == 0)
+		r = forward_open(&f, &p, err);
+	if (r == 0)
+		r = lock_in(LOCK_DNS, &layers, err);
+	forward_tell(DNS_CONTROL_FD, layers, r < 0 ? err : NULL);
+	return r < 0 ? r : forward_serve(f);
+}
+
 static const struct {
 	const char *name;
 	int (*fn)(struct err *err);
 } modes[] = {
 	{ "keep", keep },
+	{ "dns", dns },
 };
 
 int main(int argc, char **argv)
