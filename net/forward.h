@@ -82,7 +82,7 @@ int forward_upstreams(struct forward_params *p,
 		      struct err *err);
 
 /* @p as one message with its descriptors, but .control, which is borrowed as
- * they are. */
+ * they are. Words here and below leave it to the caller to say of whom. */
 int forward_send(int sock, const struct forward_params *p, struct err *err);
 
 struct forward_told {

@@ -176,7 +176,7 @@ int forward_send(int sock, const struct forward_params *p, struct err *err)
 	int r;
 
 	if (!s)
-		return err_set(err, -ENOMEM, "the DNS forwarder");
+		return err_set(err, -ENOMEM, "its message");
 	s->nupstreams = p->nupstreams;
 	s->patience_ms = p->patience_ms;
 	s->idle_ms = p->idle_ms;
@@ -196,7 +196,7 @@ int forward_send(int sock, const struct forward_params *p, struct err *err)
 		for (unsigned k = 0; k < FORWARD_SOCKETS; k++)
 			fds[n++] = p->upstream[i][k];
 	r = io_send_fds(sock, s, sizeof(*s), fds, n);
-	return r < 0 ? err_set(err, r, "tell the DNS forwarder") : 0;
+	return r < 0 ? err_set(err, r, "its message") : 0;
 }
 
 /* The launcher sends it; a message that is not ours is a mismatch of programs. */
@@ -262,13 +262,13 @@ int forward_hear(int sock, uint32_t *layers, struct err *err)
 		n = recv(sock, &told, sizeof(told), 0);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
-		return err_set(err, -errno, "the DNS forwarder");
+		return err_set(err, -errno, "its answer");
 	if (n != sizeof(told))
-		return err_say(err, -EPIPE, "the DNS forwarder has ended");
+		return err_say(err, -EPIPE, "it has ended");
 	told.msg[sizeof(told.msg) - 1] = 0;
 	if (told.error)
-		return err_say(err, told.error < 0 ? told.error : -EIO,
-			       "the DNS forwarder: %s", told.msg);
+		return err_say(err, told.error < 0 ? told.error : -EIO, "%s",
+			       told.msg);
 	*layers = told.layers;
 	return 0;
 }
