@@ -151,7 +151,7 @@ RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	cp_host.c transfer.c copies.c config_copy.c config_publish.c publish.c publish_link.c publish_udp.c publish_holder.c run_copies.c network.c network_uplink.c forwarder.c pasta.c \
 	format.c record.c state_dir.c state.c state_list.c journal.c control.c \
 	detach.c targets.c log_view.c cmd_ps.c cmd_logs.c cmd_stop.c \
-	cmd_prune.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
+	cmd_prune.c cmd_net.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
 	completion.S commands.c)
 
 RUN_SRC += $(addprefix runner/,confine.c doctor_engine.c doctor_host.c \

@@ -376,7 +376,8 @@ static int change(int family, const char *what, const char *which,
 	const char *path = legacy_program(family);
 	/* One program for both families goes by its name. */
 	char *const argv[] = {
-		family == 6 ? "ip6tables-legacy" : "iptables-legacy", "-w", "10", "-t", TABLE, (char *)what, "FORWARD",
+		family == 6 ? "ip6tables-legacy" : "iptables-legacy", "-w",
+		"10", "-t", TABLE, (char *)what, "FORWARD",
 		(char *)which, NET_HOST_LINK "+", "-m", "comment",
 		"--comment", RULESET_TAG, "-j", "ACCEPT", NULL,
 	};

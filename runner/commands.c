@@ -40,6 +40,7 @@ static const struct opt_table help_table = {
 static int cmd_version(int argc, char **argv, struct err *err);
 static int cmd_help(int argc, char **argv, struct err *err);
 static int cmd_image(int argc, char **argv, struct err *err);
+static int cmd_net(int argc, char **argv, struct err *err);
 
 static const struct cmd image_commands[] = {
 	{ "import", "take an image from files", cmd_image_import,
@@ -51,6 +52,13 @@ static const struct cmd image_commands[] = {
 	  &cmd_image_rm_table },
 	{ "prune", "remove what no name leads to", cmd_image_prune,
 	  &cmd_image_prune_table },
+};
+
+static const struct cmd net_commands[] = {
+	{ "ls", "list the runs that have a network", cmd_net_ls,
+	  &cmd_net_ls_table },
+	{ "prune", "remove what networks have left on the host", cmd_net_prune,
+	  &cmd_net_prune_table },
 };
 
 /* A row without a name opens a group. */
@@ -84,6 +92,8 @@ const struct cmd commands[] = {
 	{ "rm", "remove runs that are over", cmd_rm, &cmd_rm_table },
 	{ "prune", "remove all that is over, and what was left behind",
 	  cmd_prune, &cmd_prune_table },
+	{ "net", "list networks of runs, and remove what they have left",
+	  cmd_net, &cmd_net_table },
 	{ .about = "This program" },
 	{ "doctor", "say what works on this host, and what is missing",
 	  cmd_doctor, &cmd_doctor_table },
@@ -101,6 +111,7 @@ static const struct {
 	size_t n;
 } groups[] = {
 	{ "image", image_commands, ARRAY_SIZE(image_commands) },
+	{ "net", net_commands, ARRAY_SIZE(net_commands) },
 };
 
 const struct cmd *cmd_subs(const struct cmd *c, size_t *n)
@@ -188,6 +199,11 @@ static int run_group(const struct cmd *group, int argc, char **argv,
 static int cmd_image(int argc, char **argv, struct err *err)
 {
 	return run_group(cmd_find("image", NULL), argc, argv, err);
+}
+
+static int cmd_net(int argc, char **argv, struct err *err)
+{
+	return run_group(cmd_find("net", NULL), argc, argv, err);
 }
 
 static int cmd_version(int argc, char **argv, struct err *err)

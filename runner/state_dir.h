@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * state_dir: the files and locks below the root of runs. Private to state.c
- * and state_list.c; state.h has the layout and the rules.
+ * and state_list.c, but for the root, which cmd_net.c opens for networks;
+ * state.h has the layout and the rules.
  *
  * Everything is opened from a directory's descriptor, without following a
  * link. Functions give 0, a descriptor (the caller's) or -errno.
