@@ -447,8 +447,9 @@ $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 
 UNIT += net_lease
 UNIT_LIBS_net_lease := net base
-UNIT += dns forward forward_guest forward_lies forward_setup
-$(foreach t,dns forward forward_guest forward_lies forward_setup,\
+UNIT += dns forward forward_guest forward_lies forward_setup forward_program
+$(foreach t,dns forward forward_guest forward_lies forward_setup \
+	forward_program,\
 	$(eval UNIT_LIBS_$(t) := net base))
 UNIT += net_rule net_plan net_fence net_fence_frames
 $(foreach t,net_rule net_plan net_fence net_fence_frames,\
@@ -518,6 +519,8 @@ $(B)/tests/unit/unpack: $(B)/mayfly-unpack
 # --- bare-metal payloads -----------------------------------------------
 # Each tests/guest/NAME.c below is a guest of its own; guest-run runs them on
 # an engine, or on QEMU for a third opinion. Kernel-mode code: no red zone, no
+$(B)/tests/unit/forward_program: $(B)/mayfly-net
+$(B)/tests/unit/net_keep: $(B)/mayfly-net $(B)/tests/keep-run
 # vector registers, nothing relocated.
 
 GUEST := boot paging traps lapic ioapic hlt smc io syscall msr cpu string \
