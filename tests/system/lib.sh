@@ -130,9 +130,9 @@ nothing_runs() {
 	[ -z "$(ours)" ]
 }
 
-# Of runs: all in the state directory but its lock.
+# Of runs: all in the state directory but its lock, and what networks have.
 records() {
-	ls -A "$MAYFLY_STATE_DIR" 2>/dev/null | grep -v '^lock$'
+	ls -A "$MAYFLY_STATE_DIR" 2>/dev/null | grep -vx -e lock -e net
 }
 
 expect_nothing_left() {

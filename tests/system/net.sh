@@ -147,7 +147,7 @@ test_names_never_lead_to_what_is_refused() {
 		expect_line 'NOERROR 93.184.216.60'
 		grep '^NOERROR' "$out" | grep -e '10\.0\.0\.1' -e '169\.254' \
 			-e "$HOST4" -e '127\.0' -e '198\.18' -e fd00 &&
-			fail 'it was answered'
+			fail 'it was answered' || :
 	done
 }
 

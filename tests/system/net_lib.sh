@@ -83,8 +83,9 @@ net_begin() {
 	servers=
 	trap 'net_cleanup' EXIT
 	export MAYFLY_CGROUP_PARENT="mayfly-test-$$"
-	cp "$tests/net-probe" "$tests/net-frames" "$BIN/" || exit 2
-	NET_PROBE=$BIN/net-probe NET_FRAMES=$BIN/net-frames
+	mkdir "$WORK/tools"
+	cp "$tests/net-probe" "$tests/net-frames" "$WORK/tools/" || exit 2
+	NET_PROBE=$WORK/tools/net-probe NET_FRAMES=$WORK/tools/net-frames
 	net_world
 	cd "$WORK" || exit 2
 	[ -z "${AS:-}" ] || rootless
