@@ -103,7 +103,7 @@ ok 'an argument that sticks to its letter' --memory \
 ok 'no options after the first operand of run' '' \
 	"$(offers 'mayfly run image -')"
 ok 'no options after --' '' "$(offers 'mayfly run -- ls -')"
-ok 'commands of net are offered' "$(printf 'ls\nprune')" "$(offers 'mayfly net ')"
+ok 'commands of net' "$(printf -- '--help\nls\nprune')" "$(offers 'mayfly net ')"
 subs=$(mayfly help image | sed -n '/^commands:/,$ s/^  \([a-z]*\) .*/\1/p')
 ok 'commands of a command' "$(printf '%s\n' --help $subs | sort)" \
 	"$(offers 'mayfly image ')"
