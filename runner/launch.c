@@ -178,12 +178,13 @@ int launch(struct machine *m, const struct launch *l, int *agent,
 	if (r == 0)
 		r = give_cmdline(m, c, err);
 	if (r == 0)
-		r = network_give(l->network, m, err);
-	if (r == 0)
 		r = confine(m, c, l->state ? state_id(l->state) : NULL, err);
 	fault_point("launcher", "cgroup");
+	/* Last: somebody else makes what it waits for. */
+	if (r == 0)
+		r = network_give(l->network, m, err);
 	if (r == 0)
 		r = machine_start(m, vmm, err);
 	trace_mark(l->trace, TRACE_FORK);
-	return r < 0 ? r : network_serve(l->network, err);
+	return r;
 }

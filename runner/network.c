@@ -30,11 +30,11 @@
  *   2. L makes the veth pair, or starts pasta, and sends K its plan.
  *   3. K makes the tap, which L waits for, the addresses and the fence, which
  *	it does not: L opens the run's files and starts mayfly-vmm.
- *   4. L starts F, which locks itself in.
- *   5. In the loop: pasta says that up0 is there, and K hears of it; K says
- *	that the fence stands; F says that it serves. Then, and not before, L
- *	sends CTL_GO (machine_fenced()): no instruction of the guest runs
- *	without its fence.
+ *   4. In the loop: pasta says that up0 is there, and K hears of it; K says
+ *	that the fence stands. Then, and not before, L sends CTL_GO
+ *	(machine_fenced()): no instruction of the guest runs without its fence.
+ *   5. L starts F, which locks itself in and says so, long before the guest
+ *	has anything to ask.
  */
 
 static_assert(CONFIG_DNS_MAX == FORWARD_UPSTREAMS, "all that may be named");
@@ -267,15 +267,12 @@ static int connect_upstreams(const struct network *n,
 	return forward_upstreams(p, r, k, err);
 }
 
-int network_serve(struct network *n, struct err *err)
+static int start_forwarder(struct network *n, struct err *err)
 {
-	struct forwarder_params fp;
 	struct forward_params p;
+	const struct forwarder_params fp = { n->program, n->c, &p };
 	int r;
 
-	if (!n || n->c->net.tap)
-		return 0;
-	fp = (struct forwarder_params){ n->program, n->c, &p };
 	forward_params_init(&p);
 	p.rules = n->rules;
 	r = connect_upstreams(n, &p, err);
@@ -287,7 +284,7 @@ int network_serve(struct network *n, struct err *err)
 	if (r == 0)
 		r = forwarder_start(&n->forwarder, &fp, err);
 	forward_params_close(&p);
-	return r < 0 ? err_wrap(err, "network") : 0;
+	return r;
 }
 
 /* --- while the guest runs ----------------------------------------------------- */
@@ -307,14 +304,47 @@ static void fail(struct network *n, struct err *err)
 	n->ops->failed(n->opaque, err);
 }
 
-static void check_ready(struct network *n)
+static int watch(struct network *n, struct ev *ev, int fd, ev_fn fn)
 {
-	if (!n->fenced || !n->serves || n->facts->ready_ns)
+	*ev = (struct ev){ .fd = fd, .fn = fn };
+	return fd < 0 ? 0 : ev_set(n->loop, ev, EPOLLIN);
+}
+
+static void on_forwarder(struct ev *ev, uint32_t events)
+{
+	struct network *n = container_of(ev, struct network, on_forwarder);
+	struct err err = { 0 };
+
+	(void)events;
+	if (forwarder_heard(&n->forwarder, &err) < 0) {
+		fail(n, &err);
 		return;
+	}
 	n->facts->ready_ns = io_now_ns();
 	log_info("network: ready after %.1f ms",
 		 (double)(n->facts->ready_ns - n->facts->begin_ns) / 1e6);
-	n->ops->ready(n->opaque);
+	if (n->c->strict)
+		n->ops->ready(n->opaque);
+}
+
+/* What a guest asks before the forwarder serves, it asks again. But for --strict
+ * its jail has to be known first. */
+static void fenced(struct network *n)
+{
+	struct err err = { 0 };
+	int r;
+
+	n->fenced = 1;
+	if (!n->c->strict)
+		n->ops->ready(n->opaque);
+	r = start_forwarder(n, &err);
+	if (r == 0)
+		r = watch(n, &n->on_forwarder, n->forwarder.control,
+			  on_forwarder);
+	if (r < 0 && !err.code)
+		err_set(&err, r, "watch the DNS forwarder");
+	if (r < 0)
+		fail(n, &err);
 }
 
 static void on_keep(struct ev *ev, uint32_t events)
@@ -325,8 +355,7 @@ static void on_keep(struct ev *ev, uint32_t events)
 
 	(void)events;
 	if (r == KEEP_READY && !n->fenced) {
-		n->fenced = 1;
-		check_ready(n);
+		fenced(n);
 		return;
 	}
 	if (r > 0)
@@ -365,26 +394,6 @@ static void on_pasta_end(struct ev *ev, uint32_t events)
 	fail(n, &err);
 }
 
-static void on_forwarder(struct ev *ev, uint32_t events)
-{
-	struct network *n = container_of(ev, struct network, on_forwarder);
-	struct err err = { 0 };
-
-	(void)events;
-	if (forwarder_heard(&n->forwarder, &err) < 0) {
-		fail(n, &err);
-		return;
-	}
-	n->serves = 1;
-	check_ready(n);
-}
-
-static int watch(struct ev_loop *loop, struct ev *ev, int fd, ev_fn fn)
-{
-	*ev = (struct ev){ .fd = fd, .fn = fn };
-	return fd < 0 ? 0 : ev_set(loop, ev, EPOLLIN);
-}
-
 int network_watch(struct network *n, struct ev_loop *loop,
 		  const struct network_ops *ops, void *opaque,
 		  struct err *err)
@@ -393,16 +402,14 @@ int network_watch(struct network *n, struct ev_loop *loop,
 
 	if (!n || n->c->net.tap)
 		return 0;
+	n->loop = loop;
 	n->ops = ops;
 	n->opaque = opaque;
-	r = watch(loop, &n->on_keep, n->keep.control, on_keep);
+	r = watch(n, &n->on_keep, n->keep.control, on_keep);
 	if (r == 0)
-		r = watch(loop, &n->on_pasta, n->pasta.ready, on_pasta);
+		r = watch(n, &n->on_pasta, n->pasta.ready, on_pasta);
 	if (r == 0)
-		r = watch(loop, &n->on_pasta_end, n->pasta.pidfd, on_pasta_end);
-	if (r == 0)
-		r = watch(loop, &n->on_forwarder, n->forwarder.control,
-			  on_forwarder);
+		r = watch(n, &n->on_pasta_end, n->pasta.pidfd, on_pasta_end);
 	return r < 0 ? err_set(err, r, "watch the network") : 0;
 }
 

@@ -11,9 +11,8 @@
  *			 both work while the launcher opens files
  *	network_give()	 the tap becomes a part of the machine, which from now on
  *			 wants machine_fenced(): before machine_start()
- *	network_serve()	 the forwarder is started: after it
- *	network_watch()	 tells when the fence stands, and when something of it
- *			 breaks
+ *	network_watch()	 after it: tells when the fence stands, then starts the
+ *			 forwarder; tells when something of it breaks
  *	network_close()	 in any case. Waits for nothing that takes the kernel
  *			 time: who is killed is not reaped if that would block.
  *
@@ -39,7 +38,8 @@ struct network_facts {
 	unsigned mtu;	   /* 0: as the tap has it */
 	int has_v6;
 	char no_v6[160];   /* why not, or "" */
-	uint64_t begin_ns, ready_ns; /* CLOCK_MONOTONIC; 0: it was not */
+	/* The forwarder serves, too; CLOCK_MONOTONIC, 0: it was not so. */
+	uint64_t begin_ns, ready_ns;
 };
 
 /* *@out is NULL where the run wants no network. @facts are the caller's, and
@@ -48,7 +48,6 @@ int network_open(struct network **out, const struct config *c,
 		 struct state *state, struct network_facts *facts,
 		 struct err *err);
 int network_give(struct network *n, struct machine *m, struct err *err);
-int network_serve(struct network *n, struct err *err);
 
 struct network_ops {
 	/* Once: the guest may run. */

@@ -32,9 +32,10 @@ struct network {
 	struct wire_net wire;
 	/* The loop's part. */
 	struct ev on_keep, on_pasta, on_pasta_end, on_forwarder;
+	struct ev_loop *loop;
 	const struct network_ops *ops;
 	void *opaque;
-	int fenced, serves; /* the guest may run when both are */
+	int fenced;
 };
 
 /* What this host has for a guest, and what a guest is not to reach of it: into

@@ -48,7 +48,7 @@ struct run_params {
 	struct copies *copies;	 /* wants the state as well */
 	struct state *state;	 /* the run's record, and with it: */
 	struct control *control; /* what asks; listens when the run is over */
-	struct network *network; /* of the machine; served */
+	struct network *network; /* of the machine */
 	struct journal *journal; /* gets the output of a detached run */
 	/* The VM stands, locked in; its guest has said nothing yet. */
 	void (*locked)(void *opaque);
