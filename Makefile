@@ -451,8 +451,12 @@ UNIT += dns forward forward_guest forward_lies forward_setup forward_program
 $(foreach t,dns forward forward_guest forward_lies forward_setup \
 	forward_program,\
 	$(eval UNIT_LIBS_$(t) := net base))
-UNIT += net_rule net_plan net_fence net_fence_frames
-$(foreach t,net_rule net_plan net_fence net_fence_frames,\
+KEEP_UNIT := net_learn net_nl net_keep
+UNIT += $(KEEP_UNIT)
+$(foreach t,$(KEEP_UNIT),$(eval UNIT_LIBS_$(t) := net base) \
+	$(eval UNIT_LD_$(t) := $(NET_LD)))
+UNIT += net_rule net_plan net_fence net_fence_frames net_fence_host
+$(foreach t,net_rule net_plan net_fence net_fence_frames net_fence_host,\
 	$(eval UNIT_LIBS_$(t) := net base))
 UNIT += wire tree tree_pack agent_parts agent_session agent_more agent_limit agent_mount \
 	agent_net agent_dial
