@@ -256,11 +256,12 @@ void forward_tell(int sock, uint32_t layers, const struct err *err)
 int forward_hear(int sock, uint32_t *layers, struct err *err)
 {
 	struct forward_told told;
+	int tries = 2; /* that it has not read ours is told first, and once */
 	ssize_t n;
 
 	do
 		n = recv(sock, &told, sizeof(told), 0);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || (errno == ECONNRESET && --tries)));
 	if (n < 0)
 		return err_set(err, -errno, "its answer");
 	if (n != sizeof(told))

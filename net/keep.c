@@ -296,6 +296,11 @@ int keep_recv(struct keep *k, struct keep_fds *fds, int timeout_ms,
 	if (r <= 0)
 		return r < 0 ? err_set(err, -errno, "poll") : 0;
 	n = io_recv_fds(k->control, &w, sizeof(w), fd, &nfds);
+	/* What we have sent was not read: that is told first, and once. */
+	if (n == -ECONNRESET) {
+		nfds = KEEP_FDS_MAX;
+		n = io_recv_fds(k->control, &w, sizeof(w), fd, &nfds);
+	}
 	if (n == 0 || n == -ECONNRESET)
 		return tell_end(k, err);
 	if (n < 0)

@@ -255,16 +255,24 @@ static int connect_upstreams(const struct network *n,
 	const struct config_net *c = &n->c->net;
 	const struct net_host_notes *notes = &n->notes;
 	struct forward_resolver r[FORWARD_UPSTREAMS] = { { .port = 0 } };
-	unsigned i, k = c->ndns ? c->ndns : notes->nresolvers;
+	unsigned k = c->ndns ? c->ndns : notes->nresolvers;
+	int ret;
 
-	for (i = 0; i < k; i++) {
+	for (unsigned i = 0; i < k; i++) {
 		r[i].addr = c->ndns ? c->dns[i] : notes->resolver[i].addr;
 		r[i].scope = c->ndns ? 0 : notes->resolver[i].scope;
 	}
 	/* resolv.conf(5): without any it is this host. */
 	if (!k)
 		r[k++].addr = net_addr4(127, 0, 0, 1);
-	return forward_upstreams(p, r, k, err);
+	ret = forward_upstreams(p, r, k, err);
+	if (ret != -ENETUNREACH && ret != -EHOSTUNREACH &&
+	    ret != -EADDRNOTAVAIL)
+		return ret;
+	/* A host without a network may run what does not need one. */
+	log_info("network: no DNS: %s", err->msg);
+	*err = (struct err){ 0 };
+	return 0;
 }
 
 static int start_forwarder(struct network *n, struct err *err)

@@ -188,6 +188,9 @@ int pasta_ended(struct pasta *p, struct err *err)
 		r = err_say(err, -EIO, "pasta: %s", line);
 	else
 		r = err_say(err, -EIO, "pasta has ended");
+	if (strstr(line, "External interface"))
+		err_hint(err, "this host has no default route that it could "
+			      "use");
 	if (strstr(line, "/dev/net/tun"))
 		err_hint(err, "everybody must be allowed to open it: sudo "
 			      "chmod 666 /dev/net/tun");
