@@ -46,18 +46,25 @@ static_assert(NET_RESOLVERS_MAX == FORWARD_UPSTREAMS, "all that there are");
 
 /*
  * Root's keeper is the user of our own process number, in the range of which
- * mayfly-vmm has that of its own: no two living processes have one number.
+ * mayfly-vmm has that of its own: no two living processes have one number. As
+ * with that, root of a user namespace that lacks the range goes without.
  */
 static int start_keeper(struct network *n, struct err *err)
 {
 	const struct jail_ids *ids = &n->c->uid_range;
-	const struct keep_params p = {
+	struct keep_params p = {
 		.program_fd = n->program,
 		.host_id = geteuid() ? KEEP_SELF :
 				       ids->first +
 					       (uint32_t)getpid() % ids->count,
 	};
+	int r = keep_start(&n->keep, &p, err);
 
+	if (r != -EPERM || p.host_id == KEEP_SELF || n->c->strict)
+		return r;
+	log_info("network: %s: the keeper is our own user", err->msg);
+	*err = (struct err){ 0 };
+	p.host_id = KEEP_SELF;
 	return keep_start(&n->keep, &p, err);
 }
 
