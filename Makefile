@@ -65,7 +65,7 @@ SUB = $(if $(V),,-s) \
 
 .PHONY: all guest help deps run check check-programs san-programs clean
 #: all            build everything, install no package (the default)
-all: $(PRODUCT)
+all: $(PRODUCT) $(if $(FAULTS),$(B)/tests/unit/net_keep)
 guest: $(GUEST_FILES:%=$(B)/guest/%)
 
 help:
@@ -519,12 +519,12 @@ $(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
 # They start the real ones.
 $(B)/tests/unit/vmm: $(B)/mayfly-vmm
 $(B)/tests/unit/unpack: $(B)/mayfly-unpack
+$(B)/tests/unit/forward_program: $(B)/mayfly-net
+$(B)/tests/unit/net_keep: $(B)/mayfly-net $(B)/tests/keep-run
 
 # --- bare-metal payloads -----------------------------------------------
 # Each tests/guest/NAME.c below is a guest of its own; guest-run runs them on
 # an engine, or on QEMU for a third opinion. Kernel-mode code: no red zone, no
-$(B)/tests/unit/forward_program: $(B)/mayfly-net
-$(B)/tests/unit/net_keep: $(B)/mayfly-net $(B)/tests/keep-run
 # vector registers, nothing relocated.
 
 GUEST := boot paging traps lapic ioapic hlt smc io syscall msr cpu string \
@@ -585,6 +585,12 @@ $(B)/tests/knock: tests/system/knock.c
 	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
 
 # What writes to a disk and knows what should be there: tests/system/drive.sh.
+# A launcher of networks alone, for tests/unit/net_keep.c.
+$(B)/tests/keep-run: $(B)/obj/tests/system/keep_run.o $(B)/libnet.a $(B)/libbase.a
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -o $@ $^ $(NET_LD)
+
 $(B)/tests/scribble: tests/system/scribble.c
 	$(say) LD $@
 	@mkdir -p $(@D)

@@ -386,7 +386,9 @@ void keeper_hold(struct keeper *k)
 		/* It says nothing any more: this is its end. */
 		if (p[0].revents)
 			return;
-		if (p[1].revents && answer(k) < 0)
+		if (p[1].revents && answer(k) < 0) {
+			close_fd(&k->learn);
 			p[1].fd = -1;
+		}
 	}
 }
