@@ -54,7 +54,7 @@ int opt_json(void *field, const char *arg, struct err *err)
 
 int opt_is_optional(const struct opt *o)
 {
-	return o->arg && o->arg[0] == '[';
+	return o->arg && !strncmp(o->arg, "[=", 2);
 }
 
 /* What follows it as a word of its own belongs to it. */

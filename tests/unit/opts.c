@@ -40,6 +40,9 @@ static const struct opt options[] = {
 	  offsetof(struct sample, name) },
 	{ "may", 'y', "[=WORD]", NULL, "", may, offsetof(struct sample, may) },
 	{ "refused", 'r', "X", NULL, "", refuse, 0 },
+	/* Only `[=` says that it may be left out. */
+	{ "place", 'p', "[A:]B", NULL, "", opt_string,
+	  offsetof(struct sample, name) },
 };
 
 static const struct opt_table table = {
@@ -192,6 +195,8 @@ Test(opts, an_argument_that_may_be_left_out_comes_behind_its_sign_alone)
 	cr_assert_eq(PARSE("-yf", "word"), 0);
 	cr_assert_str_eq(got.may, "");
 	cr_assert(got.flag);
+	cr_assert_eq(PARSE("-p", "word"), 0);
+	cr_assert_str_eq(got.name, "word");
 	cr_assert_eq(PARSE("--may="), -EINVAL);
 	cr_assert_str_eq(err.msg, "test: --may: the argument is empty");
 }
