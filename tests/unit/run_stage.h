@@ -144,6 +144,7 @@ static inline int play_on(actor fn, int to_out, int to_err)
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control),
 		0);
 	machine_init(&m, &config);
+	m.went = 1; /* it runs, as far as anybody knows */
 	m.pid = fork();
 	if (m.pid == 0) {
 		close(agent[0]);
