@@ -565,7 +565,7 @@ $(B)/tests/guest-run: $(GUEST_RUN_OBJ) \
 
 # attack-run meets mayfly-vmm with payloads that attack its devices, each one
 # tests/guest/attack_NAME.c with the driver in attack_lib.c.
-ATTACK := mmio ring blk disk format vsock serial race log
+ATTACK := mmio ring blk disk format vsock net serial race log
 ATTACK_BIN := $(ATTACK:%=$(B)/payload/attack_%)
 $(ATTACK_BIN): $(B)/payload/obj/attack_lib.o
 .SECONDARY: $(ATTACK:%=$(B)/payload/obj/attack_%.o) \
@@ -573,6 +573,7 @@ $(ATTACK_BIN): $(B)/payload/obj/attack_lib.o
 
 $(B)/tests/attack-run: $(B)/obj/tests/guest/attack_run.o \
 		$(B)/obj/tests/guest/attack_disks.o \
+		$(B)/obj/tests/guest/attack_tap.o \
 		$(foreach l,vmm base,$(B)/lib$(l).a)
 	$(say) LD $@
 	@mkdir -p $(@D)
@@ -584,13 +585,13 @@ $(B)/tests/knock: tests/system/knock.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
 
-# What writes to a disk and knows what should be there: tests/system/drive.sh.
 # A launcher of networks alone, for tests/unit/net_keep.c.
 $(B)/tests/keep-run: $(B)/obj/tests/system/keep_run.o $(B)/libnet.a $(B)/libbase.a
 	$(say) LD $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(PIE) $(LDFLAGS_ALL) -o $@ $^ $(NET_LD)
 
+# What writes to a disk and knows what should be there: tests/system/drive.sh.
 $(B)/tests/scribble: tests/system/scribble.c
 	$(say) LD $@
 	@mkdir -p $(@D)

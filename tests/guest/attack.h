@@ -63,6 +63,9 @@ static inline uint32_t status(const struct dev *d)
 /* The device in @slot, with memory for its rings. */
 struct dev *attack_dev(unsigned slot);
 
+/* Whether there is one. */
+int attack_has(unsigned slot);
+
 void accept_features(struct dev *d, uint64_t features);
 /* Up to FEATURES_OK, after a reset. The status. */
 uint32_t negotiate(struct dev *d, uint64_t features);

@@ -7,9 +7,11 @@
  * Slots. The disks are ATTACK_DISK bytes; sector n of the first ATTACK_FILLED
  * begins with its number + 1. COW keeps what is written apart, PARTS is
  * read-only and made of files with borders after 1, 4 and 4 times ATTACK_PART
- * sectors, SLOW may do ATTACK_OPS operations and ATTACK_BYTES in the time.
+ * sectors, SLOW may do ATTACK_OPS operations and ATTACK_BYTES in the time. NET
+ * is there where attack-run may make a network of its own.
  */
-enum { BLK, BLK_RO, BLK_COW, BLK_PARTS, BLK_SLOW, VSOCK, RNG, SLOTS };
+enum { BLK, BLK_RO, BLK_COW, BLK_PARTS, BLK_SLOW, VSOCK, RNG, NET,
+       SLOTS };
 
 #define ATTACK_RAM    (64ull << 20)
 #define ATTACK_DISK   (8ull << 30)
@@ -20,6 +22,11 @@ enum { BLK, BLK_RO, BLK_COW, BLK_PARTS, BLK_SLOW, VSOCK, RNG, SLOTS };
 #define ATTACK_OPS	 100u
 #define ATTACK_BYTES	 (1u << 20)
 #define ATTACK_REFILL_MS 100u
+
+/* The network: a tap, whose host answers ARP. */
+#define ATTACK_HOST_IP	0xc6120001u /* 198.18.0.1 */
+#define ATTACK_GUEST_IP 0xc6120002u
+static const unsigned char attack_mac[6] = { 2, 0x6d, 0x61, 0x79, 0x66, 2 };
 
 /* The host's side of the streams, by port. */
 #define PORT_ECHO   1024 /* sends back what comes */
@@ -33,5 +40,10 @@ enum { BLK, BLK_RO, BLK_COW, BLK_PARTS, BLK_SLOW, VSOCK, RNG, SLOTS };
 #define SAY_DIAL  "HOST dial"  /* 200 programs connect to the listener */
 #define SAY_DROP  "HOST drop"  /* and hang up */
 #define SAY_AGAIN "HOST again" /* boot once more, from the same disks */
+#define SAY_NET_FLOOD "HOST net flood" /* datagrams without end */
+#define SAY_NET_QUIET "HOST net quiet"
+#define SAY_NET_DOWN  "HOST net down" /* the tap is set down */
+#define SAY_NET_UP    "HOST net up"
+#define SAY_NET_GONE  "HOST net gone" /* and removed */
 
 #endif

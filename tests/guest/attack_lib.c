@@ -25,7 +25,8 @@ uint32_t next_random(void)
 
 struct dev *attack_dev(unsigned slot)
 {
-	static const uint8_t nqueues[SLOTS] = { 1, 1, 1, 1, 1, 3, 1 };
+	static const uint8_t nqueues[SLOTS] = { 1, 1, 1, 1, 1, 3, 1,
+							2 };
 	struct dev *d = &devs[slot];
 
 	d->slot = slot;
@@ -41,6 +42,13 @@ struct dev *attack_dev(unsigned slot)
 	reg_write(d, VIRTIO_MMIO_DEV_FEATURES_SEL, 0);
 	d->features |= reg_read(d, VIRTIO_MMIO_DEV_FEATURES);
 	return d;
+}
+
+int attack_has(unsigned slot)
+{
+	const struct dev d = { .base = BUS_MMIO_BASE + slot * BUS_SLOT_SIZE };
+
+	return reg_read(&d, VIRTIO_MMIO_MAGIC) == 0x74726976;
 }
 
 void accept_features(struct dev *d, uint64_t features)
@@ -150,12 +158,13 @@ void submit(struct dev *d, unsigned q, const struct seg *s, unsigned n)
 	kick(d, q);
 }
 
-int await(struct dev *d, unsigned q, struct vring_used_elem *e)
+static int await_for(struct dev *d, unsigned q, struct vring_used_elem *e,
+		     uint64_t ticks)
 {
 	struct ring *r = &d->q[q];
 	uint64_t from = rdtsc();
 
-	for (unsigned i = 0; rdtsc() - from < LONG; i++) {
+	for (unsigned i = 0; rdtsc() - from < ticks; i++) {
 		if (__atomic_load_n(&r->used->idx, __ATOMIC_ACQUIRE) !=
 		    r->seen) {
 			unsigned at = r->seen++ % r->size;
@@ -169,6 +178,11 @@ int await(struct dev *d, unsigned q, struct vring_used_elem *e)
 		__asm__ volatile("pause");
 	}
 	return -1;
+}
+
+int await(struct dev *d, unsigned q, struct vring_used_elem *e)
+{
+	return await_for(d, q, e, LONG);
 }
 
 int breaks(struct dev *d)
@@ -261,10 +275,63 @@ static int vsock_works(struct dev *d)
 	       rx->src_port == 1 && rx->dst_port == 5;
 }
 
+/* virtio's header, Ethernet and RFC 826. */
+struct arp {
+	uint8_t hdr[12], dst[6], src[6], type[2];
+	uint8_t fixed[6], op[2], sha[6], spa[4], tha[6], tpa[4];
+};
+
+static void put_ip(uint8_t *p, uint32_t ip)
+{
+	for (unsigned i = 0; i < 4; i++)
+		p[i] = (uint8_t)(ip >> (24 - 8 * i));
+}
+
+/* Who has the host's address? The host, after whatever else it says. Networks
+ * lose frames: it is asked again. */
+static int net_works(struct dev *d)
+{
+	static uint8_t frame[2048];
+	struct arp *tx = (struct arp *)work, *rx = (struct arp *)frame;
+	struct seg to = { pa_of(tx), sizeof(*tx), 0 };
+	struct seg from = { pa_of(frame), sizeof(frame), 1 };
+	struct vring_used_elem e;
+
+	memset(tx, 0, sizeof(*tx));
+	memset(tx->dst, 0xff, 6);
+	memcpy(tx->src, attack_mac, 6);
+	memcpy(tx->type, "\x08\x06", 2);
+	memcpy(tx->fixed, "\0\1\x08\0\6\4", 6);
+	tx->op[1] = 1;
+	memcpy(tx->sha, attack_mac, 6);
+	put_ip(tx->spa, ATTACK_GUEST_IP);
+	put_ip(tx->tpa, ATTACK_HOST_IP);
+	for (uint64_t start = rdtsc(); rdtsc() - start < LONG;) {
+		int r;
+
+		submit(d, 1, &to, 1);
+		if (await(d, 1, &e) != 1 || e.len)
+			return 0;
+		submit(d, 0, &from, 1);
+		while ((r = await_for(d, 0, &e, LONG / 64)) == 1) {
+			if (e.len >= sizeof(*rx) && rx->hdr[10] == 1 &&
+			    rx->type[0] == 8 && rx->type[1] == 6 &&
+			    rx->op[1] == 2)
+				return 1;
+			submit(d, 0, &from, 1);
+		}
+		if (r == 0)
+			return 0;
+	}
+	return 0;
+}
+
 int works(struct dev *d)
 {
 	if (status(d) != ALL_OK)
 		return 0;
+	if (d->slot == NET)
+		return net_works(d);
 	if (d->slot == VSOCK)
 		return vsock_works(d);
 	return d->slot == RNG ? rng_works(d) : blk_works(d);

@@ -312,9 +312,9 @@ int main(void)
 		unsigned slot;
 	} devs[] = { { "disk", BLK }, { "read-only disk", BLK_RO },
 		     { "limited disk", BLK_SLOW }, { "vsock", VSOCK },
-		     { "rng", RNG } };
+		     { "rng", RNG }, { "network", NET } };
 
-	for (unsigned i = 0; i < sizeof(devs) / sizeof(devs[0]); i++) {
+	for (unsigned i = 0; i < 5u + !!attack_has(NET); i++) {
 		struct dev *d = attack_dev(devs[i].slot);
 
 		print("%s\n", devs[i].name);

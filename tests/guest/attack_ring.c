@@ -16,7 +16,7 @@
 /* The queue that a device pops by itself when kicked. */
 static unsigned queue_of(const struct dev *d)
 {
-	return d->slot == VSOCK ? VSOCK_TX : 0;
+	return d->slot == VSOCK ? VSOCK_TX : d->slot == NET ? 1 : 0;
 }
 
 /* Start anew, and whether one descriptor at @head breaks the device. */
@@ -311,9 +311,9 @@ static void receive_queue(struct dev *d)
 
 int main(void)
 {
-	static const unsigned slots[] = { BLK, VSOCK, RNG };
+	static const unsigned slots[] = { BLK, VSOCK, RNG, NET };
 
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 3u + !!attack_has(NET); i++) {
 		struct dev *d = attack_dev(slots[i]);
 
 		print("slot %d\n", (uint64_t)slots[i]);

@@ -5,7 +5,7 @@
  *	attack-run [-v] [-t SECONDS] [-m MIB] VMM ENGINE PAYLOAD...
  *
  * This is the launcher's end: it boots VMM over the control socket with two
- * disks, four streams, a listener and a console, plays the host (what each
+ * disks, four streams, a tap, a listener and a console, plays the host (what each
  * stream does is in attack_host.h) and judges what cannot be seen from inside:
  * that the VMM ends well and by the guest's own power-off, that it has not
  * grown past guest memory and MIB more, that its descriptors and its words are
@@ -35,6 +35,7 @@
 #include "runner/vmm/ctl.h"
 #include "tests/guest/attack_disks.h"
 #include "tests/guest/attack_host.h"
+#include "tests/guest/attack_tap.h"
 
 #define OUTPUT_MAX (1u << 20)
 #define DIALS	   200
@@ -54,6 +55,7 @@ struct options {
 	int verbose, seconds;
 	long mib;
 	int kvm_fd;
+	struct attack_tap tap;
 };
 
 struct text {
@@ -67,10 +69,11 @@ struct host {
 	int control, out, in, words; /* words: the VMM's stderr */
 	int stream[STREAMS], lsock;
 	struct attack_disks disks;
+	struct attack_tap tap;
 	struct sockaddr_un addr;
 	socklen_t addr_len;
 	int dial[DIALS];
-	int flooding, started, again;
+	int flooding, net_flooding, started, again;
 	uint64_t asked_ns; /* a query is under way since, or 0 */
 	uint64_t next_ns;  /* when to ask again */
 	unsigned answers;
@@ -144,6 +147,8 @@ static int describe(struct host *h, const struct options *o, const char *kernel,
 		b->stream[i] = (struct ctl_stream){ PORT_ECHO + i, n };
 		fds[n++] = p[1];
 	}
+	if (!attack_tap_give(&h->tap, b, fds, &n))
+		return -1;
 	for (int i = 0; i < n; i++)
 		if (fds[i] < 0)
 			return -1;
@@ -242,6 +247,14 @@ static void act_on(struct host *h, const char *line)
 		drop(h);
 	else if (!strcmp(line, SAY_AGAIN))
 		h->again = 1;
+	else if (!strcmp(line, SAY_NET_FLOOD))
+		h->net_flooding = 1;
+	else if (!strcmp(line, SAY_NET_QUIET))
+		h->net_flooding = 0;
+	else if (!strcmp(line, SAY_NET_DOWN) || !strcmp(line, SAY_NET_UP))
+		attack_tap_up(&h->tap, !strcmp(line, SAY_NET_UP));
+	else if (!strcmp(line, SAY_NET_GONE))
+		attack_tap_remove(&h->tap);
 	count_fds(h);
 }
 
@@ -405,6 +418,8 @@ static int turn(struct host *h, const struct options *o, uint64_t deadline)
 	if (io_now_ns() > deadline)
 		return 0;
 	ask(h);
+	if (h->net_flooding)
+		attack_tap_flood(&h->tap);
 	if (poll(p, ARRAY_SIZE(p), 20) <= 0)
 		return 1;
 	if (p[0].revents)
@@ -501,7 +516,7 @@ static int run_once(struct host *h, const struct options *o,
 /* All of a machine but its disks and what was counted. */
 static void clear(struct host *h)
 {
-	h->flooding = h->started = h->again = 0;
+	h->flooding = h->net_flooding = h->started = h->again = 0;
 	h->asked_ns = 0;
 	h->stop = 0;
 	h->console.len = h->said.len = 0;
@@ -516,6 +531,7 @@ static int run_payload(const struct options *o, const char *payload)
 
 	memset(&h, 0, sizeof(h));
 	attack_disks_init(&h.disks);
+	h.tap = o->tap;
 	fflush(stdout);
 	do {
 		clear(&h);
@@ -568,6 +584,7 @@ int main(int argc, char **argv)
 		}
 	}
 	signal(SIGPIPE, SIG_IGN);
+	attack_tap_init(&o.tap);
 	for (int i = optind + 2; i < argc; i++)
 		failed |= run_payload(&o, argv[i]);
 	return failed;
