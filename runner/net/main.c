@@ -61,7 +61,6 @@ static int keep(struct err *err)
 	if (r == 0)
 		r = lock_in(LOCK_KEEP, &layers, err);
 	if (r < 0) {
-		err_wrap(err, "network");
 		keeper_failed(err);
 		return r;
 	}
@@ -80,8 +79,8 @@ static int in_place(const struct forward_params *p, struct err *err)
 	return 0;
 }
 
-/* A child of the jail's: jail/jail.c has done most of it. Nothing is freed: the
- * filter knows no way to. */
+/* A child of the jail's: jail/jail.c has done most of it. It leaves without
+ * freeing anything, for its filter knows no way to. */
 static int dns(struct err *err)
 {
 	struct forward *f = NULL;
@@ -103,7 +102,9 @@ static int dns(struct err *err)
 	if (r == 0)
 		r = lock_in(LOCK_DNS, &layers, err);
 	forward_tell(DNS_CONTROL_FD, layers, r < 0 ? err : NULL);
-	return r < 0 ? r : forward_serve(f);
+	if (r == 0)
+		_exit(forward_serve(f) < 0);
+	return r;
 }
 
 static const struct {

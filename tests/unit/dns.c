@@ -16,7 +16,8 @@ struct msg {
 static void put(struct msg *m, const void *p, size_t n)
 {
 	cr_assert_leq(m->len + n, sizeof(m->b));
-	memcpy(m->b + m->len, p, n);
+	if (n)
+		memcpy(m->b + m->len, p, n);
 	m->len += n;
 }
 
