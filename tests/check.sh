@@ -164,7 +164,7 @@ system() {
 # What is slow to make or to run, once: programs of a distribution, and runs
 # that go on by themselves.
 others() {
-	for t in glibc debian debian-run detached cp errors trace image \
+	for t in glibc debian debian-run detached cp errors net_errors trace image \
 		image_errors pull; do
 		suite "system/$t" 600 "$here/system/$t.sh" "$build/mayfly" soft
 	done
