@@ -65,7 +65,7 @@ SUB = $(if $(V),,-s) \
 
 .PHONY: all guest help deps run check check-programs san-programs clean
 #: all            build everything, install no package (the default)
-all: $(PRODUCT) $(if $(FAULTS),$(B)/tests/unit/net_keep)
+all: $(PRODUCT) $(if $(FAULTS),$(B)/tests/unit/net_keep $(B)/tests/net-host)
 guest: $(GUEST_FILES:%=$(B)/guest/%)
 
 help:
@@ -704,7 +704,8 @@ CHECK = UNIT='$(UNIT)' UNIT_LONG='$(UNIT_LONG)' GUEST='$(GUEST)' \
 CHECK_PROGRAMS := $(UNIT:%=$(B)/tests/unit/%) $(B)/tests/guest-run $(GUEST_BIN) \
 	$(B)/tests/pty $(B)/tests/knock $(B)/tests/deny $(B)/tests/liar \
 	$(B)/tests/liar-vmm $(B)/tests/scribble $(B)/tests/unpack-liar $(NET_TOOLS) \
-	$(B)/tests/attack-run $(ATTACK_BIN) $(if $(SAN),,$(JAIL_TEST))
+	$(B)/tests/attack-run $(ATTACK_BIN) $(if $(SAN),,$(JAIL_TEST)) \
+	$(B)/tests/net-host
 
 check-programs: $(CHECK_PROGRAMS)
 san-programs:

@@ -142,19 +142,23 @@ static int merge(struct host_memory *m, const struct net_host_want *want,
 /* Before forwarding is changed, and before the table that depends on it. */
 static int note(int state, struct host_memory *m, struct err *err)
 {
-	const int was = m->shared.router4 || m->shared.router6;
+	const struct net_shared *s = &m->shared;
+	const int was = s->router4.was_off || s->router6.was_off;
 	struct ruleset rs;
 	int r = forward_note(m, 4, err);
 
-	if (r == 0 && m->shared.has_v6)
+	if (r == 0 && s->has_v6)
 		r = forward_note(m, 6, err);
-	if (r == 0 && !was && (m->shared.router4 || m->shared.router6)) {
+	if (r == 0 && !was && (s->router4.was_off || s->router6.was_off)) {
 		r = ruleset_read(&rs, NULL, err);
 		if (r == 0)
 			host_note_chains(m, &rs);
 	}
 	m->generation = 0;
-	return r < 0 ? r : host_memory_write(state, m, err);
+	if (r == 0)
+		r = host_memory_write(state, m, err);
+	fault_point("host", "noted");
+	return r;
 }
 
 static int load_table(const struct host_memory *m, struct err *err)

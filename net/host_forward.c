@@ -65,8 +65,8 @@ int forward_is_on(int family)
 /* --- what is about to be changed ----------------------------------------- */
 
 struct noting {
-	struct host_memory *m;
 	const struct family *f;
+	struct net_router *router;
 	struct host_links *open;
 };
 
@@ -74,17 +74,6 @@ static void link_path(char path[PATH_SIZE], const struct family *f,
 		      const char *link)
 {
 	snprintf(path, PATH_SIZE, "%s/conf/%s/forwarding", f->dir, link);
-}
-
-static void note_closed(struct net_shared *s, unsigned index)
-{
-	for (unsigned i = 0; i < s->nclosed; i++)
-		if (s->closed[i] == index)
-			return;
-	if (s->nclosed == NET_CLOSED_MAX)
-		s->all_closed = 1;
-	else
-		s->closed[s->nclosed++] = index;
 }
 
 static int note_link(const struct rt_seen_link *l, void *opaque)
@@ -95,17 +84,24 @@ static int note_link(const struct rt_seen_link *l, void *opaque)
 	if (!strncmp(l->name, NET_HOST_LINK, sizeof(NET_HOST_LINK) - 1))
 		return 0;
 	link_path(path, n->f, l->name);
-	if (read_switch(path) != '1')
-		note_closed(&n->m->shared, l->index);
-	else if (n->open->n < NET_CLOSED_MAX)
-		n->open->index[n->open->n++] = l->index;
+	if (read_switch(path) == '1') {
+		if (n->open->n < NET_CLOSED_MAX)
+			n->open->index[n->open->n++] = l->index;
+	} else if (n->router->nclosed < NET_CLOSED_MAX) {
+		n->router->closed[n->router->nclosed++] = l->index;
+	} else {
+		n->router->all_closed = 1;
+	}
 	return 0;
 }
 
 int forward_note(struct host_memory *m, int family, struct err *err)
 {
-	struct noting n = { m, get(family),
-			    family == 6 ? &m->open6 : &m->open4 };
+	struct noting n = {
+		get(family),
+		family == 6 ? &m->shared.router6 : &m->shared.router4,
+		family == 6 ? &m->open6 : &m->open4,
+	};
 	struct rt *rt;
 	int r;
 
@@ -114,18 +110,15 @@ int forward_note(struct host_memory *m, int family, struct err *err)
 	r = rt_open(&rt, err);
 	if (r < 0)
 		return r;
+	*n.router = (struct net_router){ .was_off = 1 };
 	n.open->n = 0;
 	r = rt_link_each(rt, note_link, &n);
 	rt_close(rt);
 	if (r < 0)
 		return err_set(err, r, "links of the host");
-	if (family == 6) {
-		m->shared.router6 = 1;
-	} else {
-		m->shared.router4 = 1;
+	if (family == 4)
 		m->accept_redirects =
 			read_switch("ipv4/conf/all/accept_redirects") == '1';
-	}
 	return 0;
 }
 

@@ -133,20 +133,23 @@ static json_t *links_of(const unsigned *index, unsigned n)
 	return list;
 }
 
+static json_t *family_of(const struct net_router *r, const struct host_links *o)
+{
+	return json_pack("{s:b, s:b, s:o, s:o}", "was_off", r->was_off,
+			 "all_closed", r->all_closed, "closed",
+			 links_of(r->closed, r->nclosed), "open",
+			 links_of(o->index, o->n));
+}
+
 static char *format(const struct host_memory *m, const char *where)
 {
 	const struct net_shared *s = &m->shared;
 	_cleanup_(cleanup_json) json_t *doc = json_pack(
-		"{s:s, s:o, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:I, "
-		"s:I, s:o}",
-		"where", where, "pools", pools_of(s), "ipv6", s->has_v6,
-		"ip_forward_was_off", s->router4,
-		"ipv6_forwarding_was_off", s->router6,
-		"accept_redirects_was_on", m->accept_redirects,
-		"all_closed", s->all_closed,
-		"closed", links_of(s->closed, s->nclosed),
-		"open4", links_of(m->open4.index, m->open4.n),
-		"open6", links_of(m->open6.index, m->open6.n),
+		"{s:s, s:o, s:b, s:o, s:o, s:b, s:o, s:I, s:I, s:o}",
+		"where", where, "pools", pools_of(s), "has_ipv6", s->has_v6,
+		"ipv4", family_of(&s->router4, &m->open4),
+		"ipv6", family_of(&s->router6, &m->open6),
+		"accept_redirects", m->accept_redirects,
 		"chains", chains_of(m), "generation",
 		(json_int_t)m->generation, "rules", (json_int_t)m->nrules,
 		"legacy", wide(m->legacy));
@@ -194,6 +197,19 @@ static int parse_links(unsigned index[NET_CLOSED_MAX], unsigned *n,
 	return 0;
 }
 
+static int parse_family(struct net_router *r, struct host_links *o, json_t *v)
+{
+	json_t *closed, *open;
+
+	return json_unpack(v, "{s:b, s:b, s:o, s:o}", "was_off", &r->was_off,
+			   "all_closed", &r->all_closed, "closed", &closed,
+			   "open", &open) < 0 ||
+			       parse_links(r->closed, &r->nclosed, closed) < 0 ||
+			       parse_links(o->index, &o->n, open) < 0 ?
+		       -EBADMSG :
+		       0;
+}
+
 static int parse_chains(struct host_memory *m, json_t *list)
 {
 	json_t *v;
@@ -218,23 +234,19 @@ static int parse_chains(struct host_memory *m, json_t *list)
 static int parse(struct host_memory *m, json_t *doc, const char *where)
 {
 	struct net_shared *s = &m->shared;
-	json_t *pools, *closed, *open4, *open6, *chains;
+	json_t *pools, *four, *six, *chains;
 	json_int_t generation, rules;
 	const char *of, *legacy;
 
-	if (json_unpack(doc, "{s:s, s:o, s:b, s:b, s:b, s:b, s:b, s:o, s:o, "
-			"s:o, s:o, s:I, s:I, s:s}", "where", &of, "pools",
-			&pools, "ipv6", &s->has_v6, "ip_forward_was_off",
-			&s->router4, "ipv6_forwarding_was_off", &s->router6,
-			"accept_redirects_was_on", &m->accept_redirects,
-			"all_closed", &s->all_closed, "closed", &closed,
-			"open4", &open4, "open6", &open6, "chains", &chains,
-			"generation", &generation, "rules", &rules, "legacy",
-			&legacy) < 0 ||
+	if (json_unpack(doc, "{s:s, s:o, s:b, s:o, s:o, s:b, s:o, s:I, s:I, "
+			"s:s}", "where", &of, "pools", &pools, "has_ipv6",
+			&s->has_v6, "ipv4", &four, "ipv6", &six,
+			"accept_redirects", &m->accept_redirects, "chains",
+			&chains, "generation", &generation, "rules", &rules,
+			"legacy", &legacy) < 0 ||
 	    strcmp(of, where) || parse_pools(s, pools) < 0 ||
-	    parse_links(s->closed, &s->nclosed, closed) < 0 ||
-	    parse_links(m->open4.index, &m->open4.n, open4) < 0 ||
-	    parse_links(m->open6.index, &m->open6.n, open6) < 0 ||
+	    parse_family(&s->router4, &m->open4, four) < 0 ||
+	    parse_family(&s->router6, &m->open6, six) < 0 ||
 	    parse_chains(m, chains) < 0)
 		return -EBADMSG;
 	m->generation = (uint32_t)generation;

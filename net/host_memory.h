@@ -31,8 +31,8 @@ struct host_links {
 };
 
 struct host_memory {
-	/* What to load; .router4 and .router6 say that forwarding was off, and
-	 * is to be put back, with what else the switch has changed. */
+	/* What to load; where .was_off in it, forwarding is to be put back,
+	 * with what else the switch has changed. */
 	struct net_shared shared;
 	struct host_links open4, open6;
 	int accept_redirects;

@@ -175,8 +175,8 @@ static void prune_leases(struct pruning *p)
 static void put_back(struct pruning *p, const struct host_memory *m,
 		     const struct ruleset *rs, int family)
 {
-	const int was_off = family == 6 ? m->shared.router6
-					: m->shared.router4;
+	const int was_off = family == 6 ? m->shared.router6.was_off
+					: m->shared.router4.was_off;
 	struct err err = { 0 };
 	int r;
 

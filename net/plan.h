@@ -123,20 +123,24 @@ int net_plan_vm_table(const struct net_plan *plan,
 #define NET_POOLS_MAX  64
 #define NET_CLOSED_MAX 32
 
+/*
+ * Forwarding of one family. Where it was off before us it is on for our links
+ * only: what comes in by those that were there before, by index, is not
+ * forwarded to others. By links that come later it is: who makes a bridge for
+ * containers finds forwarding on, and leaves it to us.
+ */
+struct net_router {
+	int was_off;
+	unsigned closed[NET_CLOSED_MAX], nclosed;
+	int all_closed; /* there were more than that: by no link */
+};
+
 /* What is shared by all VMs of the host. */
 struct net_shared {
 	struct net_prefix pools[NET_POOLS_MAX];
 	unsigned npools;
 	int has_v6;	/* forward IPv6 as well */
-	/*
-	 * Forwarding of this family was off before us. It is on for our links:
-	 * what comes in by the links that were there before, by index, is not
-	 * forwarded to others. By links that come later it is: who makes a
-	 * bridge for containers finds forwarding on, and leaves it to us.
-	 */
-	int router4, router6;
-	unsigned closed[NET_CLOSED_MAX], nclosed;
-	int all_closed; /* there were more than that: by no link */
+	struct net_router router4, router6;
 };
 
 /* For `nft -f -` in the host's netns: takes the place of the table that is

@@ -69,22 +69,32 @@ static void add_input(struct table *t)
 		  "\t\tgoto refuse\n\t}\n");
 }
 
-/* Forwarding is on for our links, not for those that were there before us. */
-static void add_closed(struct table *t, const struct net_shared *shared)
+static int has_closed(const struct net_router *r)
 {
-	const char *of = shared->router4 && shared->router6 ? "" :
-			 shared->router4 ? "meta nfproto ipv4 " :
-					   "meta nfproto ipv6 ";
+	return r->was_off && (r->all_closed || r->nclosed);
+}
 
-	if ((!shared->router4 && !shared->router6) ||
-	    (!shared->all_closed && !shared->nclosed))
+static void add_closed(struct table *t, const struct net_router *r,
+		       const char *family)
+{
+	if (!has_closed(r))
+		return;
+	table_put(t, "\t\tmeta nfproto %s ", family);
+	for (unsigned i = 0; !r->all_closed && i < r->nclosed; i++)
+		table_put(t, "%s%u", i ? ", " : "iif { ", r->closed[i]);
+	table_put(t, r->all_closed ? "drop\n" : " } drop\n");
+}
+
+/* Forwarding is on for our links, not for those that were there before us. */
+static void add_router(struct table *t, const struct net_shared *shared)
+{
+	if (!has_closed(&shared->router4) && !has_closed(&shared->router6))
 		return;
 	/* Answers, and ports that somebody else has published. */
 	table_put(t, "\t\tct state established,related accept\n"
-		  "\t\tct status dnat accept\n\t\t%s", of);
-	for (unsigned i = 0; !shared->all_closed && i < shared->nclosed; i++)
-		table_put(t, "%s%u", i ? ", " : "iif { ", shared->closed[i]);
-	table_put(t, shared->all_closed ? "drop\n" : " } drop\n");
+		  "\t\tct status dnat accept\n");
+	add_closed(t, &shared->router4, "ipv4");
+	add_closed(t, &shared->router6, "ipv6");
 }
 
 static void add_forward(struct table *t, const struct net_shared *shared)
@@ -93,7 +103,7 @@ static void add_forward(struct table *t, const struct net_shared *shared)
 		  "\t\ttype filter hook forward priority filter; policy accept;\n"
 		  "\t\tiifname " LINKS " goto from_vm\n"
 		  "\t\toifname " LINKS " goto to_vm\n");
-	add_closed(t, shared);
+	add_router(t, shared);
 	table_put(t, "\t}\n");
 	table_put(t, "\tchain from_vm {\n"
 		  "\t\toifname " LINKS " goto refuse\n%s"
@@ -148,14 +158,13 @@ static void add_table(struct table *t, const struct net_shared *shared)
 
 static int shared_check(const struct net_shared *shared, struct err *err)
 {
-	if (shared->nclosed > NET_CLOSED_MAX)
-		return err_say(err, -EINVAL, "%u links", shared->nclosed);
 	if (!shared->npools || shared->npools > NET_POOLS_MAX)
 		return err_say(err, -EINVAL, "%u pools of addresses",
 			       shared->npools);
-	if (shared->nclosed > NET_CLOSED_MAX)
-		return err_say(err, -EINVAL, "%u closed links",
-			       shared->nclosed);
+	if (shared->router4.nclosed > NET_CLOSED_MAX ||
+	    shared->router6.nclosed > NET_CLOSED_MAX)
+		return err_say(err, -EINVAL, "more than %d closed links",
+			       NET_CLOSED_MAX);
 	for (unsigned i = 0; i < shared->npools; i++)
 		if (net_pool_check(&shared->pools[i], err) < 0)
 			return -EINVAL;

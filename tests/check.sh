@@ -187,6 +187,9 @@ others() {
 			"$build/mayfly" "$e"
 	done
 	[ "$(id -u)" != 0 ] ||
+		suite system/net_host 600 "$here/system/net_host.sh" \
+			"$build/mayfly"
+	[ "$(id -u)" != 0 ] ||
 		suite system/jail/rootless 600 env AS=4321 \
 			"$here/system/jail.sh" "$build/mayfly" soft
 }
@@ -211,6 +214,9 @@ faults() {
 		suite "faults/$e" 1200 env PRODUCTION="$build/mayfly" \
 			"$here/system/faults.sh" "$build/faults/mayfly" "$e"
 	done
+	[ "$(id -u)" != 0 ] ||
+		suite faults/net_host 300 "$here/system/net_host.sh" \
+			"$build/faults/mayfly" net sigkill_at_each_step
 }
 
 # $1: smoke or all

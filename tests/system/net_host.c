@@ -7,8 +7,8 @@
  *	apply [POOL [6]]	net_host_apply(); prints how long it took, in us
  *	hold ID NETNS [POOL [6]] take a lease, make its link with the other end,
  *				up0, in the namespace of that file, apply,
- *				print the number; wait until standard input
- *				ends, and drop the lease
+ *				print the number; wait for a byte or the end
+ *				of standard input, and drop the lease
  *	look			what net_host_look() finds
  */
 #include <errno.h>
@@ -110,8 +110,7 @@ static int hold(int state, int argc, char **argv, struct err *err)
 	if (r == 0) {
 		printf("%u\n", l.number);
 		fflush(stdout);
-		while (read(STDIN_FILENO, &byte, 1) > 0)
-			;
+		r = read(STDIN_FILENO, &byte, 1) < 0 ? -errno : 0;
 	}
 	net_lease_drop(&l);
 	return r;

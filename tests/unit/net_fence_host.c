@@ -267,18 +267,20 @@ Test(net_fence_host, host_does_not_become_a_router_by_it)
 	load_shared();
 	expect_all(OTHER, "1.2.3.4", PASSED);
 	enter(HOST);
-	shared.router4 = 1;
-	shared.closed[shared.nclosed++] = if_nametoindex("lan0");
-	shared.closed[shared.nclosed++] = if_nametoindex("out0");
+	shared.router4 = (struct net_router){
+		.was_off = 1, .nclosed = 2,
+		.closed = { if_nametoindex("lan0"), if_nametoindex("out0") },
+	};
 	enter(VM);
 	load_shared();
 	expect_end(OTHER, TCP, "1.2.3.4", 80, SILENT);
 	expect_all(VM, "93.184.216.34", PASSED);
 	expect_all(VM, "2600::1", PASSED);
-	shared.nclosed = 0;
+	shared.router4.nclosed = 0;
 	load_shared();
 	expect_end(OTHER, TCP, "1.2.3.4", 80, PASSED);
-	shared.router6 = shared.all_closed = 1;
+	shared.router4.all_closed = 1;
+	shared.router6.was_off = shared.router6.all_closed = 1;
 	load_shared();
 	expect_end(OTHER, TCP, "1.2.3.4", 80, SILENT);
 	expect_all(VM, "93.184.216.34", PASSED);

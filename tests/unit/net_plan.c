@@ -227,7 +227,7 @@ Test(net_table, takes_nothing_that_is_not_valid)
 	cr_expect_eq(net_plan_host_table(&shared, buf, sizeof(buf), NULL),
 		     -EINVAL);
 	shared.pools[0] = prefix(NET_POOL4);
-	shared.nclosed = NET_CLOSED_MAX + 1;
+	shared.router6.nclosed = NET_CLOSED_MAX + 1;
 	cr_expect_eq(net_plan_host_table(&shared, buf, sizeof(buf), NULL),
 		     -EINVAL);
 	cr_expect_str_eq(buf, "");
@@ -252,7 +252,7 @@ Test(net_table, mark_tells_tables_of_the_host_apart)
 	b = a;
 	cr_assert_eq(net_plan_host_mark(&b, two), 0);
 	cr_expect_str_eq(one, two);
-	b.router4 = b.all_closed = 1;
+	b.router4.was_off = b.router4.all_closed = 1;
 	cr_assert_eq(net_plan_host_mark(&b, two), 0);
 	cr_expect_str_neq(one, two);
 	b = a;

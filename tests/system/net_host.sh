@@ -1,0 +1,744 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# net_host.sh MAYFLY [ENGINE [TEST...]]: what networks of runs share on their
+# host, beside other people's firewalls; and that the host is as it was when
+# they are gone. A namespace of the test's own is the host, one is the world
+# outside, and one each the network of a VM; tests/net-host does what a launcher
+# does. No guest is started. TAP on stdout; for root.
+# shellcheck disable=SC2034,SC2086,SC2154,SC2317
+
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/lib.sh
+. "$here/lib.sh"
+
+if [ "${NET_HOST_PRIVATE:-}" != 1 ]; then
+	if [ "$(id -u)" != 0 ]; then
+		echo '1..0 # SKIP not root'
+		exit 0
+	fi
+	NET_HOST_PRIVATE=1 exec unshare -nm --propagation private "$0" "$@"
+fi
+setup "$1"
+TOOL=$BIN/net-host
+cp "$(dirname "$1")/tests/net-host" "$TOOL" || exit 2
+ENGINE=net
+shift
+[ $# = 0 ] || shift
+ONLY=$*
+# Names of namespaces, the lock of iptables.
+mount -t tmpfs none /run || exit 2
+mkdir -m 700 -p "$MAYFLY_STATE_DIR"
+
+OUT=192.0.2.2 HOST=192.0.2.1 FAR=203.0.113.2
+
+# --- a host and what is around it ----------------------------------------
+
+# Where a VM would be: up0 is made by `hold`.
+in_ns() {
+	ns=$1
+	shift
+	ip netns exec "$ns" "$@"
+}
+
+# link NAME ADDRESS PEER-NS PEER-ADDRESS: one more neighbour of the host.
+link() {
+	ip netns add "$3"
+	ip link add "$1" type veth peer name eth0 netns "$3"
+	ip addr add "$2/24" dev "$1"
+	ip link set "$1" up
+	in_ns "$3" ip addr add "$4/24" dev eth0
+	in_ns "$3" ip link set eth0 up
+	in_ns "$3" ip link set lo up
+	in_ns "$3" ip route add default via "$2"
+}
+
+# As after boot, with nobody's rules.
+fresh() {
+	for p in $(ours); do
+		case $(readlink /proc/$p/exe) in
+		*/net-host) kill -9 $p 2>/dev/null ;;
+		esac
+	done
+	ip -all netns delete
+	for l in $(ip -o link | sed -n 's/^[0-9]*: \([^:@]*\).*/\1/p'); do
+		case $l in lo | sit0 | ip6tnl0 | tunl0) ;; *) ip link del "$l" ;; esac
+	done 2>/dev/null
+	nft flush ruleset
+	if [ -e /usr/sbin/iptables-legacy ] &&
+		grep -qs . /proc/net/ip_tables_names; then
+		iptables-legacy -F
+		iptables-legacy -X
+		iptables-legacy -P FORWARD ACCEPT
+	fi
+	echo 0 >/proc/sys/net/ipv4/ip_forward
+	echo 1 >/proc/sys/net/ipv4/conf/all/accept_redirects
+	echo 0 >/proc/sys/net/ipv6/conf/all/forwarding
+	rm -rf "$MAYFLY_STATE_DIR" "$WORK"/state-*
+	mkdir -m 700 "$MAYFLY_STATE_DIR"
+	ip link set lo up
+	link e0 $HOST out $OUT
+	link e1 203.0.113.1 far $FAR
+}
+
+# vm N [WORD...]: a run holds its network; the number of its lease.
+vm() {
+	n=$1
+	shift
+	ip netns add "vm$n"
+	mkfifo "$WORK/in$n"
+	"$TOOL" hold "$(printf '%012x' "$n")" "/run/netns/vm$n" "$@" \
+		<>"$WORK/in$n" >"$WORK/number$n" 2>"$err" &
+	echo $! >"$WORK/pid$n"
+	wait_for 30 test -s "$WORK/number$n" || fail "vm $n has no network"
+	number=$(cat "$WORK/number$n")
+	in_ns "vm$n" ip link set lo up
+	in_ns "vm$n" ip addr add 198.19.$((number / 128)).$((2 * (number % 128) + 1))/31 dev up0
+	in_ns "vm$n" ip link set up0 up
+	in_ns "vm$n" ip route add default via \
+		198.19.$((number / 128)).$((2 * (number % 128)))
+}
+
+uplink() { # of VM N
+	number=$(cat "$WORK/number$1")
+	echo 198.19.$((number / 128)).$((2 * (number % 128) + 1))
+}
+
+# The run is over, and its namespace has gone with it.
+end_vm() {
+	echo >"$WORK/in$1"
+	wait_for 10 dead "$(cat "$WORK/pid$1")" || fail "vm $1 does not end"
+	ip netns del "vm$1"
+	rm "$WORK/in$1" "$WORK/number$1" "$WORK/pid$1"
+	wait_for 10 no_link "mfy$number" || fail "its link stays"
+}
+
+kill_vm() { # and the namespace stays, as if somebody held it
+	kill -9 "$(cat "$WORK/pid$1")"
+	wait_for 10 dead "$(cat "$WORK/pid$1")" || fail "vm $1 does not end"
+	rm "$WORK/in$1" "$WORK/number$1" "$WORK/pid$1"
+}
+
+dead() {
+	! kill -0 "$1" 2>/dev/null
+}
+
+no_link() {
+	! ip link show "$1" >/dev/null 2>&1
+}
+
+no_links() {
+	! ip -o link | grep -q ': mfy'
+}
+
+reaches() { # NS ADDRESS
+	in_ns "$1" ping -q -n -c 1 -W 5 "$2" >/dev/null 2>&1 ||
+		fail "$1 does not reach $2"
+}
+
+# A refusal comes at once, from whoever refuses; silence takes the second.
+shut() { # NS ADDRESS
+	in_ns "$1" ping -q -n -c 1 -W 1 "$2" >/dev/null 2>&1 &&
+		fail "$1 reaches $2"
+	return 0
+}
+
+prune() {
+	"$MAYFLY" net prune "$@" >"$out" 2>"$err" || fail 'net prune'
+}
+
+told() {
+	grep -qx -e "$1" "$out" || fail "it was not said: $1, but $(cat "$out")"
+}
+
+# All that we might have changed of the host.
+state() {
+	nft -s list ruleset 2>/dev/null
+	[ ! -e /usr/sbin/iptables-legacy ] || [ "${LEGACY:-}" != 1 ] ||
+		{ iptables-legacy -S && ip6tables-legacy -S; }
+	grep -r . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf \
+		/proc/sys/net/ipv4/ip_forward 2>/dev/null |
+		grep -E 'forwarding|accept_redirects|ip_forward' |
+		grep -v mfy | sort
+	ip -o link | sed 's/state.*//' | grep mfy
+}
+
+as_before() {
+	state >"$WORK/after"
+	cmp -s "$WORK/before" "$WORK/after" || {
+		diff "$WORK/before" "$WORK/after" | sed 's/^/# /'
+		fail 'the host is not as it was'
+	}
+}
+
+before() {
+	state >"$WORK/before"
+}
+
+# --- other people's firewalls ---------------------------------------------
+
+docker() { # PROGRAM: iptables-nft or iptables-legacy
+	"$1" -P FORWARD DROP
+	"$1" -N DOCKER-USER
+	"$1" -N DOCKER
+	"$1" -A DOCKER-USER -j RETURN
+	"$1" -A FORWARD -j DOCKER-USER
+	"$1" -A FORWARD -o docker0 -m conntrack \
+		--ctstate RELATED,ESTABLISHED -j ACCEPT
+	"$1" -A FORWARD -o docker0 -j DOCKER
+	"$1" -A FORWARD -i docker0 ! -o docker0 -j ACCEPT
+	"$1" -t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+}
+
+ufw() {
+	iptables-nft -P INPUT DROP
+	iptables-nft -P FORWARD DROP
+	for c in ufw-before-forward ufw-after-forward ufw-reject-forward; do
+		iptables-nft -N $c
+		iptables-nft -A FORWARD -j $c
+	done
+	iptables-nft -A ufw-before-forward -m conntrack \
+		--ctstate RELATED,ESTABLISHED -j ACCEPT
+	iptables-nft -A ufw-before-forward -p icmp --icmp-type echo-reply -j ACCEPT
+}
+
+# As a restart of it does.
+firewalld() {
+	nft -f - <<-'EOF'
+	table inet firewalld
+	delete table inet firewalld
+	table inet firewalld {
+		chain filter_FORWARD_POLICIES {
+		}
+		chain filter_FORWARD {
+			type filter hook forward priority filter + 10; policy accept;
+			ct state { established, related } accept
+			ct status dnat accept
+			iifname "lo" accept
+			jump filter_FORWARD_POLICIES
+			ct state { invalid } drop
+			reject with icmpx admin-prohibited
+		}
+		chain filter_INPUT {
+			type filter hook input priority filter + 10; policy accept;
+			ct state { established, related } accept
+			iifname "lo" accept
+			reject with icmpx admin-prohibited
+		}
+	}
+	EOF
+}
+
+# A run beside it: packets pass where they should; then the host is as it was.
+beside() {
+	before
+	# What was not there before it is looked at is no drop of ours.
+	vm 1
+	reaches vm1 $OUT
+	shut vm1 $HOST
+	shut vm1 203.0.113.1
+	"$TOOL" apply >/dev/null || fail 'apply again'
+	reaches vm1 $FAR
+	end_vm 1
+	prune
+	told 'removed table inet mayfly'
+	as_before
+}
+
+# The same, but first the rules that we put in are taken out by hand: only then
+# is it known that they were needed.
+needed() { # COMMAND...: takes them out
+	vm 2
+	reaches vm2 $OUT
+	"$@" || fail 'rules of ours are not there'
+	shut vm2 $OUT
+	"$TOOL" apply >/dev/null || fail 'apply'
+	reaches vm2 $OUT
+	end_vm 2
+	prune
+}
+
+out_of() { # PROGRAM
+	"$1" -D FORWARD -i mfy+ -m comment --comment mayfly -j ACCEPT &&
+		"$1" -D FORWARD -o mfy+ -m comment --comment mayfly -j ACCEPT
+}
+
+test_host_without_rules() {
+	fresh
+	beside
+}
+
+test_docker() {
+	fresh
+	docker iptables-nft
+	# Its programs can still read the table, and find ours in it.
+	needed out_of iptables-nft
+	beside
+}
+
+test_docker_by_iptables_legacy() {
+	[ -e /usr/sbin/iptables-legacy ] || skip 'no iptables-legacy'
+	fresh
+	LEGACY=1
+	docker iptables-legacy 2>"$err" || skip 'the kernel has no ip_tables'
+	needed out_of iptables-legacy
+	beside
+	grep -q mayfly "$WORK/before" && fail 'something was left before'
+	iptables-legacy -t nat -F
+}
+
+test_ufw() {
+	fresh
+	ufw
+	needed out_of iptables-nft
+	beside
+}
+
+test_firewalld() {
+	fresh
+	firewalld
+	needed firewalld
+	beside
+}
+
+test_chain_that_refuses_behind_a_jump() {
+	fresh
+	nft -f - <<-'EOF'
+	table ip6 admin {
+		chain end { counter reject; }
+		chain forward {
+			type filter hook forward priority 0; policy accept;
+			ip6 daddr fe80::/10 return
+			counter jump end
+		}
+	}
+	table inet other {
+		chain forward {
+			type filter hook forward priority 0; policy accept;
+			ip daddr 10.9.9.9 drop
+		}
+	}
+	EOF
+	before
+	"$TOOL" apply >/dev/null || fail 'apply'
+	[ "$(nft list chain ip6 admin forward | grep -c mayfly)" = 2 ] ||
+		fail 'no rules where all is refused'
+	nft list chain inet other forward | grep mayfly &&
+		fail 'rules where nothing of ours is dropped'
+	prune
+	as_before
+}
+
+# --- what passes -----------------------------------------------------------
+
+test_vms_do_not_reach_each_other_nor_the_host() {
+	fresh
+	vm 1
+	vm 2
+	reaches vm1 $OUT
+	reaches vm2 $OUT
+	shut vm1 "$(uplink 2)"
+	shut vm1 "198.19.0.0"
+	shut vm1 "198.19.0.2"
+	shut vm2 $HOST
+	# Nor anybody them, though the way is known.
+	in_ns out ip route add 198.19.0.0/16 via $HOST
+	shut out "$(uplink 1)"
+}
+
+# What came out, masqueraded or not.
+pings_at_out() {
+	in_ns out nft list chain inet count input |
+		sed -n 's/.*packets \([0-9]*\).*/\1/p'
+}
+
+test_forged_sources_are_dropped() {
+	fresh
+	in_ns out nft -f - <<-'EOF'
+	table inet count {
+		chain input {
+			type filter hook input priority 0;
+			icmp type echo-request counter
+		}
+	}
+	EOF
+	vm 1
+	vm 2
+	in_ns vm1 ip addr add 198.51.100.7/32 dev lo
+	in_ns vm1 ip addr add "$(uplink 2)/32" dev lo
+	reaches vm1 $OUT
+	[ "$(pings_at_out)" = 1 ] || fail "$(pings_at_out) came out, not 1"
+	for a in 198.51.100.7 "$(uplink 2)"; do
+		in_ns vm1 ping -q -n -c 1 -W 1 -I "$a" $OUT >/dev/null 2>&1
+	done
+	[ "$(pings_at_out)" = 1 ] || fail 'a forged source came out'
+}
+
+test_host_does_not_become_a_router() {
+	fresh
+	shut out $FAR
+	vm 1
+	[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || fail 'does not forward'
+	reaches vm1 $FAR
+	shut out $FAR
+	shut far $OUT
+	# Who comes later has found forwarding on: a bridge of containers.
+	link late 198.51.100.1 box 198.51.100.2
+	in_ns out ip route add 198.51.100.0/24 via $HOST
+	reaches box $OUT
+	shut out 198.51.100.2
+}
+
+test_host_that_was_a_router_stays_one() {
+	fresh
+	echo 1 >/proc/sys/net/ipv4/ip_forward
+	before
+	reaches out $FAR
+	vm 1
+	reaches out $FAR
+	end_vm 1
+	prune
+	as_before
+	reaches out $FAR
+}
+
+test_links_that_forwarded_alone_do_so_again() {
+	fresh
+	echo 1 >/proc/sys/net/ipv4/conf/e0/forwarding
+	echo 1 >/proc/sys/net/ipv4/conf/e1/forwarding
+	echo 0 >/proc/sys/net/ipv4/conf/all/accept_redirects
+	echo 1 >/proc/sys/net/ipv6/conf/e1/forwarding
+	before
+	reaches out $FAR
+	"$TOOL" apply 198.19.0.0/16 6 >/dev/null || fail 'apply'
+	[ "$(cat /proc/sys/net/ipv6/conf/all/forwarding)" = 1 ] || fail 'no IPv6'
+	reaches out $FAR
+	prune
+	as_before
+}
+
+test_second_pool_joins_the_first() {
+	fresh
+	before
+	vm 1
+	"$TOOL" apply 10.77.0.0/24 >/dev/null || fail 'apply'
+	nft list set inet mayfly pools4 | grep -q 198.19 || fail 'the first is gone'
+	nft list set inet mayfly pools4 | grep -q 10.77 || fail 'no second'
+	reaches vm1 $OUT
+	end_vm 1
+	prune
+	as_before
+}
+
+# --- others change the ruleset ------------------------------------------------
+
+test_apply_again_changes_nothing() {
+	fresh
+	docker iptables-nft
+	"$TOOL" apply >/dev/null || fail 'apply'
+	nft -a list ruleset >"$WORK/one" 2>/dev/null
+	"$TOOL" apply >/dev/null || fail 'apply'
+	nft add table inet somebody
+	"$TOOL" apply >/dev/null || fail 'apply'
+	nft delete table inet somebody
+	nft -a list ruleset >"$WORK/two" 2>/dev/null
+	cmp "$WORK/one" "$WORK/two" || fail 'it was made anew'
+}
+
+test_flushed_ruleset_is_made_again() {
+	fresh
+	docker iptables-nft
+	vm 1
+	nft -s list ruleset >"$WORK/one" 2>/dev/null
+	for how in 'flush ruleset' 'delete table inet mayfly' \
+		'flush table inet mayfly' 'flush chain inet mayfly from_vm'; do
+		nft $how
+		[ "$how" != 'flush ruleset' ] || docker iptables-nft
+		"$TOOL" apply >/dev/null || fail "apply after $how"
+		nft -s list ruleset >"$WORK/two" 2>/dev/null
+		cmp -s "$WORK/one" "$WORK/two" ||
+			[ "$how" = 'flush ruleset' ] || fail "after $how"
+		shut vm1 $HOST
+		reaches vm1 $OUT
+	done
+}
+
+test_forwarding_that_was_turned_off_is_on_again() {
+	fresh
+	before
+	vm 1
+	echo 0 >/proc/sys/net/ipv4/ip_forward
+	shut vm1 $OUT
+	"$TOOL" apply >/dev/null || fail 'apply'
+	reaches vm1 $OUT
+	end_vm 1
+	prune
+	as_before
+}
+
+test_forwarding_stays_for_who_came_later() {
+	fresh
+	vm 1
+	docker iptables-nft
+	end_vm 1
+	prune
+	told 'kept net.ipv4.ip_forward = 1, which rules of others.*'
+	told 'removed table inet mayfly'
+	[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || fail 'it is off'
+}
+
+test_table_with_an_owner_is_left_alone() {
+	fresh
+	mkfifo "$WORK/nft"
+	nft -i <>"$WORK/nft" >/dev/null 2>&1 &
+	owner=$!
+	cat >"$WORK/nft" <<-'EOF'
+	add table inet owned { flags owner; }
+	add chain inet owned forward { type filter hook forward priority 0; policy drop; }
+	EOF
+	if ! wait_for 5 nft list chain inet owned forward >/dev/null 2>&1; then
+		kill $owner
+		skip 'nft cannot own a table'
+	fi
+	"$TOOL" apply >/dev/null || fail 'apply'
+	nft list chain inet owned forward | grep mayfly && fail 'it was changed'
+	prune
+	kill $owner
+}
+
+# --- crashes -------------------------------------------------------------------
+
+test_sigkill_in_apply_is_completed_or_taken_back() {
+	fresh
+	docker iptables-nft
+	before
+	for ms in 0 1 2 3 4 5 6 8 10 12 15 20; do
+		timeout -s KILL 0.0$(printf '%02d' $ms) "$TOOL" apply >/dev/null 2>&1
+		[ $((ms % 2)) = 0 ] || "$TOOL" apply >/dev/null || fail "after $ms ms"
+		prune
+		as_before
+	done
+}
+
+test_sigkill_in_undo_is_completed() {
+	fresh
+	docker iptables-nft
+	before
+	for ms in 0 1 2 3 4 5 6 8 10 12 15 20; do
+		"$TOOL" apply >/dev/null || fail 'apply'
+		timeout -s KILL 0.0$(printf '%02d' $ms) "$MAYFLY" net prune \
+			>/dev/null 2>&1
+		prune
+		as_before
+		"$TOOL" apply >/dev/null || fail 'apply'
+		timeout -s KILL 0.0$(printf '%02d' $ms) "$MAYFLY" net prune \
+			>/dev/null 2>&1
+		"$TOOL" apply >/dev/null || fail "apply after half an undo"
+		vm 1
+		reaches vm1 $OUT
+		end_vm 1
+		prune
+		as_before
+	done
+}
+
+# Programs with faults alone: at each of the steps.
+test_sigkill_at_each_step() {
+	grep -q MAYFLY_FAULT "$TOOL" || skip 'built without FAULTS=1'
+	fresh
+	docker iptables-nft
+	before
+	for at in host.noted host.table host.rules host.legacy host.forward; do
+		MAYFLY_FAULT=$at:kill "$TOOL" apply >/dev/null 2>&1 &&
+			fail "$at: not killed"
+		prune
+		as_before
+		MAYFLY_FAULT=$at:kill "$TOOL" apply >/dev/null 2>&1
+		"$TOOL" apply >/dev/null || fail "$at: apply"
+		prune
+		as_before
+	done
+	for at in prune.forward prune.legacy prune.rules; do
+		"$TOOL" apply >/dev/null || fail 'apply'
+		MAYFLY_FAULT=$at:kill "$MAYFLY" net prune >/dev/null 2>&1 &&
+			fail "$at: not killed"
+		prune
+		as_before
+		"$TOOL" apply >/dev/null || fail 'apply'
+		MAYFLY_FAULT=$at:kill "$MAYFLY" net prune >/dev/null 2>&1
+		"$TOOL" apply >/dev/null || fail "$at: apply"
+		prune
+		as_before
+	done
+}
+
+test_link_of_the_dead_is_removed_and_that_of_the_living_is_not() {
+	fresh
+	before
+	vm 1
+	vm 2
+	kill_vm 1
+	ip link show mfy0 >/dev/null || fail 'it went by itself'
+	prune
+	told 'removed link mfy0'
+	ip link show mfy1 >/dev/null || fail 'the living has lost its link'
+	reaches vm2 $OUT
+	nft list table inet mayfly >/dev/null || fail 'and its fence'
+	prune
+	[ ! -s "$out" ] || fail "twice: $(cat "$out")"
+	end_vm 2
+	prune --format json
+	grep -q '"link mfy' "$out" && fail 'a link was left'
+	grep -q '"table inet mayfly"' "$out" || fail 'no table'
+	grep -q '"net.ipv4.ip_forward = 0"' "$out" || fail 'forwarding'
+	as_before
+}
+
+test_thirty_at_once() {
+	fresh
+	docker iptables-nft
+	before
+	for i in $(seq 30); do
+		ip netns add "vm$i"
+		"$TOOL" hold "$(printf '%012x' "$i")" "/run/netns/vm$i" \
+			</dev/zero >"$WORK/number$i" 2>"$WORK/err$i" &
+		eval "p$i=$!"
+	done
+	for i in $(seq 30); do
+		eval "wait \$p$i" || fail "$i: $(cat "$WORK/err$i")"
+	done
+	[ "$(cat "$WORK"/number* | wc -l)" = 30 ] || fail 'not all have one'
+	rm "$WORK"/number* "$WORK"/err*
+	[ "$(nft list chain ip filter FORWARD | grep -c mayfly)" = 2 ] ||
+		fail 'rules of ours are there twice'
+	for i in $(seq 30); do
+		ip netns del "vm$i"
+	done
+	wait_for 10 no_links || fail 'links stay'
+	prune
+	as_before
+}
+
+test_thirty_live_at_once() {
+	fresh
+	before
+	for i in $(seq 30); do
+		vm "$i"
+	done
+	[ "$(cat "$WORK"/number* | sort -u | wc -l)" = 30 ] ||
+		fail 'a number twice'
+	reaches vm1 $OUT
+	reaches vm30 $OUT
+	shut vm1 "$(uplink 30)"
+	for i in $(seq 30); do
+		kill_vm "$i"
+	done
+	prune
+	[ "$(grep -c '^removed link mfy' "$out")" = 30 ] || fail 'links are left'
+	as_before
+}
+
+# --- two directories of runs ------------------------------------------------------
+
+test_two_directories_of_runs_leave_each_other_alone() {
+	fresh
+	before
+	vm 1
+	one=$MAYFLY_STATE_DIR
+	MAYFLY_STATE_DIR=$WORK/state-two
+	mkdir -m 700 "$MAYFLY_STATE_DIR"
+	vm 2
+	[ "$(cat "$WORK/number2")" = 1 ] || fail 'the same link'
+	reaches vm1 $OUT
+	reaches vm2 $OUT
+	prune
+	told 'kept link mfy0, of another directory of runs'
+	end_vm 2
+	prune
+	told 'kept link mfy0, of another directory of runs'
+	nft list table inet mayfly >/dev/null || fail 'the fence is gone'
+	reaches vm1 $OUT
+	shut vm1 $HOST
+	MAYFLY_STATE_DIR=$one
+	end_vm 1
+	prune
+	as_before
+}
+
+test_memory_of_another_namespace_counts_for_nothing() {
+	fresh
+	vm 1
+	end_vm 1
+	ip netns add other
+	echo 1 | in_ns other tee /proc/sys/net/ipv4/ip_forward >/dev/null
+	in_ns other "$MAYFLY" net prune >"$out" 2>"$err" || fail 'net prune'
+	[ ! -s "$out" ] || fail "it has done $(cat "$out")"
+	[ "$(in_ns other cat /proc/sys/net/ipv4/ip_forward)" = 1 ] ||
+		fail 'it was turned off'
+}
+
+# --- what is missing ---------------------------------------------------------------
+
+test_missing_programs_are_said_with_the_remedy() {
+	fresh
+	: >"$WORK/nothing"
+	mount --bind "$WORK/nothing" /usr/sbin/nft
+	"$TOOL" apply >"$out" 2>"$err" && fail 'without nft'
+	umount /usr/sbin/nft
+	grep -q 'takes the program nft' "$err" || fail 'no word of nft'
+	grep -q 'apt-get install nftables' "$err" || fail 'no remedy'
+	[ -e /usr/sbin/xtables-legacy-multi ] || return 0
+	iptables-legacy -P FORWARD DROP 2>/dev/null || return 0
+	mount --bind "$WORK/nothing" /usr/sbin/xtables-legacy-multi
+	"$TOOL" apply >"$out" 2>"$err" && fail 'without iptables-legacy'
+	umount /usr/sbin/xtables-legacy-multi
+	grep -q 'program is not here' "$err" || fail 'no word of iptables'
+	iptables-legacy -P FORWARD ACCEPT
+	prune
+}
+
+# --- the look ------------------------------------------------------------------------
+
+looks() {
+	"$TOOL" look >"$out" 2>"$err" || fail 'look'
+}
+
+test_look_finds_the_way_out() {
+	fresh
+	looks
+	grep -qx 'default 0 0' "$out" || fail 'a way out'
+	grep -qx 'ipv6 the host has no default route for it' "$out" || fail 'IPv6'
+	for a in 127.0.0.1 $HOST 203.0.113.1; do
+		grep -qx "own $a" "$out" || fail "$a is not its own"
+	done
+	ip link set e0 mtu 1400
+	ip route add default via $OUT
+	ip -6 addr add 2001:db8::1/64 dev e1 nodad
+	ip -6 route add default via 2001:db8::2 dev e1
+	looks
+	grep -qx 'default 1 1' "$out" || fail 'no way out'
+	grep -qx 'ipv6 yes' "$out" || fail 'no IPv6'
+	grep -qx 'mtu 1400' "$out" || fail 'MTU'
+	grep -qx 'own 2001:db8::1' "$out" || fail 'an address is not its own'
+	ip route change default via $OUT mtu 1300
+	looks
+	grep -qx 'mtu 1300' "$out" || fail "MTU of the route: $(cat "$out")"
+}
+
+test_look_minds_router_advertisements() {
+	fresh
+	ip -6 addr add 2001:db8::1/64 dev e1 nodad
+	ip -6 route add default via 2001:db8::2 dev e1 proto ra
+	looks
+	grep -q '^ipv6 .*router advertisements' "$out" || fail 'RA'
+	echo 2 >/proc/sys/net/ipv6/conf/e1/accept_ra
+	looks
+	grep -qx 'ipv6 yes' "$out" || fail 'accept_ra=2'
+	echo 1 >/proc/sys/net/ipv6/conf/e1/accept_ra
+	echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+	ip -6 route replace default via 2001:db8::2 dev e1 proto ra
+	looks
+	grep -qx 'ipv6 yes' "$out" || fail 'it forwards already'
+}
+
+run_tests "$0"
