@@ -60,13 +60,12 @@ static int make_veth(struct network *n, struct rt *rt, const char *id,
 	struct net_prefix host4 = { plan->host4, 31 };
 	struct net_prefix host6 = { plan->host6, 127 };
 	char alias[NET_ALIAS_MAX];
+	/* Both ends keep the address that the kernel gives them: what a router
+	 * forwards, it asks neighbours for from there (RFC 4861 7.2.2). */
 	const struct rt_link ours = {
 		.name = plan->link, .up = 1, .mtu = plan->mtu, .alias = alias,
-		.no_link_local = 1,
 	};
-	const struct rt_link theirs = {
-		.name = NET_UPLINK, .mtu = plan->mtu, .no_link_local = 1,
-	};
+	const struct rt_link theirs = { .name = NET_UPLINK, .mtu = plan->mtu };
 	int r = net_lease_alias(&n->lease, id, alias), index;
 
 	if (r < 0)

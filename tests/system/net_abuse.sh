@@ -136,6 +136,10 @@ test_link_that_is_down_for_a_while_comes_back() {
 		in_network ip link set tap0 down
 		sleep 0.5
 		in_network ip link set tap0 up
+		# It forgets neighbours when it is down, and the fence lets the
+		# guest answer no question for them.
+		in_network ip neigh replace 198.18.0.2 dev tap0 \
+			lladdr 02:6d:61:79:66:02 nud permanent
 		before=$(pages)
 		wait_for "$LIMIT" more_pages || fail 'no page after it was up'
 	done
