@@ -157,7 +157,7 @@ RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 RUN_SRC += $(addprefix runner/,confine.c doctor_engine.c doctor_host.c \
 	scratch_pack.c scratch_make.c scratch_cache.c config_disk.c config_net.c drive.c signo.c \
 	config_image.c image_find.c \
-	trace.c stats.c jail_tell.c doctor_jail.c)
+	trace.c stats.c jail_tell.c doctor_jail.c doctor_net.c)
 
 RUN_SRC += $(addprefix runner/,unpacker.c feed.c interrupt.c progress.c \
 	image_source.c image_files.c image_layers.c image_import.c image_pull.c \

@@ -123,6 +123,7 @@ int cmd_doctor(int argc, char **argv, struct err *err)
 	doctor_host(&d);
 	doctor_engines(&d);
 	doctor_files(&d);
+	doctor_net(&d);
 	doctor_jail(&d);
 	for (size_t i = 0; i < d.n; i++)
 		bad |= d.line[i].health == DOCTOR_FAIL;

@@ -45,6 +45,7 @@ void doctor_remedy(struct doctor *d, const char *fmt, ...)
 void doctor_host(struct doctor *d);    /* kernel, memory, limits */
 void doctor_engines(struct doctor *d); /* what may run guests, and what does */
 void doctor_files(struct doctor *d);   /* ours, scratch, the runs' directory */
+void doctor_net(struct doctor *d);     /* for networks of guests */
 void doctor_jail(struct doctor *d);    /* what keeps a VM in, by trial */
 
 /* Its lines: those of the layers that are on or missing. */

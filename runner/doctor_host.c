@@ -159,9 +159,9 @@ static void artifacts(struct doctor *d)
 		if (fd >= 0)
 			doctor_say(d, DOCTOR_OK, artifact_title(i), "%s/%s",
 				   a.dir, artifact_name(i));
-		else /* without the unpacker there are no new images */
-			doctor_say(d, i == ARTIFACT_UNPACK ? DOCTOR_WARN
-							   : DOCTOR_FAIL,
+		else /* no new images without the unpacker, no --net */
+			doctor_say(d, i == ARTIFACT_UNPACK || i == ARTIFACT_NET ?
+					      DOCTOR_WARN : DOCTOR_FAIL,
 				   artifact_title(i), "%s", err.msg);
 		if (fd < 0)
 			doctor_remedy(d, "%s", err.hint);

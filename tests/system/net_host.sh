@@ -29,6 +29,7 @@ ONLY=$*
 # Names of namespaces, the lock of iptables.
 mount -t tmpfs none /run || exit 2
 mkdir -m 700 -p "$MAYFLY_STATE_DIR"
+: >"$WORK/nothing" # what is no program
 
 OUT=192.0.2.2 HOST=192.0.2.1 FAR=203.0.113.2
 
@@ -681,7 +682,6 @@ test_memory_of_another_namespace_counts_for_nothing() {
 
 test_missing_programs_are_said_with_the_remedy() {
 	fresh
-	: >"$WORK/nothing"
 	mount --bind "$WORK/nothing" /usr/sbin/nft
 	"$TOOL" apply >"$out" 2>"$err" && fail 'without nft'
 	umount /usr/sbin/nft
@@ -739,6 +739,33 @@ test_look_minds_router_advertisements() {
 	ip -6 route replace default via 2001:db8::2 dev e1 proto ra
 	looks
 	grep -qx 'ipv6 yes' "$out" || fail 'it forwards already'
+}
+
+# --- doctor ---------------------------------------------------------------------------
+
+doctor_says() {
+	"$MAYFLY" doctor >"$out" 2>"$err"
+	grep -q "$1" "$out" || fail "not said: $1"
+}
+
+test_doctor_names_who_else_rules_forwarding() {
+	fresh
+	doctor_says '^ok *nft '
+	doctor_says '^ok *forwarding *is off'
+	doctor_says '^ok *forward rules *none'
+	doctor_says '^warn *way out *no default route'
+	docker iptables-nft
+	firewalld
+	ip route add default via $OUT
+	echo 1 >/proc/sys/net/ipv4/ip_forward
+	doctor_says '^ok *forward rules .*ip filter FORWARD, inet firewalld filter_F'
+	doctor_says '^ok *forwarding *is on'
+	doctor_says '^ok *way out *IPv4; guests have no IPv6: the host has no'
+	mount --bind "$WORK/nothing" /usr/sbin/nft
+	"$MAYFLY" doctor >"$out" 2>"$err"
+	umount /usr/sbin/nft
+	grep -q '^warn *nft' "$out" || fail 'nft'
+	grep -q 'apt-get install nftables' "$out" || fail 'remedy'
 }
 
 run_tests "$0"

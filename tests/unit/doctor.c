@@ -42,6 +42,7 @@ Test(doctor, what_is_wrong_comes_with_a_remedy)
 	doctor_host(&d);
 	doctor_engines(&d);
 	doctor_files(&d);
+	doctor_net(&d);
 	doctor_jail(&d);
 	for (size_t i = 0; i < d.n; i++) {
 		const struct doctor_line *l = &d.line[i];
