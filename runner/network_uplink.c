@@ -113,14 +113,16 @@ static int lead_out_root(struct network *n, struct state *state, struct err *err
 			break;
 		fault_point("launcher", "lease");
 		from = n->lease.number + 1;
-		r = net_host_apply(root, &want, err);
-		if (r == 0)
-			r = make_plan(n, &want.pool, err);
+		r = make_plan(n, &want.pool, err);
 		if (r < 0)
 			break;
 		r = make_veth(n, rt, state_id(state), err);
 	} while (r == -EEXIST);
 	rt_close(rt);
+	/* With a link of ours nobody takes it back: the lease is known to those
+	 * of the same directory of runs only. */
+	if (r == 0)
+		r = net_host_apply(root, &want, err);
 	snprintf(n->facts->link, sizeof(n->facts->link), "%s", n->plan.link);
 	n->facts->kind = "nat";
 	return r;
