@@ -65,7 +65,7 @@ SUB = $(if $(V),,-s) \
 
 .PHONY: all guest help deps run check check-programs san-programs clean
 #: all            build everything, install no package (the default)
-all: $(PRODUCT) $(if $(FAULTS),$(B)/tests/unit/net_keep $(B)/tests/net-host)
+all: $(PRODUCT) $(if $(FAULTS),$(B)/tests/unit/net_keep_end $(B)/tests/net-host)
 guest: $(GUEST_FILES:%=$(B)/guest/%)
 
 help:
@@ -451,7 +451,7 @@ UNIT += dns forward forward_guest forward_lies forward_setup forward_program
 $(foreach t,dns forward forward_guest forward_lies forward_setup \
 	forward_program,\
 	$(eval UNIT_LIBS_$(t) := net base))
-KEEP_UNIT := net_learn net_nl net_keep
+KEEP_UNIT := net_learn net_nl net_keep net_keep_end
 UNIT += $(KEEP_UNIT)
 $(foreach t,$(KEEP_UNIT),$(eval UNIT_LIBS_$(t) := net base) \
 	$(eval UNIT_LD_$(t) := $(NET_LD)))
@@ -520,7 +520,8 @@ $(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
 $(B)/tests/unit/vmm: $(B)/mayfly-vmm
 $(B)/tests/unit/unpack: $(B)/mayfly-unpack
 $(B)/tests/unit/forward_program: $(B)/mayfly-net
-$(B)/tests/unit/net_keep: $(B)/mayfly-net $(B)/tests/keep-run
+$(B)/tests/unit/net_keep: $(B)/mayfly-net
+$(B)/tests/unit/net_keep_end: $(B)/mayfly-net $(B)/tests/keep-run
 
 # --- bare-metal payloads -----------------------------------------------
 # Each tests/guest/NAME.c below is a guest of its own; guest-run runs them on
@@ -585,7 +586,7 @@ $(B)/tests/knock: tests/system/knock.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
 
-# A launcher of networks alone, for tests/unit/net_keep.c.
+# A launcher of networks alone, for tests/unit/net_keep_end.c.
 $(B)/tests/keep-run: $(B)/obj/tests/system/keep_run.o $(B)/libnet.a $(B)/libbase.a
 	$(say) LD $@
 	@mkdir -p $(@D)
@@ -850,7 +851,7 @@ compile_commands.json: Makefile
 
 BENCH_DIR := $(B)/bench
 BENCH_TOOLS := $(addprefix $(BENCH_DIR)/,race launch jail jailed speed out \
-	exits.soft exits.kvm poll init.cpio speed.img)
+	exits.soft exits.kvm poll frames init.cpio speed.img)
 
 $(BENCH_DIR)/race: tests/bench/race.c
 	$(say) LD $@
@@ -897,7 +898,8 @@ $(BENCH_DIR)/exits.%: tests/bench/exits.S tests/guest/payload.lds
 		-Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -DEXITS=$(EXITS_$*) \
 		-Wl,--no-warn-rwx-segments -T tests/guest/payload.lds -o $@ $<
 
-$(BENCH_DIR)/poll: tests/bench/poll.c $(GUEST_LIB) tests/guest/payload.lds
+$(addprefix $(BENCH_DIR)/,poll frames): $(BENCH_DIR)/%: tests/bench/%.c \
+		$(GUEST_LIB) tests/guest/payload.lds
 	$(say) GUESTLD $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(GUEST_CFLAGS) -static -no-pie -nostdlib \

@@ -16,6 +16,7 @@ import sys
 import boot
 import disk
 import formats
+import frames
 import image
 import jail
 import kvmhost
@@ -39,6 +40,7 @@ SECTIONS = {
     "payload": payload.run,
     "neighbour": neighbour.run,
     "net": net.run,
+    "frames": frames.run,
     "jail": jail.run,
     "seccomp": seccomp.run,
     "kvmhost": kvmhost.run,

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * launch ENGINE VMM KERNEL [hold [DISK]]: what `mayfly boot` does between its
+ * launch ENGINE VMM KERNEL [hold [DISK [TAP]]]: what `mayfly boot` does between its
  * probe and the guest's first byte on the serial port, and nothing else: for
  * hosts whose KVM the probe refuses, and which yet run a bare payload.
  *
  * Copies that first byte to stdout and ends; with "hold" it goes on to copy
- * what there is, and ends with its standard input. DISK is vda, read-only.
+ * what there is, and ends with its standard input. DISK is vda, read-only; "-" for none. TAP is
+ * the name of one that the network has.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "runner/base/err.h"
@@ -19,6 +23,19 @@
 #include "runner/machine.h"
 
 #define RAM (64ull << 20)
+
+static int give_tap(struct machine *m, const char *name, struct err *err)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 1 };
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &ifr) < 0)
+		return err_set(err, -errno, "tap %s", name);
+	machine_net(m, fd, 0, mac, NULL);
+	return 0;
+}
 
 static int describe(struct machine *m, const char *engine, const char *kernel,
 		    const char *disk, int console, struct err *err)
@@ -37,7 +54,7 @@ static int describe(struct machine *m, const char *engine, const char *kernel,
 		return fd;
 	m->boot.kernel_fd = machine_give(m, fd);
 	m->boot.console_out_fd = machine_give(m, console);
-	if (!disk)
+	if (!disk || !strcmp(disk, "-"))
 		return 0;
 	fd = machine_open_disk("disk", disk, err);
 	if (fd < 0)
@@ -98,7 +115,8 @@ int main(int argc, char **argv)
 	int pipes[2], vmm, r;
 
 	if (argc < 4) {
-		fprintf(stderr, "usage: launch ENGINE VMM KERNEL [hold [DISK]]\n");
+		fprintf(stderr, "usage: launch ENGINE VMM KERNEL "
+			"[hold [DISK [TAP]]]\n");
 		return 2;
 	}
 	config_init(&config);
@@ -109,6 +127,8 @@ int main(int argc, char **argv)
 		return 2;
 	r = describe(&m, argv[1], argv[3], argc > 5 ? argv[5] : NULL, pipes[1],
 		     &err);
+	if (r == 0 && argc > 6)
+		r = give_tap(&m, argv[6], &err);
 	if (r == 0)
 		r = machine_start(&m, vmm, &err);
 	if (r < 0)
