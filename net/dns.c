@@ -128,7 +128,7 @@ static uint32_t get32(const struct message *m, size_t at)
 /* The name at m->at, which moves behind it. */
 static int get_name(struct message *m, struct dns_name *n)
 {
-	size_t at = m->at, floor = m->at, end = m->len;
+	size_t at = m->at, first = m->at, end = m->len;
 	unsigned out = 0, pointers = 0;
 
 	n->len = 0;
@@ -144,12 +144,12 @@ static int get_name(struct message *m, struct dns_name *n)
 			if (at + 2 > end || ++pointers > POINTERS_MAX)
 				return -EBADMSG;
 			to = get16(m, at) & 0x3fff;
-			if (to >= floor || to < DNS_HEADER)
+			if (to < DNS_HEADER)
 				return -EBADMSG;
 			if (pointers == 1)
 				m->at = at + 2;
-			end = floor;
-			at = floor = to;
+			end = first;
+			at = first = to;
 			continue;
 		}
 		/* 01 and 10 are no labels any more: RFC 6891 5. */

@@ -51,6 +51,13 @@ enum dns_rcode { /* RFC 1035 4.1.1, RFC 6891 9 */
 	DNS_NOTIMP = 4,
 	DNS_REFUSED = 5,
 	DNS_BADVERS = 16,
+	/*
+	 * For dns_build_answer(): a name that a rule forbids. Not REFUSED: musl
+	 * takes that for no answer at all and waits 5 s for another one, where
+	 * with this every resolver ends at once. With EDNS the answer says so:
+	 * RFC 8914 4.16, "Blocked".
+	 */
+	DNS_BLOCKED = DNS_NXDOMAIN | 0x1000,
 };
 
 /* As on the wire, uncompressed: labels, then the root's empty one. */

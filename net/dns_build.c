@@ -15,6 +15,9 @@
 #define AT_OTHERS  8
 #define AT_MORE	   10
 #define OPT_LEN	   11
+#define EDE_LEN	   6
+#define EDE_CODE   15 /* RFC 8914 2: the option, and what it says */
+#define EDE_BLOCKED 15
 #define POINTER	   0xc000u
 
 /* Any name of ours can be pointed to: RFC 1035 4.1.4. */
@@ -72,14 +75,24 @@ static void put_head(struct writer *w, uint16_t id, unsigned flags,
 	put16(w, q->class);
 }
 
+static size_t opt_len(const struct dns_query *to, unsigned rcode)
+{
+	return !to->edns ? 0 : OPT_LEN + (rcode == DNS_BLOCKED ? EDE_LEN : 0);
+}
+
 /* RFC 6891 6.1.2 */
 static void put_opt(struct writer *w, unsigned size, unsigned rcode)
 {
 	put(w, "", 1);
 	put16(w, DNS_OPT);
 	put16(w, size);
-	put32(w, (uint32_t)(rcode >> 4) << 24);
-	put16(w, 0);
+	put32(w, (uint32_t)(rcode >> 4 & 0xff) << 24);
+	put16(w, rcode == DNS_BLOCKED ? EDE_LEN : 0);
+	if (rcode == DNS_BLOCKED) {
+		put16(w, EDE_CODE);
+		put16(w, 2);
+		put16(w, EDE_BLOCKED);
+	}
 	if (!w->full)
 		set16(w, AT_MORE, 1);
 }
@@ -102,7 +115,7 @@ static size_t finish(struct writer *w, size_t begin, const struct dns_query *to,
 		set16(w, AT_OTHERS, 0);
 	}
 	if (to->edns) {
-		w->size += OPT_LEN;
+		w->size += opt_len(to, rcode);
 		put_opt(w, DNS_UDP_MAX, rcode);
 	}
 	return w->full ? 0 : w->len;
@@ -112,7 +125,7 @@ static size_t finish(struct writer *w, size_t begin, const struct dns_query *to,
 static size_t begin(struct writer *w, uint8_t *buf, size_t size,
 		    const struct dns_query *to, unsigned rcode)
 {
-	size_t tail = to->edns ? OPT_LEN : 0;
+	size_t tail = opt_len(to, rcode);
 
 	*w = (struct writer){ .b = buf, .size = size - tail };
 	if (size < DNS_HEADER + tail)

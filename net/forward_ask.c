@@ -215,7 +215,7 @@ static void take_addresses(struct forward *f, struct ask *k,
 			   struct dns_answer *a)
 {
 	if (chain_is_denied(f, a)) {
-		ask_end(f, k, DNS_REFUSED, NULL);
+		ask_end(f, k, DNS_BLOCKED, NULL);
 		return;
 	}
 	/* RFC 2308 2.1: there may be aliases, but no data. */

@@ -26,11 +26,12 @@ static int judge(const struct forward *f, const struct dns_query *q,
 {
 	char name[DNS_TEXT_MAX];
 
-	/* A name that has no text cannot be compared with rules. */
-	if (q->q.class != DNS_CLASS_IN || !is_data(q->q.type) ||
-	    dns_name_text(&q->q.name, name) < 0 ||
-	    !net_name_allowed(&f->rules, name, ports, nports))
+	if (q->q.class != DNS_CLASS_IN || !is_data(q->q.type))
 		return DNS_REFUSED;
+	/* A name that has no text cannot be compared with rules. */
+	if (dns_name_text(&q->q.name, name) < 0 ||
+	    !net_name_allowed(&f->rules, name, ports, nports))
+		return DNS_BLOCKED;
 	return 0;
 }
 

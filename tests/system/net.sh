@@ -211,7 +211,7 @@ test_allowed_name_and_port_and_nothing_else() {
 		'169.254.169.254 80' "then $WEB6 8080"; do
 		expect_line "$a \(refused\|prohibited\)"
 	done
-	[ "$(grep -c '^REFUSED$' "$out")" = 2 ] || fail 'other names answered'
+	[ "$(grep -c '^NXDOMAIN$' "$out")" = 2 ] || fail 'other names answered'
 	[ "$(sed -n '$p' "$out")" = refused ] ||
 		fail 'another resolver was reached'
 }
@@ -225,7 +225,7 @@ test_address_is_open_only_once_its_name_was_asked_for() {
 		fail 'open without being asked for'
 	expect_open $CDN4
 	expect_shut $WEB4
-	expect_line REFUSED
+	expect_line NXDOMAIN
 }
 
 test_names_below_a_name() {
@@ -234,7 +234,7 @@ test_names_below_a_name() {
 		/probe ask '"$(both 93.184.216.61)"
 	expect_rc 0
 	expect_open 93.184.216.61
-	[ "$(grep -c '^REFUSED$' "$out")" = 2 ] || fail 'others answered'
+	[ "$(grep -c '^NXDOMAIN$' "$out")" = 2 ] || fail 'others answered'
 }
 
 test_allowed_networks_and_ports() {
@@ -291,16 +291,16 @@ test_deny_wins() {
 test_denied_names_are_refused_and_not_asked_elsewhere() {
 	guest '--net --deny web.test' "/probe dns web.test A
 		/probe dns cdn.test A; /probe dns web.test A $RESOLVER"
-	[ "$(sed -n 1p "$out")" = REFUSED ] || fail 'web.test is answered'
+	[ "$(sed -n 1p "$out")" = NXDOMAIN ] || fail 'web.test is answered'
 	sed -n 2p "$out" | grep -q '^NOERROR ' || fail 'cdn.test is not'
 	sed -n 3p "$out" | grep -q -e refused -e prohibited ||
 		fail 'another resolver answers'
 	guest '--allow *.test --deny web.test --deny cdn.test' \
 		'/probe dns web.test A; /probe dns six.test AAAA
 		/probe dns CDN.test A'
-	expect_out "REFUSED
+	expect_out "NXDOMAIN
 NOERROR $WEB6
-REFUSED"
+NXDOMAIN"
 	# By another name, the address of a denied network.
 	guest "--allow four.test --deny $WEB4" "/probe dns four.test A
 		/probe ask $(both $WEB4)"

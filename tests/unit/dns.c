@@ -789,6 +789,27 @@ Test(dns, errors_are_built_with_and_without_a_question)
 	cr_expect_eq(dns_build_error(buf, 11, &q, DNS_NOTIMP), 0);
 }
 
+Test(dns, what_a_rule_forbids_does_not_exist_and_edns_says_why)
+{
+	struct dns_answer again;
+	uint8_t buf[DNS_UDP_MIN];
+	struct dns_query q;
+	size_t n;
+
+	for (int edns = 0; edns < 2; edns++) {
+		asked(&q, "www.test", DNS_A, edns);
+		n = dns_build_answer(buf, sizeof(buf), &q, DNS_BLOCKED, NULL);
+		cr_assert_eq(dns_parse_answer(&again, buf, n), 0);
+		cr_expect_eq(again.rcode, DNS_NXDOMAIN);
+		cr_expect_eq(n, DNS_HEADER + 14 + (edns ? 17 : 0));
+		if (edns)
+			cr_expect_eq(memcmp(buf + n - 6, "\0\17\0\2\0\17", 6),
+				     0);
+		cr_expect_eq(dns_build_answer(buf, n - 1, &q, DNS_BLOCKED,
+					      NULL), 0);
+	}
+}
+
 /* Additional records have addresses that nobody has looked at. */
 Test(dns, answer_and_authority_are_passed_on_and_nothing_else)
 {

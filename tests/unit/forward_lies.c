@@ -310,6 +310,7 @@ Test(forward_lies, silent_upstream_is_followed_by_the_next, .timeout = 60)
 	/* and comes last from now on */
 	guest_asks(&s, 8, "b.test", DNS_A);
 	second_answers();
+	cr_expect(up_hears_nothing(&s, 0));
 	stage_end(&s);
 }
 
