@@ -44,7 +44,12 @@ struct net_tx {
  * up in order; what stays in the arrays moves to their front now and then.
  * Before the first segment is room for one more, for the header; behind the
  * last for `spare`, where the end of a frame goes for which there are too few.
+ *
+ * To offer the kernel many buffers costs as much as a short frame does. After
+ * NET_RX_SHORT frames that fit into one buffer each, it gets one; the first
+ * long frame is then copied out of `spare`.
  */
+#define NET_RX_SHORT 16u
 #define NET_RX_SEGS (3u * VIRTQ_SIZE_MAX)
 
 struct net_rx_buf {
@@ -62,6 +67,7 @@ struct net_rx {
 	enum net_rx_wait wait;
 	unsigned buf0, nbufs, seg0, nsegs;
 	uint32_t room; /* bytes of all buffers */
+	unsigned nshort; /* of the last frames: how many had one buffer */
 	struct net_rx_buf buf[VIRTQ_SIZE_MAX];
 	struct iovec iov[1 + NET_RX_SEGS + 1];
 	uint64_t gpa[1 + NET_RX_SEGS + 1];

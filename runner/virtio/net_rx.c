@@ -22,6 +22,7 @@ void net_rx_reset(struct net *n)
 	rx->seg0 = 1;
 	rx->nsegs = 0;
 	rx->room = 0;
+	rx->nshort = 0;
 	rx->len = 0;
 	rx->wait = RX_FRAMES;
 }
@@ -113,17 +114,24 @@ static unsigned hide_header(struct net_rx *rx, struct iovec *was)
 static ssize_t read_frame(struct net *n)
 {
 	struct net_rx *rx = &n->rx;
-	struct iovec was[NET_HDR], *v = &rx->iov[rx->seg0];
+	const struct net_rx_buf *b = &rx->buf[rx->buf0];
+	bool one = rx->nshort >= NET_RX_SHORT;
+	unsigned nsegs = one ? b->nsegs : rx->nsegs;
+	struct iovec was[NET_HDR], *v = &rx->iov[rx->seg0], next = v[nsegs];
 	unsigned k = hide_header(rx, was);
 	ssize_t r;
 
 	/* Before them is what was used up, or the place for this. */
 	v[-1] = (struct iovec){ &rx->hdr, NET_HDR };
-	v[rx->nsegs] = (struct iovec){ rx->spare, sizeof(rx->spare) };
+	v[nsegs] = (struct iovec){ rx->spare, sizeof(rx->spare) };
 	do
-		r = readv(n->tap.fd, v - 1, (int)rx->nsegs + 2);
+		r = readv(n->tap.fd, v - 1, (int)nsegs + 2);
 	while (r < 0 && errno == EINTR);
+	v[nsegs] = next;
 	memcpy(v, was, k * sizeof(*v));
+	rx->fits = one ? b->len : rx->room;
+	if (r > 0)
+		rx->nshort = r <= b->len ? rx->nshort + 1 : 0;
 	return r;
 }
 
@@ -147,7 +155,7 @@ static bool fetch(struct net *n)
 		return false;
 	}
 	rx->len = (uint32_t)r;
-	rx->fits = MIN(rx->room, rx->len);
+	rx->fits = MIN(rx->fits, rx->len);
 	rx->paid = false;
 	return true;
 }

@@ -228,6 +228,33 @@ Test(virtio_net, frame_is_merged_from_buffers_as_needed, .init = setup)
 	}
 }
 
+/* Long after short, which come to be read into one buffer. */
+Test(virtio_net, long_frames_among_short_ones)
+{
+	uint64_t at = 0;
+	unsigned next = 0;
+
+	start(0, 256);
+	for (unsigned i = 0; i < 250; i++) {
+		uint64_t here;
+
+		if (i)
+			s.f.heap = at + i * 900;
+		here = stage_offer(&s, 900, 1);
+		at = i ? at : here;
+	}
+	fake_kick(&s.f, NET_RX);
+	for (unsigned i = 0; i < 60; i++) {
+		uint32_t len = i % 20 == 19 ? 20000 : 901 - i % 20;
+
+		len = i < 3 ? 2000 : len;
+		stage_arrive(&s, len, i);
+		fake_run(&s.f);
+		stage_received(&s, at + next * 900, 900, len, i);
+		next += (len + 899) / 900;
+	}
+}
+
 Test(virtio_net, longest_frame_in_buffers_of_any_shape)
 {
 	static const struct {
