@@ -175,6 +175,8 @@ others() {
 			"$build/mayfly" "$e"
 		suite "system/copies/$e" 600 "$here/system/copies.sh" \
 			"$build/mayfly" "$e"
+		suite "system/publish/$e" 600 "$here/system/publish.sh" \
+			"$build/mayfly" "$e"
 		suite "system/disk/$e" 600 "$here/system/disk.sh" \
 			"$build/mayfly" "$e"
 		suite "system/drive/$e" 600 "$here/system/drive.sh" \
