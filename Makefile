@@ -445,8 +445,10 @@ UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))
 
-UNIT += net_lease
+UNIT += net_lease net_host
 UNIT_LIBS_net_lease := net base
+UNIT_LIBS_net_host := net base
+UNIT_LD_net_host = $(NET_LD) -ljansson
 UNIT += dns forward forward_guest forward_lies forward_setup forward_program
 $(foreach t,dns forward forward_guest forward_lies forward_setup \
 	forward_program,\
