@@ -14,7 +14,8 @@
 
 int ask_room(const struct forward *f)
 {
-	return f->free_waiter && f->nasks < ASKS_MAX && f->tokens >= ASK_COST;
+	return f->free_waiter && f->nasks < ASKS_MAX &&
+	       f->tokens >= ASK_COST + QUERY_COST;
 }
 
 /* --- the end of one ----------------------------------------------------- */

@@ -51,6 +51,7 @@ static int take_query(struct forward *f, struct waiter *w, const uint8_t *msg,
 	unsigned nports = 0;
 	int rcode = dns_parse_query(q, msg, len);
 
+	f->tokens -= QUERY_COST;
 	if (rcode < 0)
 		return rcode;
 	if (rcode == 0)
@@ -200,10 +201,11 @@ void guest_on_tcp(struct ev *ev, uint32_t events)
 	int fd;
 
 	(void)events;
-	if (!c) {
+	if (!c || !ask_room(f)) {
 		ev_del(ev); /* guest_turn() puts it back */
 		return;
 	}
+	f->tokens -= QUERY_COST;
 	fd = accept4(ev->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0)
 		return;
@@ -251,9 +253,8 @@ void guest_turn(struct forward *f)
 	for (unsigned i = 0; i < FORWARD_TCP_MAX; i++)
 		if (f->conn[i].ev.fd >= 0 && f->conn[i].turn)
 			conn_turn(&f->conn[i]);
-	for (unsigned i = 0; i < FORWARD_LISTENERS; i++) {
-		if (ask_room(f))
-			resume(f, &f->udp[i]);
+	for (unsigned i = 0; i < FORWARD_LISTENERS && ask_room(f); i++) {
+		resume(f, &f->udp[i]);
 		if (free_conn(f))
 			resume(f, &f->tcp[i]);
 	}
@@ -285,6 +286,8 @@ uint64_t guest_deadline(const struct forward *f, uint64_t now)
 		else if (c->nout || room)
 			return now;
 	}
-	/* Tokens come with time; places with an answer. */
-	return !room && f->tokens < ASK_COST ? MIN(at, now + ASK_COST) : at;
+	/* Places come with an answer, tokens with time: some for a few at once,
+	 * where somebody has waited for them. */
+	return !room && f->nasks < ASKS_MAX && f->free_waiter ?
+		       MIN(at, now + 4 * ASK_COST) : at;
 }

@@ -28,9 +28,14 @@
 
 #define SECOND UINT64_C(1000000000)
 
-/* A thousand new questions in a second, or at once: a guest is not to flood
- * the host's resolver in the host's name. */
-#define ASK_COST (SECOND / 1000)
+/*
+ * What a guest may have done for it in a second, or at once: four thousand
+ * queries and connections, or a thousand questions to an upstream. It is not to
+ * flood the host's resolver in the host's name, nor to have a CPU of the host's
+ * that is not its own.
+ */
+#define QUERY_COST (SECOND / 4000)
+#define ASK_COST   (SECOND / 1000)
 
 struct forward;
 
@@ -108,7 +113,7 @@ struct forward {
 	struct ask ask[ASKS_MAX];
 	struct waiter waiter[WAITERS_MAX], *free_waiter;
 	unsigned nasks;
-	uint64_t tokens, refilled; /* ns: ASK_COST buys a question */
+	uint64_t tokens, refilled; /* ns, which buy QUERY_COST, ASK_COST */
 	struct ask *learn; /* the first of a queue; it has asked the keeper */
 	/* What is being read, parsed, written. */
 	uint8_t buf[DNS_MESSAGE_MAX + 1], out[2 * DNS_MESSAGE_MAX];
@@ -129,7 +134,7 @@ uint64_t guest_deadline(const struct forward *f, uint64_t now);
 void guest_reply(struct forward *f, struct waiter *w, const uint8_t *msg,
 		 size_t len);
 
-/* forward_ask.c: is there room for one more, or when may there be? */
+/* forward_ask.c: is there room for one more, and does the guest have tokens? */
 int ask_room(const struct forward *f);
 /* @w, which has a question that is allowed, is copied. */
 void ask_add(struct forward *f, const struct waiter *w, const uint16_t *ports,

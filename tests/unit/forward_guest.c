@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include "net/forward_impl.h"
+#include "runner/base/io.h"
 
 static struct stage s;
 
@@ -185,6 +186,29 @@ Test(forward_guest, flood_is_bounded, .timeout = 60)
 	guest_asks(&s, 7, "last.test", DNS_A);
 	up_replies(&s, REPLY(ADDRS("1.2.3.4")));
 	expect_addrs(&s, REPLY(ADDRS("1.2.3.4")));
+	stage_end(&s);
+}
+
+/* What costs no upstream anything costs the host a CPU: that is bounded by the
+ * time that has passed, whatever it was. */
+Test(forward_guest, flood_of_forbidden_names_is_slowed, .timeout = 60)
+{
+	uint64_t begin = io_now_ns(), passed = 0, answers = 0, sent = 0;
+	uint8_t buf[512];
+
+	stage_init(&s, 1);
+	deny(&s, "a.test");
+	stage_go(&s);
+	while (passed < SECOND / 2 || sent < 10000) {
+		for (unsigned i = 0; i < 50; i++)
+			guest_asks(&s, (uint16_t)sent++, "a.test", DNS_A);
+		while (recv(s.guest, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+			answers++;
+		passed = io_now_ns() - begin;
+	}
+	cr_expect_gt(answers, 1000);
+	cr_expect_leq(answers, (passed + SECOND) / QUERY_COST + 1, "%llu of %llu",
+		      (unsigned long long)answers, (unsigned long long)sent);
 	stage_end(&s);
 }
 
