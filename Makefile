@@ -182,7 +182,7 @@ IMAGE_SRC += $(addprefix rootfs/,store.c store_dir.c store_look.c store_add.c \
 
 # net: a VM's network, for mayfly and mayfly-net.
 NET_SRC := $(addprefix net/,addr.c rule.c rule_parse.c plan.c table.c table_vm.c \
-	table_host.c)
+	table_host.c flows.c)
 comma := ,
 # Links and sets by netlink; the program nft; taps.
 NET_SRC += $(addprefix net/,nl.c nl_names.c nfnl.c nft.c tap.c keep.c \

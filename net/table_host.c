@@ -105,8 +105,15 @@ static void add_forward(struct table *t, const struct net_shared *shared)
 		  "\t\toifname " LINKS " goto to_vm\n");
 	add_router(t, shared);
 	table_put(t, "\t}\n");
+	/* No longer than one must be kept that says nothing (RFC 5382 5):
+	 * Linux has 5 days, and a VM that ends closes nothing (flows.h). */
+	table_put(t, "\tct timeout vm_tcp {\n"
+		  "\t\tprotocol tcp\n\t\tpolicy = { established : 7440 }\n"
+		  "\t}\n");
 	table_put(t, "\tchain from_vm {\n"
 		  "\t\toifname " LINKS " goto refuse\n%s"
+		  "\t\tmeta l4proto tcp ct state new "
+		  "ct timeout set \"vm_tcp\"\n"
 		  "\t\ttcp flags & (syn | rst) == syn "
 		  "tcp option maxseg size set rt mtu\n"
 		  "\t\taccept\n\t}\n",

@@ -4,6 +4,7 @@
  * that is the host, with two VMs whose own fence is gone, a container's network
  * and the world around it.
  */
+#include "net/flows.h"
 #include "net/plan.h"
 #include "tests/unit/fence_stage.h"
 
@@ -315,4 +316,87 @@ Test(net_fence_host, takes_the_place_of_what_was_there)
 	sh(HOST, "nft list chain inet mayfly %s >/dev/null; "
 	   "test $(nft list tables | wc -l) = 1", mark);
 	expect_all(VM, "93.184.216.34", PASSED);
+}
+
+/* How many of the host's flows have this in their line of /proc. */
+static int tracked(const char *what)
+{
+	static char line[4096];
+	int n = 0;
+	FILE *f;
+
+	enter(HOST);
+	f = fopen("/proc/thread-self/net/nf_conntrack", "re");
+	enter(VM);
+	if (!f)
+		cr_skip_test("no /proc/net/nf_conntrack: %m");
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, what) != NULL;
+	fclose(f);
+	return n;
+}
+
+/* To a port where nobody takes it up, nor closes it. */
+#define QUIET 4444
+
+static int connected(int ns, const char *to)
+{
+	struct flow f = { TCP, addr(to), QUIET, 0, -1, 0 };
+	struct pollfd p = { .events = POLLOUT };
+
+	enter(ns);
+	flow_start(&f);
+	enter(VM);
+	p.fd = f.fd;
+	cr_assert_eq(poll(&p, 1, 3000), 1);
+	return f.fd;
+}
+
+#define SIX "fd6d:6179:666c:79ff:0000:0000:0000:000f "
+
+Test(net_fence_host, flows_of_a_vm_are_forgotten_with_it)
+{
+	struct net_addr four = addr("198.19.0.15");
+	struct net_addr six = addr("fd6d:6179:666c:79ff::f");
+
+	make_host();
+	load_shared();
+	enter(WORLD);
+	listen_on(AF_INET, SOCK_STREAM, QUIET);
+	listen_on(AF_INET6, SOCK_STREAM, QUIET);
+	enter(VM);
+	/* One that says nothing more, as when its VM was killed. */
+	connected(VM, "93.184.216.34");
+	connected(VM, "2600::1");
+	connected(OTHER, "93.184.216.34");
+	connected(OTHER, "2600::1");
+	expect_end(VM, UDP, "8.8.8.8", 80, PASSED);
+	cr_expect_eq(tracked("src=198.19.0.15 "), 2);
+	cr_expect_eq(tracked("src=" SIX), 1);
+	cr_expect_eq(tracked("src=198.19.0.17 "), 1);
+	enter(HOST);
+	cr_expect_eq(net_flows_forget(&four), 2);
+	cr_expect_eq(net_flows_forget(&six), 1);
+	cr_expect_eq(net_flows_forget(&four), 0);
+	enter(VM);
+	cr_expect_eq(tracked("src=198.19.0.15 "), 0);
+	cr_expect_eq(tracked("src=" SIX), 0);
+	/* Somebody else's are as they were. */
+	cr_expect_eq(tracked("src=198.19.0.17 "), 1);
+	cr_expect_eq(tracked("src=fd6d:6179:666c:79ff:0000:0000:0000:0011 "), 1);
+	four.family = 0;
+	cr_expect_eq(net_flows_forget(&four), -EINVAL);
+}
+
+Test(net_fence_host, silent_flows_are_not_kept_for_days)
+{
+	make_host();
+	load_shared();
+	enter(WORLD);
+	listen_on(AF_INET, SOCK_STREAM, QUIET);
+	enter(VM);
+	connected(VM, "93.184.216.34");
+	cr_assert_geq(tracked("ESTABLISHED"), 1);
+	sh(HOST, "awk '/ESTABLISHED/ && $5 > 7440 { exit 1 }' "
+	   "/proc/net/nf_conntrack");
 }
