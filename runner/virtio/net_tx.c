@@ -94,6 +94,8 @@ bool net_tx_run(struct net *n, uint32_t most, bool serve)
 		if (!tx->active)
 			tx->paid = false;
 		tx->active = true;
+		if (serve && len > VIRTIO_NET_SHORT)
+			break;
 		if (len && (!net_pay(&n->tx_limit, len, &tx->paid) ||
 			    !send_frame(n, len, serve)))
 			break;

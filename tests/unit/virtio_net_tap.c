@@ -125,6 +125,13 @@ Test(virtio_net_tap, kick_that_is_a_call_sends_at_once)
 	fake_write(&s.f, VIRTIO_MMIO_QUEUE_NOTIFY, NET_TX);
 	cr_assert_eq(frames_out(), 1, "before the loop turns");
 	cr_assert(stage_idle(&s), "and the main thread sleeps on");
+	transmit(NET_HDR + VIRTIO_NET_SHORT);
+	transmit(NET_HDR + VIRTIO_NET_SHORT + 1);
+	transmit(100);
+	fake_write(&s.f, VIRTIO_MMIO_QUEUE_NOTIFY, NET_TX);
+	cr_assert_eq(frames_out(), 1, "the long one is not for a vCPU");
+	fake_run(&s.f);
+	cr_assert_eq(frames_out(), 2, "and all stay in order");
 }
 
 Test(virtio_net_tap, kick_for_buffers_wakes_only_who_waits_for_them)
