@@ -44,9 +44,9 @@
  *		mode is. A tap belongs to the namespace that the file was
  *		opened in. Mustn't: come after "user".
  *   map	The launcher writes who user 0 is, then says KEEP_GO.
- *   user	No groups, user 0 of its own namespace: nothing on the host.
- *   parent	Dies with the launcher. Mustn't come before "user": a change of
- *		user forgets it (prctl(2), PR_SET_PDEATHSIG).
+ *   user	No groups, user 0 of its own namespace: nothing on the host. A
+ *		change of user forgets that the process is to die with its
+ *		parent (prctl(2), PR_SET_PDEATHSIG), so that is said again.
  *   program	mayfly-net, by descriptor, with an empty environment: the
  *		launcher's memory, with the user's secrets in it, is gone.
  *
@@ -96,12 +96,24 @@ struct birth {
 	pid_t parent;
 };
 
+static int die_with_parent(const struct birth *b, struct err *err)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return err_set(err, -errno, "PR_SET_PDEATHSIG");
+	/* It may have died before that. */
+	if (getppid() != b->parent)
+		return err_say(err, -ESRCH, "the launcher is gone");
+	return 0;
+}
+
 static int step_session(struct birth *b, struct err *err)
 {
 	const unsigned long none_of_it[4] = { 0 }; /* SIG_DFL */
 	sigset_t none;
+	int r = die_with_parent(b, err);
 
-	(void)b;
+	if (r < 0)
+		return r;
 	/* Keys are inherited as descriptors are. It may be refused: then
 	 * there were none to read. */
 	(void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
@@ -165,17 +177,7 @@ static int step_user(struct birth *b, struct err *err)
 		return err_set(err, -errno, "setgroups");
 	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
 		return err_set(err, -errno, "change user");
-	return 0;
-}
-
-static int step_parent(struct birth *b, struct err *err)
-{
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-		return err_set(err, -errno, "PR_SET_PDEATHSIG");
-	/* It may have died before that. */
-	if (getppid() != b->parent)
-		return err_say(err, -ESRCH, "the launcher is gone");
-	return 0;
+	return die_with_parent(b, err);
 }
 
 static int step_program(struct birth *b, struct err *err)
@@ -202,13 +204,12 @@ static _Noreturn void child(struct birth *b)
 	} step[] = {
 		{ "session", step_session }, { "descriptors", step_descriptors },
 		{ "go", step_go },	     { "user", step_user },
-		{ "parent", step_parent },   { "program", step_program },
+		{ "program", step_program },
 	};
 	struct err err = { 0 };
 	struct keep_word w;
 	size_t i = 0;
 
-	fault_point("keep", "born");
 	while (step[i].fn(b, &err) == 0) {
 		fault_point("keep", step[i].name);
 		i++; /* the last one only comes back to fail */

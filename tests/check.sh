@@ -212,6 +212,8 @@ jail() {
 
 # With programs that misbehave when told to, in BUILD/faults.
 faults() {
+	suite faults/net_keep_end 300 \
+		"$build/faults/tests/unit/net_keep_end" --tap
 	for e in $(engines "$build"); do
 		suite "faults/$e" 1200 env PRODUCTION="$build/mayfly" \
 			"$here/system/faults.sh" "$build/faults/mayfly" "$e"

@@ -46,7 +46,7 @@ static int learn[2]; /* [0] is the forwarder's end */
 #define OK(call) cr_assert_eq((call), 0, "%s", err.msg)
 
 /* Programs lie two directories above the tests, or one. */
-static void beside(const char *name, int up, char path[4096])
+static inline void beside(const char *name, int up, char path[4096])
 {
 	ssize_t len = readlink("/proc/self/exe", path, 4096 - 64);
 
@@ -57,7 +57,7 @@ static void beside(const char *name, int up, char path[4096])
 	strcat(path, name);
 }
 
-static int program(void)
+static inline int program(void)
 {
 	char path[4096];
 	int fd;
@@ -68,7 +68,7 @@ static int program(void)
 	return fd;
 }
 
-static void stage_open(void)
+static inline void stage_open(void)
 {
 	if (geteuid())
 		cr_skip("it takes root to be a host");
@@ -86,13 +86,13 @@ static void stage_open(void)
 				learn), 0);
 }
 
-static int is_uplink(const struct rt_seen_link *l, void *opaque)
+static inline int is_uplink(const struct rt_seen_link *l, void *opaque)
 {
 	(void)opaque;
 	return !strncmp(l->name, NET_HOST_LINK, strlen(NET_HOST_LINK));
 }
 
-static int has_uplinks(void)
+static inline int has_uplinks(void)
 {
 	struct rt *rt;
 	int r;
@@ -112,27 +112,27 @@ static int has_uplinks(void)
 		cr_expect(tries_ > 0, "%s", #condition);                      \
 	} while (0)
 
-static int all_ended(void)
+static inline int all_ended(void)
 {
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;
 	return waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD;
 }
 
-static void expect_nothing_left(void)
+static inline void expect_nothing_left(void)
 {
 	SOON(all_ended());
 	SOON(!has_uplinks());
 }
 
-static void stage_close(void)
+static inline void stage_close(void)
 {
 	keep_fds_close(&fds);
 	keep_end(&keep);
 	expect_nothing_left();
 }
 
-static int start(uint32_t host_id, int no_user_ns)
+static inline int start(uint32_t host_id, int no_user_ns)
 {
 	const struct keep_params p = { .program_fd = program(),
 				       .host_id = host_id,
@@ -146,7 +146,7 @@ static int start(uint32_t host_id, int no_user_ns)
 	return r;
 }
 
-static int await(int type)
+static inline int await(int type)
 {
 	int r = keep_recv(&keep, &fds, WAIT_MS, &err);
 
@@ -154,7 +154,7 @@ static int await(int type)
 	return r < 0 ? r : 0;
 }
 
-static void add_uplink(void)
+static inline void add_uplink(void)
 {
 	const struct rt_link l = { .name = plan.link, .up = 1 };
 	const struct rt_link peer = { .name = NET_UPLINK };
@@ -166,7 +166,7 @@ static void add_uplink(void)
 }
 
 /* All the way. */
-static void start_ready(uint32_t host_id, int no_user_ns)
+static inline void start_ready(uint32_t host_id, int no_user_ns)
 {
 	OK(start(host_id, no_user_ns));
 	add_uplink();
@@ -176,7 +176,7 @@ static void start_ready(uint32_t host_id, int no_user_ns)
 }
 
 /* What @fn gives in the VM's namespace, 0 to 125. */
-static int inside(int (*fn)(const void *arg), const void *arg)
+static inline int inside(int (*fn)(const void *arg), const void *arg)
 {
 	pid_t pid = fork();
 	int status;
@@ -191,12 +191,12 @@ static int inside(int (*fn)(const void *arg), const void *arg)
 	return WEXITSTATUS(status);
 }
 
-static int nft_inside(const void *script)
+static inline int nft_inside(const void *script)
 {
 	return nft_run(script, strlen(script), NULL) < 0;
 }
 
-static int has_element(const char *set, const char *element)
+static inline int has_element(const char *set, const char *element)
 {
 	char script[128];
 
