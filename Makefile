@@ -449,8 +449,8 @@ UNIT += net_lease net_host
 UNIT_LIBS_net_lease := net base
 UNIT_LIBS_net_host := net base
 UNIT_LD_net_host = $(NET_LD) -ljansson
-UNIT += dns forward forward_guest forward_lies forward_setup forward_program
-$(foreach t,dns forward forward_guest forward_lies forward_setup \
+UNIT += dns dns_answer forward forward_guest forward_lies forward_setup forward_program
+$(foreach t,dns dns_answer forward forward_guest forward_lies forward_setup \
 	forward_program,\
 	$(eval UNIT_LIBS_$(t) := net base))
 KEEP_UNIT := net_learn net_nl net_keep net_keep_end
