@@ -76,7 +76,9 @@ const char *net_rule_format(const struct net_rule *r, char buf[NET_RULE_MAX]);
 /* -E2BIG with words for one too many. */
 int net_rules_allow(struct net_rules *rs, const char *text, struct err *err);
 int net_rules_deny(struct net_rules *rs, const char *text, struct err *err);
-/* Again is no error. */
+/* Again is no error. Past NET_OWN_MAX it is put together with the nearest: a
+ * host with thousands of addresses has them side by side. -E2BIG with words
+ * where that does not help. */
 int net_rules_own(struct net_rules *rs, const struct net_prefix *p,
 		  struct err *err);
 /* Counts, addresses, names: all as net_rule_parse() makes them? */

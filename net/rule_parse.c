@@ -11,6 +11,9 @@
 /* What is quoted of a word that may be long, and may be anything. */
 #define QUOTED "'%.64s'"
 
+/* Networks of the host's own that are wider would refuse too much. */
+#define OWN_BITS_MIN 8
+
 static int bad_rule(struct err *err, const char *text, const char *why)
 {
 	return err_say(err, -EINVAL, QUOTED ": %s", text, why);
@@ -215,16 +218,43 @@ int net_rules_deny(struct net_rules *rs, const char *text, struct err *err)
 	return -EINVAL;
 }
 
+/* Bits that both begin with; -1 where they are of two families. */
+static int common_bits(const struct net_prefix *a, const struct net_prefix *b)
+{
+	int most = a->len < b->len ? a->len : b->len, n = 0;
+
+	if (a->addr.family != b->addr.family)
+		return -1;
+	while (n < most && !((a->addr.b[n / 8] ^ b->addr.b[n / 8]) &
+			     0x80 >> n % 8))
+		n++;
+	return n;
+}
+
 int net_rules_own(struct net_rules *rs, const struct net_prefix *p,
 		  struct err *err)
 {
-	for (unsigned i = 0; i < rs->nown; i++)
+	int bits = -1, best = 0;
+
+	for (unsigned i = 0; i < rs->nown; i++) {
+		int n = common_bits(&rs->own[i], p);
+
 		if (net_prefix_covers(&rs->own[i], p))
 			return 0;
-	if (rs->nown >= NET_OWN_MAX)
+		if (n > bits) {
+			bits = n;
+			best = i;
+		}
+	}
+	if (rs->nown < NET_OWN_MAX) {
+		rs->own[rs->nown++] = *p;
+		return 0;
+	}
+	/* Rather refuse what lies between the two. */
+	if (bits < OWN_BITS_MIN)
 		return err_say(err, -E2BIG, "this host has more than %d "
 			       "addresses", NET_OWN_MAX - 1);
-	rs->own[rs->nown++] = *p;
+	rs->own[best] = net_prefix_of(&p->addr, bits);
 	return 0;
 }
 

@@ -417,14 +417,16 @@ static const char *flow_text(const struct flow *f, char buf[128])
 	return buf;
 }
 
-/* One flow, in @ns; back to @home. */
+/* One flow, in @ns; back to @home. How it ended; @want is waited for longer
+ * than silence is. */
 static inline enum flow_end try_flow(int ns, int home, enum flow_kind kind,
-			      const char *to, uint16_t port)
+				     const char *to, uint16_t port,
+				     enum flow_end want)
 {
 	struct flow f = { .kind = kind, .addr = addr(to), .port = port };
 
 	enter(ns);
-	run_flows(&f, 1, 500);
+	run_flows(&f, 1, want == SILENT ? 300 : 5000);
 	enter(home);
 	return f.end;
 }

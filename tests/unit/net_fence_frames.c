@@ -437,7 +437,7 @@ Test(net_fence_frames, flows_are_counted)
 static void expect_end(int ns, enum flow_kind kind, const char *to,
 		       uint16_t port, enum flow_end want)
 {
-	enum flow_end got = try_flow(ns, GUEST, kind, to, port);
+	enum flow_end got = try_flow(ns, GUEST, kind, to, port, want);
 
 	cr_expect_eq(got, want, "%d: %s port %u: %s, not %s", ns, to, port,
 		     end_names[got], end_names[want]);

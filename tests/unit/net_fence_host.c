@@ -106,7 +106,7 @@ static void make_host(void)
 static void expect_end(int ns, enum flow_kind kind, const char *to,
 		       uint16_t port, enum flow_end want)
 {
-	enum flow_end got = try_flow(ns, VM, kind, to, port);
+	enum flow_end got = try_flow(ns, VM, kind, to, port, want);
 
 	cr_expect_eq(got, want, "%d: kind %d, %s port %u: %s, not %s", ns, kind,
 		     to, port, end_names[got], end_names[want]);

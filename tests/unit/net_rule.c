@@ -414,8 +414,37 @@ Test(net_rule, lists_are_bounded)
 		cr_assert_eq(net_rules_own(&rs, &p, NULL), 0);
 		cr_assert_eq(net_rules_own(&rs, &p, NULL), 0, "again");
 	}
-	p.addr.b[1]++;
+	/* The nearest of 9.9.0.0 to 9.9.255.0. */
+	p.addr.b[2] = 7;
+	p.addr.b[3] = 0x50;
+	cr_expect_eq(net_rules_own(&rs, &p, &err), 0);
+	cr_expect_eq(rs.nown, NET_OWN_MAX);
+	cr_expect_eq(net_decide(&rs, &p.addr, 80), NET_REFUSED);
+	cr_expect(rs.own[7].len == 25 && rs.own[7].addr.b[2] == 7);
+	p.addr.b[0] = 200;
 	cr_expect_eq(net_rules_own(&rs, &p, &err), -E2BIG);
+	p = (struct net_prefix){ { 6, { 9, 9 } }, 128 };
+	cr_expect_eq(net_rules_own(&rs, &p, &err), -E2BIG);
+	cr_expect(net_rules_valid(&rs));
+}
+
+Test(net_rule, many_addresses_of_the_host_are_all_refused)
+{
+	struct net_prefix p = { net_addr4(10, 96, 0, 0), 32 };
+	struct net_rules rs;
+
+	rules(&rs, "+10.0.0.0/8");
+	for (unsigned i = 0; i < 4000; i++) {
+		p.addr = net_addr_plus(&p.addr, 7);
+		cr_assert_eq(net_rules_own(&rs, &p, NULL), 0);
+	}
+	p.addr = net_addr4(10, 96, 0, 0);
+	for (unsigned i = 0; i < 4000; i++) {
+		p.addr = net_addr_plus(&p.addr, 7);
+		cr_assert_eq(net_decide(&rs, &p.addr, 80), NET_REFUSED);
+	}
+	p.addr = net_addr4(10, 95, 0, 1);
+	cr_expect_eq(net_decide(&rs, &p.addr, 80), NET_OPEN);
 	cr_expect(net_rules_valid(&rs));
 }
 
