@@ -29,7 +29,7 @@ int forwarder_start(struct forwarder *f, const struct forwarder_params *p,
 		    struct err *err)
 {
 	char name[] = "mayfly-net", mode[] = "dns";
-	char *argv[] = { name, mode, NULL };
+	char *argv[] = { name, mode, fault_text(), NULL };
 	struct jail_params jail = {
 		.program_fd = p->program_fd,
 		.cgroup_fd = -1,

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,8 +40,6 @@
 
 static_assert(CONFIG_DNS_MAX == FORWARD_UPSTREAMS, "all that may be named");
 static_assert(NET_RESOLVERS_MAX == FORWARD_UPSTREAMS, "all that there are");
-
-#define TAP_MS 10000 /* for the keeper to make a tap */
 
 /* --- the keeper ----------------------------------------------------------- */
 
@@ -211,14 +210,18 @@ int network_open(struct network **out, const struct config *c,
 	return 0;
 }
 
-/* The keeper's word may be that it has failed, or be yet to come. */
+/* The keeper's word may be that it has failed, or be yet to come: it has as
+ * long as the guest has to boot. */
 static int await_tap(struct network *n, struct err *err)
 {
-	int r = keep_recv(&n->keep, &n->fds, TAP_MS, err);
+	uint64_t ms = n->c->boot_timeout_ns / 1000000 + 1;
+	int r = keep_recv(&n->keep, &n->fds, (int)MIN(ms, (uint64_t)INT_MAX),
+			  err);
 
 	if (r == 0)
-		r = err_say(err, -ETIMEDOUT, "the keeper made no tap in %d s",
-			    TAP_MS / 1000);
+		r = err_say(err, -ETIMEDOUT, "no tap was made within the "
+			    "--boot-timeout of %g s",
+			    (double)n->c->boot_timeout_ns / 1e9);
 	else if (r > 0 && r != KEEP_TAP)
 		r = err_say(err, -EPROTO, "the keeper began with word %d", r);
 	return r < 0 ? r : 0;

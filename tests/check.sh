@@ -221,6 +221,8 @@ faults() {
 	[ "$(id -u)" != 0 ] ||
 		suite faults/net_host 300 "$here/system/net_host.sh" \
 			"$build/faults/mayfly" net sigkill_at_each_step
+	suite faults/net 300 "$here/system/net_faults.sh" \
+		"$build/faults/mayfly" soft
 }
 
 # $1: smoke or all
