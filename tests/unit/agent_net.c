@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* eth0 and the resolver's files, in a network namespace and an /etc that are
  * nobody else's. */
-#include "rootfs/agent/agent.h"
 #include "tests/unit/agent_net_stage.h"
-
-#include <errno.h>
-#include <sys/stat.h>
+#include "tests/unit/agent_stage.h"
 
 static const struct wire_net net = {
 	.flags = WIRE_NET_V4 | WIRE_NET_V6,
@@ -23,14 +20,14 @@ static const struct wire_net net = {
 static const char resolv[] = "nameserver 198.18.0.1\n"
 			     "nameserver fd6d:0:0:0:0:0:0:1\n";
 
-static void setup(void)
+static void make_eth0(void)
 {
 	enter_network();
 	cr_assert_eq(system("ip link add eth0 type veth peer name far && "
 			    "ip link set far up"), 0);
 }
 
-TestSuite(agent_net, .init = setup);
+TestSuite(agent_net, .init = make_eth0);
 
 static void has(const char *command, const char *words)
 {
@@ -154,4 +151,61 @@ Test(agent_net, every_group_of_an_address_is_written_as_short_as_it_is,
 	cr_expect_str_eq(text, "nameserver 2001:db8:a:bc:ffff:1000:0:1\n");
 	net_hosts(text, &n, "box");
 	cr_expect(strstr(text, "127.0.1.1\tbox\n"));
+}
+
+/* --- as a frame ---------------------------------------------------------- */
+
+/* Never in the network of the host: there is an eth0. */
+static void serve_without_eth0(void)
+{
+	enter_network();
+	setup();
+}
+
+Test(agent_net, command_does_not_run_without_its_network,
+     .init = serve_without_eth0)
+{
+	send_frame(WIRE_NET, &net, sizeof(net));
+	exec_sh("exit 3", 0);
+	run_to_exit();
+	cr_assert(!h->started);
+	cr_assert_eq(h->exit.stage, WIRE_STAGE_NET);
+	cr_assert_eq(h->exit.error, ENODEV);
+	cr_assert_eq(h->exit.code, 126);
+	cr_assert_eq(hang_up(), 0);
+}
+
+Test(agent_net, network_comes_once_and_before_the_command,
+     .init = serve_without_eth0)
+{
+	struct wire_net wrong = { .flags = 8 };
+
+	send_frame(WIRE_NET, &net, sizeof(net));
+	send_frame(WIRE_NET, &net, sizeof(net));
+	cr_assert_eq(hang_up(), 1);
+	setup();
+	exec_sh("exec sleep 1000", 0);
+	while (!h->started)
+		cr_assert(step());
+	send_frame(WIRE_NET, &net, sizeof(net));
+	cr_assert_eq(hang_up(), 1);
+	setup();
+	send_frame(WIRE_NET, &wrong, sizeof(wrong));
+	cr_assert_eq(hang_up(), 1);
+}
+
+Test(agent_net, more_sessions_have_no_network_to_give,
+     .init = serve_without_eth0)
+{
+	exec_sh("exec sleep 1000", 0);
+	while (!h->started)
+		cr_assert(step());
+	begin(1);
+	send_frame(WIRE_NET, &net, sizeof(net));
+	while (step())
+		;
+	cr_assert(!h->exited);
+	close(h->fd);
+	h = hosts;
+	close(h->fd);
 }

@@ -444,3 +444,25 @@ Test(command, stopped_it_leaves_the_terminal_and_takes_it_again_after)
 	cr_assert_eq(news.exit.code, 1);
 	cr_assert_not(is_raw());
 }
+
+static void has_a_network(struct guest *g)
+{
+	struct wire_frame f;
+	struct wire_net net;
+
+	if (hear(g, &f) != WIRE_NET || wire_get_net(&f, &net) ||
+	    net.mtu != 1400)
+		_exit(1);
+	exec_of(g);
+	ready(g);
+	bye(g, 0);
+}
+
+Test(command, network_is_told_before_all_else)
+{
+	struct wire_net net = { .mtu = 1400 };
+
+	params.net = &net;
+	converse(has_a_network);
+	cr_assert_eq(news.ended, 1);
+}
