@@ -260,6 +260,23 @@ test_host_without_a_way_out_runs_what_needs_none() {
 	expect_rc 1
 }
 
+# A KVM that loses its guests, but for which a probe has vouched: soft takes over,
+# and the network is another.
+test_run_that_soft_takes_over_has_a_network() {
+	[ -w /dev/kvm ] || skip 'no /dev/kvm that opens'
+	mkdir -m 700 "$WORK/xdg"
+	export XDG_RUNTIME_DIR=$WORK/xdg
+	ENGINE=auto
+	start -- true
+	grep -q ' no ' "$WORK/xdg/mayfly-probe-0" || skip 'this KVM works'
+	sed -i 's/ no .*/ ok/' "$WORK/xdg/mayfly-probe-0"
+	start --verbose --boot-timeout 20 --net -- ping -c 1 -W 5 198.18.0.1
+	expect_rc 0
+	expect_err 'engine kvm: .*taking engine soft$'
+	[ "$(grep -c 'network: ready' "$err")" = 2 ] || fail 'one network'
+	expect_no_network_left
+}
+
 # --- without root ----------------------------------------------------------
 
 test_user_without_pasta() {
