@@ -148,7 +148,7 @@ LOCK_SRC := jail/lock.c jail/seccomp_rules.c
 RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c meta_isolate.c meta_network.c run.c session.c \
 	session_io.c config_env.c config_limits.c run_limits.c run_user.c cputime.c launch.c supervise.c cmd_exec.c cmd_cp.c \
-	cp_host.c transfer.c copies.c config_copy.c config_publish.c publish.c publish_link.c publish_udp.c publish_holder.c run_copies.c network.c network_uplink.c forwarder.c pasta.c \
+	cp_host.c transfer.c copies.c config_copy.c config_publish.c publish.c publish_link.c publish_udp.c publish_holder.c run_copies.c network.c network_uplink.c network_guard.c forwarder.c pasta.c \
 	format.c record.c state_dir.c state.c state_list.c journal.c control.c \
 	detach.c targets.c log_view.c cmd_ps.c cmd_logs.c cmd_stop.c \
 	cmd_prune.c cmd_net.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
@@ -189,7 +189,7 @@ NET_SRC += $(addprefix net/,nl.c nl_names.c nfnl.c nft.c tap.c keep.c \
 	keeper.c learn.c)
 # What runs share on the host.
 NET_SRC += $(addprefix net/,lease.c ruleset.c ruleset_change.c legacy.c host.c \
-	host_look.c host_forward.c host_memory.c host_prune.c)
+	host_look.c host_forward.c host_memory.c host_prune.c host_watch.c)
 NET_SRC += $(addprefix net/,dns.c dns_build.c forward.c forward_ask.c \
 	forward_guest.c forward_learn.c forward_setup.c)
 NET_LD := $(patsubst %,-Wl$(comma)--wrap=get%,addrinfo protobyname \

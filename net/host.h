@@ -81,6 +81,14 @@ struct net_host_want {
  */
 int net_host_apply(int state, const struct net_host_want *want, struct err *err);
 
+/*
+ * A descriptor, the caller's, that becomes readable when somebody has changed
+ * the host's nftables; net_host_changed() takes that, and says whether it was
+ * so. A run whose fence was flushed with all the rest applies again.
+ */
+int net_host_watch(struct err *err);
+int net_host_changed(int fd);
+
 enum net_host_done {
 	NET_HOST_REMOVED,
 	NET_HOST_RESTORED, /* it is as it was before us */

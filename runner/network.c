@@ -153,6 +153,7 @@ static void init(struct network *n, const struct config *c,
 	n->facts = facts;
 	n->program = -1;
 	n->lease = (struct net_lease)NET_LEASE_NONE;
+	network_guard_init(&n->guard);
 	n->learn[0] = n->learn[1] = -1;
 	n->fds = (struct keep_fds){ -1, -1, -1, -1, -1 };
 	keep_init(&n->keep);
@@ -313,9 +314,10 @@ static void unwatch(struct network *n)
 	ev_del(&n->on_pasta);
 	ev_del(&n->on_pasta_end);
 	ev_del(&n->on_forwarder);
+	network_guard_unwatch(&n->guard);
 }
 
-static void fail(struct network *n, struct err *err)
+void network_fail(struct network *n, struct err *err)
 {
 	unwatch(n);
 	err_wrap(err, "network");
@@ -335,7 +337,7 @@ static void on_forwarder(struct ev *ev, uint32_t events)
 
 	(void)events;
 	if (forwarder_heard(&n->forwarder, &err) < 0) {
-		fail(n, &err);
+		network_fail(n, &err);
 		return;
 	}
 	n->facts->ready_ns = io_now_ns();
@@ -362,7 +364,7 @@ static void fenced(struct network *n)
 	if (r < 0 && !err.code)
 		err_set(&err, r, "watch the DNS forwarder");
 	if (r < 0)
-		fail(n, &err);
+		network_fail(n, &err);
 }
 
 static void on_keep(struct ev *ev, uint32_t events)
@@ -379,7 +381,7 @@ static void on_keep(struct ev *ev, uint32_t events)
 	if (r > 0)
 		err_say(&err, -EPROTO, "the keeper said word %d too many", r);
 	if (r)
-		fail(n, &err);
+		network_fail(n, &err);
 }
 
 static void on_pasta(struct ev *ev, uint32_t events)
@@ -394,7 +396,7 @@ static void on_pasta(struct ev *ev, uint32_t events)
 	if (r == 0)
 		r = keep_uplink(&n->keep, 1, &err);
 	if (r < 0)
-		fail(n, &err);
+		network_fail(n, &err);
 }
 
 static void on_pasta_end(struct ev *ev, uint32_t events)
@@ -409,7 +411,7 @@ static void on_pasta_end(struct ev *ev, uint32_t events)
 		return;
 	}
 	pasta_ended(&n->pasta, &err);
-	fail(n, &err);
+	network_fail(n, &err);
 }
 
 int network_watch(struct network *n, struct ev_loop *loop,
@@ -428,6 +430,8 @@ int network_watch(struct network *n, struct ev_loop *loop,
 		r = watch(n, &n->on_pasta, n->pasta.ready, on_pasta);
 	if (r == 0)
 		r = watch(n, &n->on_pasta_end, n->pasta.pidfd, on_pasta_end);
+	if (r == 0)
+		r = network_guard_watch(n);
 	return r < 0 ? err_set(err, r, "watch the network") : 0;
 }
 
@@ -450,6 +454,7 @@ void network_close(struct network **out)
 	keep_stop(&n->keep);
 	keep_fds_close(&n->fds);
 	net_lease_drop(&n->lease);
+	network_guard_close(&n->guard);
 	close_fd(&n->learn[0]);
 	close_fd(&n->learn[1]);
 	close_fd(&n->program);

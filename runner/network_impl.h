@@ -15,6 +15,15 @@
 #include "runner/network.h"
 #include "runner/pasta.h"
 
+/* Whoever flushes the host's rules takes the second fence with them. */
+struct network_guard {
+	int changes, timer; /* -1: root's networks alone have one */
+	struct ev on_change, on_timer;
+	struct net_host_want want;
+	int state; /* directory of runs; borrowed */
+	unsigned tries;
+};
+
 struct network {
 	const struct config *c;
 	struct network_facts *facts;
@@ -36,7 +45,23 @@ struct network {
 	const struct network_ops *ops;
 	void *opaque;
 	int fenced;
+	struct network_guard guard;
 };
+
+/* Tell who watches, and watch no more. */
+void network_fail(struct network *n, struct err *err);
+
+/*
+ * network_guard.c: from before the host's rules are applied. What is noticed
+ * is looked into a little later, for changes come in crowds; a failure is one
+ * of the network.
+ */
+void network_guard_init(struct network_guard *g);
+int network_guard_open(struct network_guard *g, int state,
+		       const struct net_host_want *want, struct err *err);
+int network_guard_watch(struct network *n);
+void network_guard_unwatch(struct network_guard *g);
+void network_guard_close(struct network_guard *g);
 
 /* What this host has for a guest, and what a guest is not to reach of it: into
  * .host, .notes and .rules. */

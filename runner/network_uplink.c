@@ -122,6 +122,8 @@ static int lead_out_root(struct network *n, struct state *state, struct err *err
 	/* With a link of ours nobody takes it back: the lease is known to those
 	 * of the same directory of runs only. */
 	if (r == 0)
+		r = network_guard_open(&n->guard, root, &want, err);
+	if (r == 0)
 		r = net_host_apply(root, &want, err);
 	snprintf(n->facts->link, sizeof(n->facts->link), "%s", n->plan.link);
 	n->facts->kind = "nat";

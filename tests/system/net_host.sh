@@ -5,7 +5,7 @@
 # host, beside other people's firewalls; and that the host is as it was when
 # they are gone. A namespace of the test's own is the host, one is the world
 # outside, and one each the network of a VM; tests/net-host does what a launcher
-# does. No guest is started. TAP on stdout; for root.
+# does, and one guest is started. TAP on stdout; for root.
 # shellcheck disable=SC2034,SC2086,SC2154,SC2317
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -462,6 +462,30 @@ test_flushed_ruleset_is_made_again() {
 		shut vm1 $HOST
 		reaches vm1 $OUT
 	done
+}
+
+has_fence() {
+	nft list table inet mayfly >/dev/null 2>&1 &&
+		[ "$(nft list chain ip filter FORWARD 2>/dev/null |
+			grep -c mayfly)" = "$1" ]
+}
+
+test_flushed_ruleset_is_made_again_while_a_guest_runs() {
+	fresh
+	"$MAYFLY" run --engine soft --net -- sleep 1000 >"$out" 2>"$err" &
+	pid=$!
+	wait_for 30 has_fence 0 || fail 'no fence'
+	# It has been told of its own changes before; now of these.
+	wait_for 30 grep -q . "$MAYFLY_STATE_DIR/net/host.json" || fail 'memory'
+	nft flush ruleset
+	wait_for 10 has_fence 0 || fail 'it stays away'
+	docker iptables-nft
+	wait_for 10 has_fence 2 || fail 'no rules beside Docker'
+	kill -0 $pid || fail 'the guest has ended'
+	kill $pid
+	wait $pid
+	wait_for 10 no_links || fail 'links stay'
+	prune
 }
 
 test_forwarding_that_was_turned_off_is_on_again() {
