@@ -3,6 +3,7 @@
 #include "net/dns.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "runner/base/mem.h"
@@ -111,6 +112,40 @@ int dns_name_parse(struct dns_name *n, const char *text)
 	n->b[at] = 0;
 	n->len = (uint8_t)(at + 1);
 	return 0;
+}
+
+static int address4(const char *text, struct net_addr *a)
+{
+	unsigned b[4];
+	char plain4[16];
+	int end = 0;
+
+	if (sscanf(text, "%3u.%3u.%3u.%3u.in-addr.arpa%n", &b[3], &b[2], &b[1],
+		   &b[0], &end) != 4 || !end || text[end])
+		return -EINVAL;
+	snprintf(plain4, sizeof(plain4), "%u.%u.%u.%u", b[0], b[1], b[2], b[3]);
+	return net_addr_read(a, plain4);
+}
+
+static int address6(const char *text, struct net_addr *a)
+{
+	uint8_t b[16] = { 0 };
+
+	for (unsigned i = 0; i < 32; i++, text += 2) {
+		static const char hex[] = "0123456789abcdef";
+		const char *digit = *text ? strchr(hex, *text) : NULL;
+
+		if (!digit || text[1] != '.')
+			return -EINVAL;
+		b[15 - i / 2] |= (uint8_t)((digit - hex) << (i & 1 ? 4 : 0));
+	}
+	*a = net_addr_from(6, b);
+	return strcmp(text, "ip6.arpa") == 0 ? 0 : -EINVAL;
+}
+
+int dns_name_address(const char *text, struct net_addr *a)
+{
+	return address4(text, a) == 0 ? 0 : address6(text, a);
 }
 
 /* --- what messages are made of ------------------------------------------ */

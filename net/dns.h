@@ -78,6 +78,10 @@ int dns_name_text(const struct dns_name *n, char text[DNS_TEXT_MAX]);
 /* The reverse. -EINVAL for no such name. */
 int dns_name_parse(struct dns_name *n, const char *text);
 
+/* The address that a name as dns_name_text() writes it asks back for: below
+ * in-addr.arpa (RFC 1035 3.5) or ip6.arpa (RFC 3596 2.5). -EINVAL: none. */
+int dns_name_address(const char *text, struct net_addr *a);
+
 struct dns_question {
 	struct dns_name name;
 	uint16_t type, class;

@@ -20,6 +20,15 @@ static int is_data(uint16_t type)
 	return type && type != DNS_OPT && (type < 128 || type > 255);
 }
 
+/* RFC 6303: who is at an address that the guest cannot reach is the host's own
+ * network's affair. */
+static int is_private(const struct forward *f, const char *name)
+{
+	struct net_addr a;
+
+	return dns_name_address(name, &a) == 0 && !net_answerable(&f->rules, &a);
+}
+
 /* 0, or what to answer at once. */
 static int judge(const struct forward *f, const struct dns_query *q,
 		 uint16_t ports[NET_RULES_MAX], unsigned *nports)
@@ -30,7 +39,8 @@ static int judge(const struct forward *f, const struct dns_query *q,
 		return DNS_REFUSED;
 	/* A name that has no text cannot be compared with rules. */
 	if (dns_name_text(&q->q.name, name) < 0 ||
-	    !net_name_allowed(&f->rules, name, ports, nports))
+	    !net_name_allowed(&f->rules, name, ports, nports) ||
+	    is_private(f, name))
 		return DNS_BLOCKED;
 	return 0;
 }

@@ -26,11 +26,13 @@ static void text_of(const struct dns_name *n)
 {
 	char text[DNS_TEXT_MAX];
 	struct dns_name again;
+	struct net_addr a;
 
 	if (dns_name_text(n, text) < 0)
 		return;
 	must(strlen(text) < DNS_TEXT_MAX);
 	must(dns_name_parse(&again, text) == 0 && dns_name_equal(n, &again));
+	must(dns_name_address(text, &a) < 0 || net_addr_valid(&a));
 }
 
 /* What was asked, asked of an upstream. */

@@ -605,6 +605,23 @@ def net_seeds():
             (4, b"\x08\x08\x08\x08"), (6, b"\x20\x02\x0a"), (9, b""))))
 
 
+def learn_seeds():
+    def ask(addr, port=0, ttl=60):
+        return struct.pack("<BBHI16s", 6 if len(addr) > 4 else 4, 0, port, ttl,
+                           addr)
+
+    def say(wait, *asks):
+        return bytes([wait, 6 * len(asks)]) + b"".join(asks)
+
+    a, b = b"\x5d\xb8\xd8\x22", b"\x26\x06\x28" + bytes(13)
+    seed("learn", "open", say(0, ask(a), ask(a, 443), ask(b), ask(b, 80)))
+    seed("learn", "again", say(0, ask(a, 0, 600)) + say(9, ask(a)) +
+         say(255, ask(a), ask(a, 0, 9000)) + say(255, ask(a)))
+    seed("learn", "private", say(0, ask(b"\x0a\0\0\1"), ask(b"\x0a\1\0\1"),
+                                 ask(b"\x08\x08\x08\x08"), ask(b"\xfd" + b)))
+    seed("learn", "broken", say(0, b"\5" + ask(a)[1:]) + b"\0\1abcd")
+
+
 def dns_name(text):
     return b"".join(bytes([len(x)]) + x.encode() for x in text.split(".")) + \
         b"\0"
@@ -624,6 +641,10 @@ def dns_seeds():
     back = b"\xc0\x0c"
     seed("dns", "query", b"\0" + head(0x100, 0, 0, 1) + ask + opt)
     seed("dns", "plain", b"\1" + head(0x120, 0, 0, 0) + ask6)
+    for kind, back_to in (("back4", "4.3.2.1.in-addr.arpa"),
+                          ("back6", "1." + 31 * "0." + "ip6.arpa")):
+        seed("dns", kind, b"\0" + head(0x100, 0, 0, 0) + dns_name(back_to) +
+             b"\0\x0c\0\1")
     seed("dns", "alias", b"\3" + head(0x8180, 2, 0, 1) + ask +
          record(back, 5, b"\1a" + b"\xc0\x10") +
          record(b"\1a\xc0\x10", 1, b"\1\2\3\4") + opt)
@@ -658,5 +679,5 @@ if __name__ == "__main__":
                  serial_seeds, wire_seeds, kernel_seeds, text_seeds,
                  other_seeds, tree_seeds, state_seeds,
                  session_seeds, merge_seeds, untar_seeds, image_seeds,
-                 launcher_seeds, net_seeds, dns_seeds, device_seeds):
+                 launcher_seeds, net_seeds, learn_seeds, dns_seeds, device_seeds):
         make()

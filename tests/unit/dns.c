@@ -79,6 +79,39 @@ Test(dns, ambiguous_names_have_no_text)
 	cr_expect_eq(dns_name_text(&n, text), -EILSEQ);
 }
 
+Test(dns, addresses_that_names_ask_back_for)
+{
+	static const struct {
+		const char *name, *addr;
+	} c[] = {
+		{ "4.3.2.1.in-addr.arpa", "1.2.3.4" },
+		{ "255.0.0.10.in-addr.arpa", "10.0.0.255" },
+		{ "256.0.0.10.in-addr.arpa", NULL },
+		{ "3.2.1.in-addr.arpa", NULL },
+		{ "5.4.3.2.1.in-addr.arpa", NULL },
+		{ "4.3.2.1.in-addr.arpa.test", NULL },
+		{ "4.3.2.1.in-addr.arpx", NULL },
+		{ "b.4.3.2.1.in-addr.arpa", NULL },
+		{ "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0."
+		  "0.0.d.f.ip6.arpa", "fd00::1" },
+		{ "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0."
+		  "0.0.d.f.ip6.arpa.test", NULL },
+		{ "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0."
+		  "0.0.d.f.ip6.arpa", NULL },
+		{ "a.test", NULL }, { ".", NULL }, { "", NULL },
+	};
+	char is[NET_ADDR_MAX];
+	struct net_addr a;
+
+	for (unsigned i = 0; i < sizeof(c) / sizeof(*c); i++) {
+		int r = dns_name_address(c[i].name, &a);
+
+		cr_expect_eq(r, c[i].addr ? 0 : -EINVAL, "%s", c[i].name);
+		if (r == 0 && c[i].addr)
+			cr_expect_str_eq(net_addr_format(&a, is), c[i].addr);
+	}
+}
+
 /* --- queries ------------------------------------------------------------ */
 
 Test(dns, a_query_is_understood)

@@ -100,6 +100,24 @@ Test(forward, addresses_of_special_ranges_are_left_out, .timeout = 60)
 	stage_end(&s);
 }
 
+/* Who is there is nothing that a guest is to ask the host's resolver. */
+Test(forward, private_addresses_have_no_names, .timeout = 60)
+{
+	struct heard h;
+
+	go();
+	guest_asks(&s, 1, "1.0.168.192.in-addr.arpa", 12);
+	expect_rcode(&s, 1, DNS_NXDOMAIN);
+	guest_asks(&s, 2, "1.0.18.198.IN-ADDR.arpa", 12);
+	expect_rcode(&s, 2, DNS_NXDOMAIN);
+	cr_expect(up_hears_nothing(&s, 0));
+	guest_asks(&s, 3, "1.1.1.1.in-addr.arpa", 12);
+	up_hears(&s, 0, &h);
+	up_answers(&s, 0, &h, DNS_NOERROR, NULL);
+	expect_rcode(&s, 3, DNS_NOERROR);
+	stage_end(&s);
+}
+
 Test(forward, denied_names_are_refused_and_not_asked_for, .timeout = 60)
 {
 	stage_init(&s, 1);
