@@ -46,6 +46,7 @@ static int lock_in(enum lock_role role, uint32_t *layers, struct err *err)
 	return 0;
 }
 
+/* It leaves as dns() does. */
 static int keep(struct err *err)
 {
 	struct keeper *k = NULL;
@@ -60,13 +61,11 @@ static int keep(struct err *err)
 		r = confine_keeper(become, err);
 	if (r == 0)
 		r = lock_in(LOCK_KEEP, &layers, err);
-	if (r < 0) {
+	if (r < 0)
 		keeper_failed(err);
-		return r;
-	}
-	if (keeper_ready(k) == 0)
+	else if (keeper_ready(k) == 0)
 		keeper_hold(k);
-	return 0;
+	_exit(r < 0);
 }
 
 /* The filter lets two descriptors send to where they are told to, by their
