@@ -15,6 +15,7 @@
 #include "runner/targets.h"
 
 #define STATUS_MAX  (FORMAT_SPAN_MAX + 24)
+#define PORTS_MAX   61
 #define COMMAND_MAX 41
 #define IMAGE_MAX   41
 
@@ -81,9 +82,10 @@ static void status(const struct record *r, uint64_t now, char buf[STATUS_MAX])
 	}
 }
 
-static void add_row(struct table *t, const struct record *r, uint64_t now)
+static void add_row(struct table *t, const struct record *r, uint64_t now,
+		    int ports)
 {
-	char text[STATUS_MAX], command[COMMAND_MAX + 3], image[IMAGE_MAX + 3];
+	char text[MAX(STATUS_MAX, PORTS_MAX)], command[COMMAND_MAX + 3], image[IMAGE_MAX + 3];
 	char span[FORMAT_SPAN_MAX];
 
 	table_add(t, r->id);
@@ -100,6 +102,10 @@ static void add_row(struct table *t, const struct record *r, uint64_t now)
 	if (strlen(image) == IMAGE_MAX - 1)
 		strcat(image, "...");
 	table_add(t, image);
+	if (ports) {
+		record_ports(r, text, sizeof(text));
+		table_add(t, *text ? text : "-");
+	}
 	record_command(r, command, COMMAND_MAX);
 	if (strlen(command) == COMMAND_MAX - 1)
 		strcat(command, "...");
@@ -111,20 +117,35 @@ static int is_wanted(const struct ps *o, const struct record *r)
 	return o->all || r->phase < PHASE_EXITED;
 }
 
+/* A column for them only where there are any: few runs have some. */
+static int any_ports(const struct ps *o, const struct state_list *l)
+{
+	char text[PORTS_MAX];
+
+	for (size_t i = 0; i < l->n; i++) {
+		record_ports(&l->v[i], text, sizeof(text));
+		if (is_wanted(o, &l->v[i]) && *text)
+			return 1;
+	}
+	return 0;
+}
+
 static int print_table(const struct ps *o, const struct state_list *l)
 {
-	static const char *const head[] = { "ID", "NAME", "STATUS", "ENGINE",
-					    "MEMORY", "CREATED", "IMAGE", "COMMAND" };
+	static const char *const head[] = { "ID",      "NAME",	  "STATUS",
+					    "ENGINE",  "MEMORY",  "CREATED",
+					    "IMAGE",   "PORTS",	  "COMMAND" };
+	int ports = any_ports(o, l), r;
 	uint64_t now = format_now();
 	struct table t;
-	int r;
 
-	table_init(&t, ARRAY_SIZE(head));
+	table_init(&t, ARRAY_SIZE(head) - !ports);
 	for (size_t i = 0; i < ARRAY_SIZE(head); i++)
-		table_add(&t, head[i]);
+		if (ports || strcmp(head[i], "PORTS"))
+			table_add(&t, head[i]);
 	for (size_t i = 0; i < l->n; i++)
 		if (is_wanted(o, &l->v[i]))
-			add_row(&t, &l->v[i], now);
+			add_row(&t, &l->v[i], now, ports);
 	r = table_print(&t);
 	table_free(&t);
 	return r;

@@ -77,6 +77,10 @@ void record_command(const struct record *r, char *buf, size_t cap);
 /* What the user named as its image, in the same way; "-": the built-in one. */
 void record_image(const struct record *r, char *buf, size_t cap);
 
+/* The ports that the host has of it: "8080->80/tcp, [::1]:53->53/udp", without
+ * an address where it is all of them; "": none. What does not fit is left out. */
+void record_ports(const struct record *r, char *buf, size_t cap);
+
 /*
  * What an image says of its commands, for more of them; NULL where it says
  * nothing. Strings live as long as the record, the list is the caller's.

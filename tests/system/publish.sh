@@ -99,6 +99,9 @@ test_port_0_is_one_that_inspect_and_verbose_tell() {
 	expect_page "127.0.0.1:$port" 'page of the guest'
 	expect_page "[::1]:$port" 'page of the guest'
 	expect_err "port 0.0.0.0:$port is the guest's 80/tcp"
+	"$MAYFLY" ps >"$out"
+	expect_line ".*PORTS.*"
+	expect_line ".* $port->80/tcp .*"
 	ends
 }
 

@@ -195,6 +195,33 @@ Test(record, command_line_is_cut_between_characters)
 	record_free(&r);
 }
 
+Test(record, ports_are_told_once_for_all_addresses)
+{
+	static const char text[] =
+		"[{\"host\":\"0.0.0.0\",\"host_port\":8080,\"guest_port\":80,"
+		"\"protocol\":\"tcp\"},"
+		"{\"host\":\"::\",\"host_port\":8080,\"guest_port\":80,"
+		"\"protocol\":\"tcp\"}, 7, {\"host\":\"x\"},"
+		"{\"host\":\"::1\",\"host_port\":53,\"guest_port\":5353,"
+		"\"protocol\":\"udp\"},"
+		"{\"host\":\"127.0.0.1\",\"host_port\":1,\"guest_port\":2,"
+		"\"protocol\":\"tcp\"}]";
+	struct record r = { 0 };
+	char line[64];
+
+	record_ports(&r, line, sizeof(line));
+	cr_assert_str_empty(line);
+	cr_assert_eq(record_put_json(&r, "ports", text), 0);
+	record_ports(&r, line, sizeof(line));
+	cr_assert_str_eq(line, "8080->80/tcp, [::1]:53->5353/udp, "
+			       "127.0.0.1:1->2/tcp");
+	for (size_t cap = 1; cap < sizeof(line); cap++) {
+		record_ports(&r, line, cap);
+		cr_expect_lt(strlen(line), cap);
+	}
+	record_free(&r);
+}
+
 Test(record, every_truncation_is_refused)
 {
 	struct record r = sample(), b;
