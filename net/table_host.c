@@ -155,7 +155,7 @@ static void add_table(struct table *t, const struct net_shared *shared)
 	table_put(t, "\tchain refuse {\n"
 		  "\t\tlimit rate over 1000/second burst 1000 packets drop\n"
 		  "\t\tmeta l4proto tcp reject with tcp reset\n"
-		  "\t\treject with icmpx admin-prohibited\n\t}\n");
+		  "\t\treject with icmpx type admin-prohibited\n\t}\n");
 	add_source(t);
 	add_input(t);
 	add_forward(t, shared);

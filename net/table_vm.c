@@ -5,7 +5,7 @@
  *	guest -> tap0   netdev mayfly/guest: who it says that it is
  *	to the gateway  inet mayfly/to_us: DNS and echo
  *	to the world    inet mayfly/through: what goes on goes on; a new flow
- *			is for egress, which has net_decide()'s steps in order
+ *			is for to_world, which has net_decide()'s steps in order
  *	from the world  what belongs to a flow of the guest's, and no more
  *
  * Names of chains must not be words of nft's grammar.
@@ -17,7 +17,7 @@
 #include "net/table.h"
 #include "runner/base/err.h"
 
-/* Egress is written for each kind of flow: what has a port, DNS where it is
+/* The steps are written for each kind of flow: what has a port, DNS where it is
  * guarded (rules that name the port only), echo (rules without a port only). */
 enum kind {
 	ANY_PORT,
@@ -115,7 +115,7 @@ static void add_steps(struct table *t, const char *chain,
 		  net_is_list(rs) || kind == DNS_PORT ? "refuse" : "admit");
 }
 
-static void add_egress(struct table *t, const struct net_plan *plan,
+static void add_to_world(struct table *t, const struct net_plan *plan,
 		       const struct net_rules *rs)
 {
 	int guarded = net_guards_dns(rs);
@@ -125,21 +125,21 @@ static void add_egress(struct table *t, const struct net_plan *plan,
 	table_put(t, "\tchain admit {\n"
 		  "\t\tct count over %d goto refuse\n\t\taccept\n\t}\n",
 		  NET_FLOWS_MAX);
-	add_steps(t, "egress_port", rs, ANY_PORT);
+	add_steps(t, "world_port", rs, ANY_PORT);
 	if (guarded)
-		add_steps(t, "egress_dns", rs, DNS_PORT);
-	add_steps(t, "egress_echo", rs, NO_PORT);
-	table_put(t, "\tchain egress {\n");
+		add_steps(t, "world_dns", rs, DNS_PORT);
+	add_steps(t, "world_echo", rs, NO_PORT);
+	table_put(t, "\tchain to_world {\n");
 	if (!plan->has_v6)
 		table_put(t, "\t\tmeta nfproto ipv6 goto refuse\n");
 	if (guarded)
 		table_put(t, "\t\tmeta l4proto { tcp, udp } th dport "
-			  "{ 53, 853 } goto egress_dns\n");
-	table_put(t, "\t\tmeta l4proto { tcp, udp } goto egress_port\n"
+			  "{ 53, 853 } goto world_dns\n");
+	table_put(t, "\t\tmeta l4proto { tcp, udp } goto world_port\n"
 		  "\t\tip protocol icmp icmp type echo-request "
-		  "goto egress_echo\n"
+		  "goto world_echo\n"
 		  "\t\tmeta nfproto ipv6 icmpv6 type echo-request "
-		  "goto egress_echo\n"
+		  "goto world_echo\n"
 		  "\t\tgoto refuse\n\t}\n");
 }
 
@@ -268,7 +268,7 @@ static void add_through(struct table *t)
 		  "\t\tct state related meta l4proto { icmp, ipv6-icmp } accept\n"
 		  "\t\tiifname != \"" NET_TAP "\" drop\n"
 		  "\t\tct state != new drop\n"
-		  "\t\toifname \"" NET_UPLINK "\" goto egress\n"
+		  "\t\toifname \"" NET_UPLINK "\" goto to_world\n"
 		  "\t\tgoto refuse\n\t}\n");
 	table_put(t, "\tchain masq {\n"
 		  "\t\ttype nat hook postrouting priority srcnat; "
@@ -282,7 +282,7 @@ static void add_refuse(struct table *t)
 	table_put(t, "\tchain refuse {\n"
 		  "\t\tlimit rate over 1000/second burst 1000 packets drop\n"
 		  "\t\tmeta l4proto tcp reject with tcp reset\n"
-		  "\t\treject with icmpx admin-prohibited\n\t}\n");
+		  "\t\treject with icmpx type admin-prohibited\n\t}\n");
 }
 
 int net_plan_vm_table(const struct net_plan *plan,
@@ -302,7 +302,7 @@ int net_plan_vm_table(const struct net_plan *plan,
 	if (net_learns(rules))
 		add_learned_sets(&t);
 	add_refuse(&t);
-	add_egress(&t, plan, rules);
+	add_to_world(&t, plan, rules);
 	add_gateway(&t, plan);
 	add_through(&t);
 	table_put(&t, "}\n");
