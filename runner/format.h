@@ -32,7 +32,7 @@ char *format_utf8(const char *s, size_t len);
 int format_is_utf8(const char *s, size_t len);
 
 /* Columns, as wide as their widest cell; the last is not padded. */
-#define TABLE_COLS 8
+#define TABLE_COLS 9
 struct table {
 	size_t ncols, n; /* n cells */
 	char **cell;

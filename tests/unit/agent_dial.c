@@ -394,8 +394,9 @@ Test(agent_dial, datagrams_find_their_server_and_find_it_again)
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		server = serve_on(places[i], SOCK_DGRAM);
 		send_until_there(host, server, places[i]);
-		cr_assert_eq(echo(server), 2, "%s", places[i]);
-		cr_assert_eq(get_datagram(host), 2);
+		/* It may be one that was on its way before. */
+		cr_assert_eq(echo(server), (ssize_t)get_datagram(host), "%s",
+			     places[i]);
 		close(server);
 		/* Nobody is there: it is known from the next one on. */
 		send_datagram(host, "lost", 4);
