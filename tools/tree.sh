@@ -20,7 +20,7 @@ runner/base
 jail		runner/base/
 net		runner/base/
 rootfs		runner/base/
-rootfs/agent	rootfs/wire.h rootfs/tree.h
+rootfs/agent	rootfs/wire.h rootfs/tree.h rootfs/relay.h
 runner/disk	runner/base/
 runner/engine	runner/base/ runner/vmm/gmem.h
 runner/engine/soft runner/base/ runner/vmm/gmem.h runner/engine/engine.h
@@ -33,7 +33,7 @@ runner/unpack	runner/base/ jail/lock.h rootfs/
 runner/net	runner/base/ jail/lock.h jail/layers.h net/
 runner/vmm	runner/base/ runner/x86/ runner/dev/ runner/virtio/
 		runner/engine/engine.h jail/lock.h jail/layers.h
-runner		runner/base/ jail/ net/ rootfs/wire.h rootfs/tree.h runner/vmm/ctl.h
+runner		runner/base/ jail/ net/ rootfs/wire.h rootfs/tree.h rootfs/relay.h runner/vmm/ctl.h
 		runner/vmm/gmem.h runner/engine/engine.h runner/engine/probe.h
 		rootfs/reference.h rootfs/oci.h rootfs/image.h rootfs/store.h
 		rootfs/unpack.h rootfs/layer.h

@@ -4,7 +4,7 @@
 # publish.sh MAYFLY ENGINE [TEST...]: ports of a guest that the host has, asked
 # from the host and from the world of net_lib.sh. TAP on stdout. AS, a number, a
 # user to be instead of root.
-# shellcheck disable=SC2016,SC2034,SC2046,SC2086,SC2154,SC2317
+# shellcheck disable=SC2016,SC2034,SC2046,SC2086,SC2094,SC2154,SC2317
 
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/system/lib.sh
