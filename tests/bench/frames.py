@@ -87,6 +87,11 @@ def one(argv, vmm):
                 with flood(length) if length else contextlib.nullcontext():
                     poll.wait_for(child, phase.encode())
                 got.append(poll.cpu_us(pid) - before)
+            if vmm:
+                # It ends with this, and its VMM before it: then the tap is
+                # free for the next.
+                child.stdin.close()
+                child.wait(poll.LIMIT)
             return got
         finally:
             child.kill()
