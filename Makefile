@@ -438,7 +438,7 @@ $(foreach t,$(VIRTIO_UNIT),$(eval UNIT_LIBS_$(t) := virtio vmm base))
 LAUNCHER_UNIT := format_record state state_broken journal control detach \
 	log_view opts config jail console scratch sink terminal verdict_meta \
 	run_session run_control run_copies run_copies_out session config_env config_copy
-LAUNCHER_UNIT += config_disk config_image config_net config_publish publish drive
+LAUNCHER_UNIT += config_disk config_image config_net pasta config_publish publish drive
 LAUNCHER_UNIT += trace doctor cgroup cgroup_map cgroup_host confine
 LAUNCHER_UNIT += cp_host jail_report run_limits cputime meta_isolate image_words
 UNIT += $(LAUNCHER_UNIT)
