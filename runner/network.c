@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/flows.h"
 #include "net/tap.h"
 #include "runner/artifact.h"
 #include "runner/base/err.h"
@@ -441,6 +442,22 @@ void network_unwatch(struct network *n)
 		unwatch(n);
 }
 
+/* Before somebody else has the lease. Without root they are pasta's sockets;
+ * without a plan there were none. */
+static void forget_flows(const struct network *n)
+{
+	int r;
+
+	if (geteuid() || !n->plan.link[0])
+		return;
+	r = net_flows_forget(&n->plan.up4);
+	if (r >= 0 && n->plan.has_v6)
+		r = net_flows_forget(&n->plan.up6);
+	if (r < 0)
+		log_info("network: the host keeps the guest's flows until "
+			 "they time out: %s", strerror(-r));
+}
+
 void network_close(struct network **out)
 {
 	struct network *n = *out;
@@ -453,6 +470,7 @@ void network_close(struct network **out)
 	pasta_stop(&n->pasta);
 	keep_stop(&n->keep);
 	keep_fds_close(&n->fds);
+	forget_flows(n);
 	net_lease_drop(&n->lease);
 	network_guard_close(&n->guard);
 	close_fd(&n->learn[0]);
