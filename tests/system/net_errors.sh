@@ -90,7 +90,8 @@ hint: say bw=50m, ops=1000, or both with a comma; bw=50m:200m adds 200 MiB to be
 
 test_words_for_rules_that_are_wrong() {
 	says "mayfly: run: --allow a..b: 'a..b': neither a name nor an address nor a network
-hint: like web.example, *.example, 192.0.2.1 or 10.0.0.0/8, and :80 behind it or nothing; [2001:db8::1]:80" \
+hint: like web.example, *.example, 192.0.2.1 or 10.0.0.0/8, and :80 behind it or nothing; "\
+"[2001:db8::1]:80" \
 		--allow a..b -- true
 	says "mayfly: run: --allow 10.0.0.1/8: '10.0.0.1/8' has bits set behind its length
 hint: the network is 10.0.0.0/8" --allow 10.0.0.1/8 -- true
@@ -111,10 +112,12 @@ hint: add --net' --dns 9.9.9.9 -- true
 hint: add --net' --mtu 1500 -- true
 	says 'mayfly: run: --net-rate without a network
 hint: add --net' --net-rate bw=1m -- true
-	says 'mayfly: run: --allow with --net=tap=tap0: nothing of ours is between the guest and that device
+	says 'mayfly: run: --allow with --net=tap=tap0: nothing of ours is between the guest '\
+'and that device
 hint: say --net, or have rules of your own there' \
 		--net=tap=tap0 --allow 10.0.0.1 -- true
-	says 'mayfly: run: --deny with --net=tap=tap0: nothing of ours is between the guest and that device
+	says 'mayfly: run: --deny with --net=tap=tap0: nothing of ours is between the guest '\
+'and that device
 hint: say --net, or have rules of your own there' \
 		--deny 10.0.0.1 --net=tap=tap0 -- true
 }

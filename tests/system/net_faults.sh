@@ -60,6 +60,7 @@ test_launcher_killed_at_each_step_of_its_network_leaves_nothing() {
 }
 
 test_keeper_killed_at_each_step_is_an_error_with_words() {
+	killed='was killed by signal 9 (Killed)'
 	for s in $CHILD; do
 		fault "$s" kill -- sleep 1000
 		expect_refusal 'network: '
@@ -70,7 +71,7 @@ test_keeper_killed_at_each_step_is_an_error_with_words() {
 		fault "$s" kill -- sleep 1000
 		expect_rc 125
 		expect_meta verdict internal
-		[ "$(cat "$err")" = 'mayfly: network: mayfly-net was killed by signal 9 (Killed)' ] ||
+		[ "$(cat "$err")" = "mayfly: network: mayfly-net $killed" ] ||
 			fail "$s"
 		expect_pruned "$s:kill"
 	done
