@@ -79,28 +79,41 @@ static int is_unchanged(const struct host_memory *m,
 
 /* All that was found in one look. */
 struct found {
+	char own[NET_MARK_MAX]; /* mark of the table that we would load */
 	struct ruleset rs;
 	struct legacy legacy[2];
 };
 
 static int find(const struct host_memory *m, struct found *f, struct err *err)
 {
-	char mark[NET_MARK_MAX];
 	int r;
 
-	if (net_plan_host_mark(&m->shared, mark) < 0)
+	if (net_plan_host_mark(&m->shared, f->own) < 0)
 		return err_say(err, -EINVAL, "table inet " NET_TABLE
 					     ": too many pools");
-	r = ruleset_read(&f->rs, mark, err);
+	r = ruleset_read(&f->rs, err);
 	return r < 0 ? r : host_read_legacy(f->legacy, err);
 }
 
-/* @loaded: the table was loaded just now, with as many rules as it has. */
+/*
+ * Is there a table, whole, that serves? Another directory's runs may have
+ * loaded theirs: two that would each have their own would go on for ever.
+ * @loaded: ours was loaded just now, with as many rules as it has. @again: for
+ * a run that has begun; then any will do.
+ */
 static int has_fence(const struct host_memory *m, const struct found *f,
-		     int loaded)
+		     int loaded, int again)
 {
-	return f->rs.has_mark && f->rs.nrules &&
-	       (loaded || f->rs.nrules == m->nrules);
+	const int known = !strcmp(f->rs.mark, m->mark);
+
+	if (!*f->rs.mark || !f->rs.nrules ||
+	    (known && !loaded && f->rs.nrules != m->nrules))
+		return 0;
+	if (!strcmp(f->rs.mark, f->own))
+		return 1;
+	if (known && m->loaded) /* by us, before the memory was changed */
+		return 0;
+	return again || net_mark_serves(f->rs.mark, f->own);
 }
 
 static int has_rules(const struct found *f)
@@ -150,7 +163,7 @@ static int note(int state, struct host_memory *m, struct err *err)
 	if (r == 0 && s->has_v6)
 		r = forward_note(m, 6, err);
 	if (r == 0 && !was && (s->router4.was_off || s->router6.was_off)) {
-		r = ruleset_read(&rs, NULL, err);
+		r = ruleset_read(&rs, err);
 		if (r == 0)
 			host_note_chains(m, &rs);
 	}
@@ -171,11 +184,11 @@ static int load_table(const struct host_memory *m, struct err *err)
 
 /* The fence first, forwarding last. Sets *@loaded. */
 static int make(const struct host_memory *m, const struct found *f, int *loaded,
-		struct err *err)
+		int again, struct err *err)
 {
 	int r = 0;
 
-	if (!has_fence(m, f, *loaded)) {
+	if (!has_fence(m, f, *loaded, again)) {
 		r = load_table(m, err);
 		*loaded = 1;
 	}
@@ -205,7 +218,18 @@ static void warn_of_owned(const struct ruleset *rs)
 				 NET_HOST_LINK "+", rs->chain[i].table);
 }
 
-static int settle(int state, struct host_memory *m, struct err *err)
+/* This is what it is like when all is there. */
+static void remember(struct host_memory *m, const struct found *f, int loaded)
+{
+	if (loaded || strcmp(m->mark, f->rs.mark))
+		m->loaded = loaded;
+	strcpy(m->mark, f->rs.mark);
+	m->generation = f->rs.generation;
+	m->nrules = f->rs.nrules;
+	m->legacy = host_legacy_hash(f->legacy);
+}
+
+static int settle(int state, struct host_memory *m, int again, struct err *err)
 {
 	struct found f;
 	int loaded = 0;
@@ -213,16 +237,14 @@ static int settle(int state, struct host_memory *m, struct err *err)
 	for (int i = 0; i < TRIES; i++) {
 		int r = find(m, &f, err);
 
-		if (r == 0 && has_fence(m, &f, loaded) && has_rules(&f) &&
+		if (r == 0 && has_fence(m, &f, loaded, again) && has_rules(&f) &&
 		    forwards(&m->shared)) {
 			warn_of_owned(&f.rs);
-			m->generation = f.rs.generation;
-			m->nrules = f.rs.nrules;
-			m->legacy = host_legacy_hash(f.legacy);
+			remember(m, &f, loaded);
 			return host_memory_write(state, m, err);
 		}
 		if (r == 0)
-			r = make(m, &f, &loaded, err);
+			r = make(m, &f, &loaded, again, err);
 		if (r < 0)
 			return r;
 	}
@@ -263,6 +285,6 @@ int net_host_apply(int state, const struct net_host_want *want, struct err *err)
 	if (r == 0)
 		r = note(state, &m, err);
 	if (r == 0)
-		r = settle(state, &m, err);
+		r = settle(state, &m, want->again, err);
 	return r < 0 ? err_wrap(err, "network of the host") : 0;
 }

@@ -73,6 +73,7 @@ int net_host_look(struct net_host *h, struct net_rules *rules,
 struct net_host_want {
 	struct net_prefix pool; /* of uplinks' addresses */
 	int v6;			/* net_host_look() said that it may be */
+	int again;		/* of a run that had all of it before */
 };
 
 /*

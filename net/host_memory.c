@@ -145,13 +145,14 @@ static char *format(const struct host_memory *m, const char *where)
 {
 	const struct net_shared *s = &m->shared;
 	_cleanup_(cleanup_json) json_t *doc = json_pack(
-		"{s:s, s:o, s:b, s:o, s:o, s:b, s:o, s:I, s:I, s:o}",
+		"{s:s, s:o, s:b, s:o, s:o, s:b, s:o, s:I, s:I, s:s, s:b, s:o}",
 		"where", where, "pools", pools_of(s), "has_ipv6", s->has_v6,
 		"ipv4", family_of(&s->router4, &m->open4),
 		"ipv6", family_of(&s->router6, &m->open6),
 		"accept_redirects", m->accept_redirects,
 		"chains", chains_of(m), "generation",
 		(json_int_t)m->generation, "rules", (json_int_t)m->nrules,
+		"mark", m->mark, "loaded", m->loaded,
 		"legacy", wide(m->legacy));
 
 	return doc ? json_dumps(doc, JSON_INDENT(1)) : NULL;
@@ -236,14 +237,16 @@ static int parse(struct host_memory *m, json_t *doc, const char *where)
 	struct net_shared *s = &m->shared;
 	json_t *pools, *four, *six, *chains;
 	json_int_t generation, rules;
-	const char *of, *legacy;
+	const char *of, *legacy, *mark;
 
 	if (json_unpack(doc, "{s:s, s:o, s:b, s:o, s:o, s:b, s:o, s:I, s:I, "
-			"s:s}", "where", &of, "pools", &pools, "has_ipv6",
+			"s:s, s:b, s:s}", "where", &of, "pools", &pools, "has_ipv6",
 			&s->has_v6, "ipv4", &four, "ipv6", &six,
 			"accept_redirects", &m->accept_redirects, "chains",
 			&chains, "generation", &generation, "rules", &rules,
+			"mark", &mark, "loaded", &m->loaded,
 			"legacy", &legacy) < 0 ||
+	    strlen(mark) >= sizeof(m->mark) ||
 	    strcmp(of, where) || parse_pools(s, pools) < 0 ||
 	    parse_family(&s->router4, &m->open4, four) < 0 ||
 	    parse_family(&s->router6, &m->open6, six) < 0 ||
@@ -252,6 +255,7 @@ static int parse(struct host_memory *m, json_t *doc, const char *where)
 	m->generation = (uint32_t)generation;
 	m->nrules = (unsigned)rules;
 	m->legacy = unwide(legacy);
+	strcpy(m->mark, mark);
 	return 0;
 }
 

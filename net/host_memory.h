@@ -42,6 +42,8 @@ struct host_memory {
 	 * rules in our table; 0: not yet. */
 	uint32_t generation;
 	unsigned nrules;
+	char mark[NET_MARK_MAX]; /* of that table */
+	int loaded;		 /* by us, and no other directory's run */
 	uint64_t legacy; /* legacy.h: hash of the tables of iptables-legacy */
 };
 

@@ -254,7 +254,7 @@ static void prune_shared(struct pruning *p)
 	int r = host_memory_read(p->state, &m, &err);
 
 	if (r == 0)
-		r = ruleset_read(&rs, NULL, &err);
+		r = ruleset_read(&rs, &err);
 	if (r < 0) {
 		fail(p, r, &err);
 		return;
@@ -266,7 +266,7 @@ static void prune_shared(struct pruning *p)
 	fault_point("prune", "legacy");
 	delete_rules(p, &rs);
 	for (int i = 0; i < ROUNDS && p->code == 0 && has_more(&rs); i++) {
-		r = ruleset_read(&rs, NULL, &err);
+		r = ruleset_read(&rs, &err);
 		if (r == 0)
 			r = ruleset_delete(&rs, &err);
 		fail(p, r, &err);

@@ -150,8 +150,12 @@ int net_plan_host_table(const struct net_shared *shared, char *buf, size_t size,
 /* The name of an empty chain in it that says which table it is: another one
  * for any other @shared, and for any other version of the text. So a look for
  * this chain tells that all is there. */
+#define NET_MARK     "mark_" /* begins all of them */
 #define NET_MARK_MAX 32
 int net_plan_host_mark(const struct net_shared *shared, char mark[NET_MARK_MAX]);
+/* Does a table marked @has, of another directory's runs, what one marked @wants
+ * would: of the same version and for the same pools, and no less in it? */
+int net_mark_serves(const char *has, const char *wants);
 
 /* /proc/sys/net/PATH of the VM's netns, after tap0 is there; those of IPv6 may
  * be missing. NULL path past the end. */

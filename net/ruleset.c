@@ -371,7 +371,6 @@ static int drops_all(struct asked *a, const struct ruleset_chain *of,
 
 struct reading {
 	struct ruleset *rs;
-	const char *mark;
 	int many;
 };
 
@@ -399,7 +398,8 @@ static int take_chain(struct nl_msg *m, void *opaque)
 		return NL_OK;
 	if (c.family == NFPROTO_INET && !strcmp(c.table, NET_TABLE)) {
 		rs->has_table = 1;
-		rs->has_mark |= rd->mark && !strcmp(c.name, rd->mark);
+		if (!strncmp(c.name, NET_MARK, strlen(NET_MARK)))
+			snprintf(rs->mark, sizeof(rs->mark), "%s", c.name);
 		return NL_OK;
 	}
 	if ((c.family != NFPROTO_INET && c.family != NFPROTO_IPV4 &&
@@ -462,11 +462,11 @@ static int read_chain(struct asked *a, struct ruleset_chain *c)
 }
 
 /* -EAGAIN: it has changed meanwhile. */
-static int read_once(struct asked *a, struct ruleset *rs, const char *mark)
+static int read_once(struct asked *a, struct ruleset *rs)
 {
 	const struct question chains = { .type = NFT_MSG_GETCHAIN,
 					 .flags = NLM_F_DUMP };
-	struct reading rd = { rs, mark, 0 };
+	struct reading rd = { rs, 0 };
 	uint32_t after;
 	int r;
 
@@ -487,7 +487,7 @@ static int read_once(struct asked *a, struct ruleset *rs, const char *mark)
 	return r;
 }
 
-int ruleset_read(struct ruleset *rs, const char *mark, struct err *err)
+int ruleset_read(struct ruleset *rs, struct err *err)
 {
 	_cleanup_(cleanup_sock) struct nl_sock *sk = NULL;
 	struct asked a = { 0 };
@@ -497,7 +497,7 @@ int ruleset_read(struct ruleset *rs, const char *mark, struct err *err)
 	if (r == 0)
 		r = -EAGAIN;
 	for (int i = 0; r == -EAGAIN && i < TRIES; i++)
-		r = read_once(&a, rs, mark);
+		r = read_once(&a, rs);
 	if (r == -E2BIG)
 		return err_say(err, r, "the host's nftables have more than %d "
 			       "chains at the hook forward",

@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/plan.h"
+
 struct err;
 
 #define RULESET_CHAINS_MAX 32
@@ -40,7 +42,7 @@ struct ruleset_chain {
 struct ruleset {
 	uint32_t generation; /* it was so at this one, all at once */
 	int has_table;	     /* inet mayfly */
-	int has_mark;	     /* and the chain in it that was asked for */
+	char mark[NET_MARK_MAX]; /* of the chain in it; "": none */
 	unsigned nrules;     /* of it */
 	unsigned n;
 	struct ruleset_chain chain[RULESET_CHAINS_MAX];
@@ -50,9 +52,8 @@ struct ruleset {
  * namespace; not one packet's counters, nor timeouts of elements. */
 int ruleset_generation(uint32_t *generation, struct err *err);
 
-/* @mark: the name of a chain in table inet mayfly; NULL: none is looked for.
- * -E2BIG where there are more chains than we ever heard of. */
-int ruleset_read(struct ruleset *rs, const char *mark, struct err *err);
+/* -E2BIG where there are more chains than we ever heard of. */
+int ruleset_read(struct ruleset *rs, struct err *err);
 
 /*
  * Changes, each one transaction: all of it, or nothing.

@@ -178,17 +178,52 @@ static int shared_check(const struct net_shared *shared, struct err *err)
 	return 0;
 }
 
+/* "mark_KIND_FLAGS_TEXT": version and pools, what of IPv6 and of routers is in
+ * it, all of it. */
+#define KIND_LEN 13 /* "mark_01234567" */
+
+static int make_mark(const struct net_shared *shared, const struct table *t,
+		     char mark[NET_MARK_MAX])
+{
+	struct net_shared plain = { .npools = shared->npools };
+	char buf[NET_HOST_TABLE_MAX];
+	struct table kind;
+
+	memcpy(plain.pools, shared->pools, sizeof(plain.pools));
+	table_open(&kind, buf, sizeof(buf));
+	add_table(&kind, &plain);
+	snprintf(mark, NET_MARK_MAX, NET_MARK "%08x_%d_%08x",
+		 (unsigned)hash(kind.buf, kind.len),
+		 (shared->has_v6 != 0) | (shared->router4.was_off != 0) << 1 |
+			 (shared->router6.was_off != 0) << 2,
+		 (unsigned)hash(t->buf, t->len));
+	return kind.bad ? -E2BIG : 0;
+}
+
+int net_mark_serves(const char *has, const char *wants)
+{
+	int a, b;
+
+	if (strlen(has) <= KIND_LEN || strncmp(has, wants, KIND_LEN) ||
+	    sscanf(has + KIND_LEN, "_%1d", &a) != 1 ||
+	    sscanf(wants + KIND_LEN, "_%1d", &b) != 1)
+		return 0;
+	return (a & b) == b;
+}
+
 int net_plan_host_table(const struct net_shared *shared, char *buf, size_t size,
 			struct err *err)
 {
+	char mark[NET_MARK_MAX];
 	struct table t;
 
 	table_open(&t, buf, size);
 	if (shared_check(shared, err) < 0)
 		return -EINVAL;
 	add_table(&t, shared);
-	table_put(&t, "add chain inet " NET_TABLE " mark_%016llx\n",
-		  hash(t.buf, t.len));
+	if (make_mark(shared, &t, mark) < 0)
+		t.bad = 1;
+	table_put(&t, "add chain inet " NET_TABLE " %s\n", mark);
 	return table_end(&t, err);
 }
 
@@ -201,8 +236,5 @@ int net_plan_host_mark(const struct net_shared *shared, char mark[NET_MARK_MAX])
 	if (shared_check(shared, NULL) < 0)
 		return -EINVAL;
 	add_table(&t, shared);
-	if (t.bad)
-		return -E2BIG;
-	snprintf(mark, NET_MARK_MAX, "mark_%016llx", hash(t.buf, t.len));
-	return 0;
+	return t.bad ? -E2BIG : make_mark(shared, &t, mark);
 }

@@ -158,7 +158,7 @@ static void forward_rules(struct doctor *d)
 	char names[DOCTOR_WORDS_MAX / 2] = "";
 	struct err err = { 0 };
 
-	if (!rs || ruleset_read(rs, NULL, &err) < 0) {
+	if (!rs || ruleset_read(rs, &err) < 0) {
 		doctor_say(d, DOCTOR_WARN, "forward rules", "%s", err.msg);
 		doctor_remedy(d, "%s", *err.hint ? err.hint : "free some memory");
 		return;

@@ -23,6 +23,7 @@ int network_guard_open(struct network_guard *g, int state,
 {
 	g->state = state;
 	g->want = *want;
+	g->want.again = 1;
 	g->timer = ev_timer_fd();
 	if (g->timer < 0)
 		return err_set(err, g->timer, "timer");

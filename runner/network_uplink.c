@@ -96,7 +96,8 @@ static int make_plan(struct network *n, const struct net_prefix *pool,
 /* A lease whose link can be made, and what all VMs share. */
 static int lead_out_root(struct network *n, struct state *state, struct err *err)
 {
-	const struct net_host_want want = { pool_of(n->c), n->host.has_v6 };
+	const struct net_host_want want = { .pool = pool_of(n->c),
+					    .v6 = n->host.has_v6 };
 	unsigned from = 0, end = net_pool_leases(&want.pool);
 	int root = state_rootfd(state), r;
 	struct rt *rt;

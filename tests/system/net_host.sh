@@ -472,10 +472,24 @@ test_two_directories_of_runs_leave_each_other_alone() {
 	fresh
 	before
 	vm 1
+	nft -a list ruleset >"$WORK/one"
 	one=$MAYFLY_STATE_DIR
 	MAYFLY_STATE_DIR=$WORK/state-two
 	mkdir -m 700 "$MAYFLY_STATE_DIR"
 	vm 2
+	nft -a list ruleset >"$WORK/two"
+	# The first one's serves both; it alone knows who was no router.
+	cmp "$WORK/one" "$WORK/two" || fail 'the fence was made anew'
+	nft flush ruleset
+	"$TOOL" apply >/dev/null || fail 'apply of the second'
+	MAYFLY_STATE_DIR=$one "$TOOL" apply >/dev/null || fail 'of the first'
+	nft -a list ruleset >"$WORK/one"
+	grep -q ' drop.*handle' "$WORK/one" || fail 'a router'
+	"$TOOL" apply >/dev/null || fail 'apply of the second'
+	MAYFLY_STATE_DIR=$one "$TOOL" apply >/dev/null || fail 'of the first'
+	nft -a list ruleset >"$WORK/two"
+	cmp "$WORK/one" "$WORK/two" || fail 'they do not agree'
+	shut out $FAR
 	[ "$(cat "$WORK/number2")" = 1 ] || fail 'the same link'
 	reaches vm1 $OUT
 	reaches vm2 $OUT

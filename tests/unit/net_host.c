@@ -125,6 +125,8 @@ static struct host_memory *sample(void)
 	m->nchains = 1;
 	m->generation = UINT32_MAX;
 	m->nrules = 28;
+	strcpy(m->mark, "mark_x");
+	m->loaded = 1;
 	m->legacy = 1ull << 63;
 	return m;
 }

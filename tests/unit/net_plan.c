@@ -239,6 +239,34 @@ Test(net_table, takes_nothing_that_is_not_valid)
 	cr_expect_str_eq(buf, "");
 }
 
+Test(net_table, mark_says_what_serves_others)
+{
+	struct net_shared a = { .npools = 1 }, b;
+	char one[NET_MARK_MAX], two[NET_MARK_MAX];
+
+	a.pools[0] = prefix(NET_POOL4);
+	b = a;
+	b.router4.was_off = b.router4.nclosed = 1;
+	b.router4.closed[0] = 7;
+	cr_assert_eq(net_plan_host_mark(&a, one), 0);
+	cr_assert_eq(net_plan_host_mark(&b, two), 0);
+	cr_expect(net_mark_serves(one, one));
+	cr_expect(net_mark_serves(two, one));
+	cr_expect_not(net_mark_serves(one, two));
+	b.router4.closed[0] = 8;
+	cr_assert_eq(net_plan_host_mark(&b, one), 0);
+	cr_expect(net_mark_serves(one, two));
+	a.has_v6 = 1;
+	cr_assert_eq(net_plan_host_mark(&a, one), 0);
+	cr_expect_not(net_mark_serves(two, one));
+	b.pools[b.npools++] = prefix("10.9.0.0/16");
+	cr_assert_eq(net_plan_host_mark(&b, one), 0);
+	cr_expect_not(net_mark_serves(one, two));
+	cr_expect_not(net_mark_serves("", two));
+	cr_expect_not(net_mark_serves("mark_01234567", two));
+	cr_expect_not(net_mark_serves("mark_01234567_x", "mark_01234567_0"));
+}
+
 Test(net_table, mark_tells_tables_of_the_host_apart)
 {
 	struct net_shared a = { .npools = 1 }, b;
