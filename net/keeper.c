@@ -25,6 +25,10 @@
 
 #define DNS_BACKLOG 16
 
+#ifndef IPV6_FREEBIND
+#define IPV6_FREEBIND 78 /* linux/in6.h, which netinet/in.h is in the way of */
+#endif
+
 struct keeper {
 	struct keep_setup setup;
 	int learn; /* the forwarder's socket; -1: none */
@@ -78,6 +82,18 @@ static int hear_setup(struct keeper *k, struct err *err)
 
 /* --- tap0 ------------------------------------------------------------------ */
 
+/*
+ * Writing these two tries for the lock of all links again and again, without
+ * sleeping: with 20 starts at once that was most of their CPU time. Netlink
+ * waits for it: set_up_tap(). So does a third one, of IPv6, for which there is
+ * nothing else.
+ */
+static int is_by_netlink(const struct net_sysctl *s)
+{
+	return !strcmp(s->path, "net/ipv4/ip_forward") ||
+	       !strcmp(s->path, "net/ipv6/conf/" NET_TAP "/addr_gen_mode");
+}
+
 /* Those of tap0 come with it, and before its addresses. */
 static int put_setting(const struct net_sysctl *s, struct err *err)
 {
@@ -97,13 +113,15 @@ static int put_setting(const struct net_sysctl *s, struct err *err)
 	return r;
 }
 
-static int put_settings(struct err *err)
+static int put_settings(struct keeper *k, struct err *err)
 {
 	const struct net_sysctl *s;
 	int r = 0;
 
 	for (unsigned i = 0; r == 0 && (s = net_plan_sysctl(i)); i++)
-		r = put_setting(s, err);
+		if (!is_by_netlink(s) && (k->setup.plan.has_v6 ||
+					  strncmp(s->path, "net/ipv6/", 9)))
+			r = put_setting(s, err);
 	return r;
 }
 
@@ -123,7 +141,8 @@ static int set_up_tap(struct keeper *k, struct err *err)
 	const struct net_plan *p = &k->setup.plan;
 	int index = rt_link_index(k->rt, NET_TAP), r;
 	struct rt_link l = { .name = NET_TAP, .up = 1, .mtu = p->mtu,
-			     .mac = p->tap_mac };
+			     .mac = p->tap_mac, .no_link_local = 1,
+			     .forward4 = 1 };
 
 	if (index < 0)
 		return err_set(err, index, NET_TAP);
@@ -161,16 +180,21 @@ static socklen_t socket_address(const struct net_addr *a,
 	return sizeof(*v4);
 }
 
-/* Bound to the tap as well as to its address: nothing from up0 comes in. */
+/*
+ * Bound to the tap as well as to its address: nothing from up0 comes in. The
+ * address is not there yet (ip(7), IP_FREEBIND), for the launcher waits.
+ */
 static int make_listener(const struct net_addr *a, int type, struct err *err)
 {
 	_cleanup_fd_ int fd = socket(a->family == 6 ? AF_INET6 : AF_INET,
 				     type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct sockaddr_storage sa;
 	socklen_t len = socket_address(a, &sa);
-	const int on = 1;
+	const int on = 1, v6 = a->family == 6;
 
 	if (fd < 0 ||
+	    setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+		       v6 ? IPV6_FREEBIND : IP_FREEBIND, &on, sizeof(on)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, NET_TAP,
 		       sizeof(NET_TAP)) < 0 ||
@@ -218,7 +242,8 @@ static int set_up_uplink(struct keeper *k, struct err *err)
 	static const struct net_prefix all6 = { .addr.family = 6 };
 	const struct net_plan *p = &k->setup.plan;
 	const struct net_prefix up4 = { p->up4, 31 }, up6 = { p->up6, 127 };
-	struct rt_link l = { .name = NET_UPLINK, .up = 1, .mtu = p->mtu };
+	struct rt_link l = { .name = NET_UPLINK, .up = 1, .mtu = p->mtu,
+			     .forward4 = 1 };
 	struct keep_uplink u;
 	int r, index;
 
@@ -293,12 +318,6 @@ static int open_tools(struct keeper *k, struct err *err)
 	return 0;
 }
 
-static int settle(struct keeper *k, struct err *err)
-{
-	(void)k;
-	return put_settings(err);
-}
-
 static int finish_table(struct keeper *k, struct err *err)
 {
 	int r = nft_finish(&k->nft, NFT_TIMEOUT_MS, err);
@@ -315,11 +334,11 @@ int keeper_make(struct keeper **out, uint32_t *become, struct err *err)
 		const char *name;
 		int (*fn)(struct keeper *k, struct err *err);
 	} step[] = {
-		{ "setup", hear_setup },       { "tap", make_tap },
-		{ "table", start_table },      { "settings", settle },
-		{ "tools", open_tools },       { "link", set_up_tap },
-		{ "listeners", make_listeners }, { "told", give_tap },
-		{ "uplink", set_up_uplink },   { "fence", finish_table },
+		{ "setup", hear_setup },	 { "tap", make_tap },
+		{ "table", start_table },	 { "listeners", make_listeners },
+		{ "told", give_tap },		 { "settings", put_settings },
+		{ "tools", open_tools },	 { "link", set_up_tap },
+		{ "uplink", set_up_uplink },	 { "fence", finish_table },
 	};
 	struct keeper *k = calloc(1, sizeof(*k));
 	int r = 0;

@@ -46,6 +46,11 @@ void nft_init(struct nft *n)
 	n->pid = n->pidfd = n->words = -1;
 }
 
+/*
+ * It runs in its parent's memory (vfork(2)), which waits: only system calls.
+ * That is not for the copy's sake alone: the child starts here and now, and is
+ * what everybody waits for in the end.
+ */
 static _Noreturn void child(const char *path, int script, int words,
 			    pid_t parent)
 {
@@ -54,11 +59,7 @@ static _Noreturn void child(const char *path, int script, int words,
 	const int from[] = { script, open("/dev/null", O_RDWR | O_CLOEXEC),
 			     words };
 	int high[ARRAY_SIZE(from)];
-	sigset_t all;
 
-	/* A signal to the whole foreground is our parent's to act on. */
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(from); i++)
 		high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	for (size_t i = 0; i < ARRAY_SIZE(from); i++)
@@ -92,6 +93,7 @@ int nft_start(struct nft *n, const char *script, size_t len, struct err *err)
 	const char *path = nft_find(err);
 	_cleanup_fd_ int in = -1;
 	pid_t self = getpid();
+	sigset_t all, now;
 	int words[2];
 
 	if (!path)
@@ -101,13 +103,18 @@ int nft_start(struct nft *n, const char *script, size_t len, struct err *err)
 		return err_set(err, in, "start nft");
 	if (pipe2(words, O_CLOEXEC) < 0)
 		return err_set(err, -errno, "start nft");
-	n->pid = fork();
+	/* No handler is to run in the child; and a signal to the whole
+	 * foreground is ours to act on, not its. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &now);
+	n->pid = vfork();
 	if (n->pid == 0)
 		child(path, in, words[1], self);
+	sigprocmask(SIG_SETMASK, &now, NULL);
 	close(words[1]);
 	n->words = words[0];
 	if (n->pid < 0)
-		return err_set(err, -errno, "start nft");
+		return err_say(err, -EAGAIN, "start nft: no process");
 	n->pidfd = pidfd_open(n->pid, 0);
 	return n->pidfd < 0 ? err_set(err, -errno, "start nft") : 0;
 }

@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <linux/if_link.h>
+#include <linux/ip.h>
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
+#include <netlink/route/link/inet.h>
 #include <netlink/route/link/inet6.h>
 #include <netlink/route/link/veth.h>
 #include <netlink/route/neighbour.h>
@@ -235,8 +237,10 @@ static int set_link(struct rt *rt, const struct rt_link *l, unsigned index)
 	if (r == 0 && l->no_link_local)
 		r = rtnl_link_inet6_set_addr_gen_mode(c,
 						      IN6_ADDR_GEN_MODE_NONE);
+	if (r == 0 && l->forward4)
+		r = rtnl_link_inet_set_conf(c, IPV4_DEVCONF_FORWARDING, 1);
 	if (r == 0 && (l->mtu || l->mac || (l->alias && *l->alias) ||
-		       l->no_link_local))
+		       l->no_link_local || l->forward4))
 		r = change(rt, index, c);
 	if (r == 0 && l->up) {
 		rtnl_link_set_flags(up, IFF_UP);

@@ -38,6 +38,7 @@ struct rt_link {
 	const uint8_t *mac;
 	const char *alias;
 	int no_link_local; /* IPv6: no address of the kernel's making */
+	int forward4;	   /* IPv4: what comes in here may leave elsewhere */
 };
 
 /* Change the link of this .index, or else .name. */

@@ -35,6 +35,17 @@ static int is_default(const struct rt_seen_route *r, void *opaque)
 	return 0;
 }
 
+static int setting(const char *path)
+{
+	char *text = NULL;
+	int v = -1;
+
+	if (io_read_file(path, 64, &text, NULL) == 0)
+		v = atoi(text);
+	free(text);
+	return v;
+}
+
 static int is_made(const void *unused)
 {
 	unsigned routes = 0;
@@ -50,6 +61,12 @@ static int is_made(const void *unused)
 	rt_route_each(rt, AF_INET6, is_default, &routes);
 	if (routes < 2)
 		return 3;
+	if (setting("/proc/sys/net/ipv4/conf/tap0/forwarding") != 1 ||
+	    setting("/proc/sys/net/ipv4/conf/up0/forwarding") != 1 ||
+	    setting("/proc/sys/net/ipv6/conf/all/forwarding") != 1 ||
+	    setting("/proc/sys/net/ipv6/conf/tap0/addr_gen_mode") != 1 ||
+	    setting("/proc/sys/net/ipv4/conf/tap0/rp_filter") != 1)
+		return 5;
 	return nft_inside("list table inet mayfly\n") ? 4 : 0;
 }
 
