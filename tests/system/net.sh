@@ -5,7 +5,7 @@
 # by every rule, asked from inside. The world around it is net_lib.sh's. TAP on
 # stdout. LIMIT (60 s) is the longest for one command; AS, a number, a user to
 # be instead of root.
-# shellcheck disable=SC2016,SC2034,SC2046,SC2086,SC2154,SC2317
+# shellcheck disable=SC2015,SC2016,SC2034,SC2046,SC2086,SC2154,SC2317
 
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/system/lib.sh
@@ -16,6 +16,13 @@ net_private "$0" "$@"
 net_begin "$1" "$2"
 shift 2
 ONLY=$*
+# By pasta there is no link on the host, and what is on the wire is the host's
+# own; the host's addresses are those that it had at the start; and streams of
+# megabytes stand still, whoever uses Debian 12's.
+[ -z "${AS:-}" ] || ONLY=${ONLY:-$(sed -n 's/^test_\([a-z0-9_]*\)() {$/\1/p' \
+	"$here/net.sh" | grep -v -e '^neighbours_that_the_host_forgets' \
+	-e '^checksums_and_segments' -e '^bytes_come_and_go' \
+	-e '^address_that_the_host_gets_later' | tr '\n' ' ')}
 
 # --- without rules -----------------------------------------------------------
 
@@ -60,9 +67,8 @@ test_special_ranges_and_metadata_are_refused() {
 test_host_is_refused_whatever_its_address() {
 	background --net -- sh -c 'echo up; sleep 1000'
 	wait_for "$LIMIT" grep -q up "$out" || fail 'no guest'
-	link=$(net_links)
-	mine=$(ip -o addr show dev "$link" scope global |
-		sed -n 's/.*inet6* \([^/]*\).*/\1/p')
+	mine=$(ip -o addr show scope global |
+		sed -n 's/.* mfy[0-9]* *inet6* \([^/]*\).*/\1/p')
 	other=$pid
 	ask --net $HOST4 $HOST6 8.8.4.4 198.18.0.1 fd6d:6179:666c:7900::1 $mine
 	expect_shut $HOST4 $HOST6 8.8.4.4 198.18.0.1 fd6d:6179:666c:7900::1 $mine
@@ -108,7 +114,6 @@ forget_neighbours() {
 }
 
 test_neighbours_that_the_host_forgets_are_found_again() {
-	[ -z "${AS:-}" ] || skip 'pasta has no link on the host'
 	ask_around "$WEB4 $WEB6" forget_neighbours
 	expect_open $WEB4 $WEB6
 }

@@ -61,6 +61,8 @@ rootless() {
 	chown -R "$AS:$AS" "$TMPDIR" "$WORK/state" "$WORK/data" "$WORK/home"
 	mknod -m 666 "$WORK/dev/tun" c 10 200
 	mount --bind "$WORK/dev/tun" /dev/net/tun || exit 2
+	# As systemd has it: pasta sends echoes by such sockets.
+	echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range
 	cat >"$WORK/as" <<-X
 		#!/bin/sh
 		unset XDG_RUNTIME_DIR XDG_CACHE_HOME XDG_DATA_HOME

@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #define SILENCE 10000
+#define AGAIN	1000
 #define MAX	128
 
 struct target {
@@ -130,11 +131,19 @@ static void look(struct target *t)
 	t->word = word_of(error);
 }
 
+/* Datagrams may be lost. */
+static void repeat(struct target *t, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!t[i].word && !t[i].stream)
+			send(t[i].fd, "hello", 5, 0);
+}
+
 static int ask(char **specs, int n)
 {
 	static struct target t[MAX];
 	struct pollfd p[MAX];
-	long long end = now_ms() + SILENCE;
+	long long begin = now_ms(), asked = begin;
 	int left;
 
 	if (n > MAX)
@@ -148,12 +157,15 @@ static int ask(char **specs, int n)
 			p[i].events = t[i].stream ? POLLOUT : POLLIN;
 			left += !t[i].word;
 		}
-		if (!left || poll(p, (nfds_t)n, (int)(end - now_ms())) <= 0)
-			break;
-		for (int i = 0; i < n; i++)
-			if (p[i].fd >= 0 && p[i].revents)
-				look(&t[i]);
-	} while (now_ms() < end);
+		if (left && poll(p, (nfds_t)n, 100) > 0)
+			for (int i = 0; i < n; i++)
+				if (p[i].fd >= 0 && p[i].revents)
+					look(&t[i]);
+		if (now_ms() - asked > AGAIN) {
+			repeat(t, n);
+			asked = now_ms();
+		}
+	} while (left && now_ms() - begin < SILENCE);
 	for (int i = 0; i < n; i++)
 		printf("%s %s %s\n", t[i].host, t[i].port,
 		       t[i].word ? t[i].word : "silence");
@@ -343,7 +355,7 @@ static int blast(const char *host, const char *many)
 {
 	struct sockaddr_storage s;
 	socklen_t len = address(&s, host, "7");
-	struct timeval limit = { .tv_sec = 3 };
+	struct timeval limit = { .tv_sec = 2 };
 	int fd = socket(s.ss_family, SOCK_DGRAM, 0);
 	char text[64];
 	long got = 0;
