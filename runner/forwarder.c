@@ -11,8 +11,11 @@
 #include "jail/jail.h"
 #include "runner/base/err.h"
 #include "runner/base/fault.h"
+#include "runner/base/io.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
+
+#define SEND_NS 10000000000ull
 
 void forwarder_init(struct forwarder *f)
 {
@@ -23,6 +26,19 @@ void forwarder_init(struct forwarder *f)
 static void tell_failure(int control_fd, const struct err *err)
 {
 	forward_tell(control_fd, 0, err);
+}
+
+/* Descriptors on their way count as one process's: send_boot() in machine.c. */
+static int send_all(int control, const struct forward_params *p,
+		    struct err *err)
+{
+	uint64_t until = io_now_ns() + SEND_NS;
+	int r;
+
+	while ((r = forward_send(control, p, err)) == -ETOOMANYREFS &&
+	       io_now_ns() < until)
+		usleep(1000);
+	return r;
 }
 
 int forwarder_start(struct forwarder *f, const struct forwarder_params *p,
@@ -54,7 +70,7 @@ int forwarder_start(struct forwarder *f, const struct forwarder_params *p,
 	f->pid = process.pid;
 	f->pidfd = process.pidfd;
 	if (r == 0)
-		r = forward_send(f->control, p->forward, err);
+		r = send_all(f->control, p->forward, err);
 	/* One that failed has left its reason in the socket. */
 	if (r == -EPIPE || r == -ECONNRESET) {
 		*err = (struct err){ 0 };

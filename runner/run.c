@@ -355,8 +355,10 @@ static void on_unfenced(void *opaque, const struct err *err)
 		run_crash(run, "%s", err->msg);
 		return;
 	}
-	*run->err = *err;
-	run->failed = err->code;
+	if (run->result->verdict == VERDICT_NONE) {
+		*run->err = *err;
+		run->failed = err->code;
+	}
 	verdict_set(run->result, VERDICT_INTERNAL, EXIT_INTERNAL);
 	run_drain(run);
 }
