@@ -143,7 +143,7 @@ static int ask(char **specs, int n)
 {
 	static struct target t[MAX];
 	struct pollfd p[MAX];
-	long long begin = now_ms(), asked = begin;
+	long long start = now_ms(), asked = start;
 	int left;
 
 	if (n > MAX)
@@ -165,7 +165,7 @@ static int ask(char **specs, int n)
 			repeat(t, n);
 			asked = now_ms();
 		}
-	} while (left && now_ms() - begin < SILENCE);
+	} while (left && now_ms() - start < SILENCE);
 	for (int i = 0; i < n; i++)
 		printf("%s %s %s\n", t[i].host, t[i].port,
 		       t[i].word ? t[i].word : "silence");
