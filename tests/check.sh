@@ -175,6 +175,10 @@ others() {
 			"$build/mayfly" "$e"
 		suite "system/copies/$e" 600 "$here/system/copies.sh" \
 			"$build/mayfly" "$e"
+		suite "system/net/$e" 600 "$here/system/net.sh" \
+			"$build/mayfly" "$e"
+		suite "system/net_abuse/$e" 600 "$here/system/net_abuse.sh" \
+			"$build/mayfly" "$e"
 		suite "system/publish/$e" 600 "$here/system/publish.sh" \
 			"$build/mayfly" "$e"
 		suite "system/disk/$e" 600 "$here/system/disk.sh" \
@@ -194,6 +198,9 @@ others() {
 	[ "$(id -u)" != 0 ] ||
 		suite system/jail/rootless 600 env AS=4321 \
 			"$here/system/jail.sh" "$build/mayfly" soft
+	[ "$(id -u)" != 0 ] ||
+		suite system/net/rootless 600 env AS=4321 \
+			"$here/system/net.sh" "$build/mayfly" soft
 }
 
 # On hosts that allow less and less; who is not root can be fewer of them.
