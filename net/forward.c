@@ -127,6 +127,8 @@ int forward_open(struct forward **out, struct forward_params *p,
 	no_descriptors(f);
 	f->rules = f->denied = p->rules;
 	f->denied.nallow = 0;
+	f->refilled = io_now_ns();
+	f->tokens = SECOND;
 	f->nupstreams = MIN(p->nupstreams, FORWARD_UPSTREAMS);
 	f->patience = (p->patience_ms ? p->patience_ms : PATIENCE_MS) *
 		      (SECOND / 1000);
@@ -180,20 +182,28 @@ static int timeout_ms(const struct forward *f, uint64_t now)
 	return at <= now ? 0 : (int)MIN((at - now) / (SECOND / 1000) + 1, 60000);
 }
 
+int forward_turn(struct forward *f, int longest_ms)
+{
+	int ms = timeout_ms(f, io_now_ns()), r;
+	uint64_t now;
+
+	if (longest_ms >= 0 && (ms < 0 || ms > longest_ms))
+		ms = longest_ms;
+	r = ev_once(&f->loop, ms);
+	now = io_now_ns();
+
+	refill(f, now);
+	ask_expire(f, now);
+	guest_expire(f, now);
+	guest_turn(f);
+	return r;
+}
+
 int forward_serve(struct forward *f)
 {
-	uint64_t now = io_now_ns();
 	int r = 0;
 
-	f->refilled = now;
-	f->tokens = SECOND;
-	while (!f->loop.stop && r >= 0) {
-		r = ev_once(&f->loop, timeout_ms(f, now));
-		now = io_now_ns();
-		refill(f, now);
-		ask_expire(f, now);
-		guest_expire(f, now);
-		guest_turn(f);
-	}
+	while (!f->loop.stop && r >= 0)
+		r = forward_turn(f, -1);
 	return r < 0 ? r : f->result;
 }

@@ -122,6 +122,9 @@ struct forward {
 
 /* forward.c: end the loop. */
 void forward_stop(struct forward *f, int result);
+/* Once around; waits no longer than that, with -1 as long as there is no need.
+ * -errno, or how many events there were. */
+int forward_turn(struct forward *f, int longest_ms);
 
 /* forward_guest.c */
 void guest_on_udp(struct ev *ev, uint32_t events);

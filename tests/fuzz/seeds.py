@@ -661,6 +661,16 @@ def dns_seeds():
          60 * record(back, 1, b"\1\2\3\4"))
 
 
+def forward_seeds():
+    says = bytes([6, 0, 60, 1, 5, 6, 200])
+    seed("forward", "listed", bytes([2, 0, 0, 0x41]) + says + bytes([8, 0]))
+    seed("forward", "tcp", bytes([2, 3, 0, 4, 0, 1]) + says + bytes([8, 1, 2]))
+    seed("forward", "other", bytes([0, 0, 0, 0x51, 6, 0, 60, 0]))
+    seed("forward", "silent", bytes([0, 0, 0, 1, 3, 1, 4, 1, 1]) +
+         3 * bytes([9, 3]))
+    seed("forward", "alias", bytes([0, 0, 0, 1, 6, 0, 60, 0x11, 5, 6, 7]))
+
+
 def launcher_seeds():
     seed("console", "panic", b"\1[    0.1] hello\r\n[    0.2] Kernel panic - "
          b"not syncing: why\r\n[    0.3] CPU: 0\r\n---[ end Kernel panic")
@@ -679,5 +689,6 @@ if __name__ == "__main__":
                  serial_seeds, wire_seeds, kernel_seeds, text_seeds,
                  other_seeds, tree_seeds, state_seeds,
                  session_seeds, merge_seeds, untar_seeds, image_seeds,
-                 launcher_seeds, net_seeds, learn_seeds, dns_seeds, device_seeds):
+                 launcher_seeds, net_seeds, learn_seeds, dns_seeds, device_seeds,
+                 forward_seeds):
         make()
