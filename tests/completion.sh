@@ -128,6 +128,9 @@ ok 'names of images, and ids without one' \
 	"$(offers 'mayfly image rm ')"
 ok 'an image to run' app:latest "$(offers 'mayfly run ap')"
 ok 'its tag' latest "$(offers 'mayfly image rm app:l')"
+ok 'an image behind an option whose argument comes with =' app:latest \
+	"$(offers 'mayfly run --net ap')"
+ok 'nothing for such an argument' '' "$(offers 'mayfly run --net=')"
 ok 'no image behind the image' '' "$(offers 'mayfly run app ')"
 ok 'commands for help' run "$(offers 'mayfly help ru')"
 ok 'no second operand where there is none' '' "$(offers 'mayfly help run ')"
@@ -168,6 +171,8 @@ if command -v fish >/dev/null; then
 	ok 'fish: an option of one' --quiet \
 		"$(fish_offers 'mayfly image import --q')"
 	ok 'fish: an image' app:latest "$(fish_offers 'mayfly image rm a')"
+	ok 'fish: no word for an argument that comes with =' app:latest \
+		"$(fish_offers 'mayfly run --net ap')"
 	ok 'fish: no option of another' '' "$(fish_offers 'mayfly image rm --q')"
 	ok 'fish: nothing after --' '' "$(fish_offers 'mayfly run -- --mem')"
 fi
