@@ -35,6 +35,9 @@
 #define MESSAGES      (2 + EACH_MAX * NFNL_ADD_MAX)
 #define MESSAGE_BYTES 256
 
+/* Room for a failure of each; libnl's default has it for 30. */
+#define ANSWER_BYTES (2 * MESSAGES * 1024)
+
 struct nfnl {
 	struct nl_sock *sk;
 	int updates; /* adding again sets the time */
@@ -79,7 +82,8 @@ int nfnl_open(struct nfnl **out, struct err *err)
 		return err_set(err, -ENOMEM, "nfnetlink");
 	n->updates = kernel_updates();
 	n->sk = nl_socket_alloc();
-	if (!n->sk || nl_connect(n->sk, NETLINK_NETFILTER) < 0)
+	if (!n->sk || nl_connect(n->sk, NETLINK_NETFILTER) < 0 ||
+	    nl_socket_set_buffer_size(n->sk, ANSWER_BYTES, 0) < 0)
 		r = errno ? -errno : -EIO;
 	for (size_t i = 0; r == 0 && i < MESSAGES; i++) {
 		n->msg[i] = nlmsg_alloc_size(MESSAGE_BYTES);
@@ -127,11 +131,11 @@ static int put_key(struct nl_msg *m, const struct nfnl_element *e)
 	return 0;
 }
 
-static int put_element(struct nfnl *n, int type, const char *table,
+static int put_element(struct nfnl *n, int type, int flags, const char *table,
 		       const struct nfnl_element *e)
 {
 	struct nl_msg *m = add(n, NFNL_SUBSYS_NFTABLES << 8 | type,
-			       NLM_F_CREATE | NLM_F_ACK, NFPROTO_INET, 0);
+			       NLM_F_CREATE | flags, NFPROTO_INET, 0);
 	const uint64_t ms = htobe64((uint64_t)e->timeout_s * 1000);
 	struct nlattr *list, *one;
 
@@ -160,11 +164,17 @@ static int build(struct nfnl *n, const char *table,
 	if (!add(n, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES))
 		return -EMSGSIZE;
 	for (unsigned i = 0; i < count && r == 0; i++) {
-		r = put_element(n, NFT_MSG_NEWSETELEM, table, e + i);
+		/* Failures are told in any case; the last request is told to
+		 * have been understood as well. */
+		int flags = i + 1 == count ? NLM_F_ACK : 0;
+
+		if (!n->updates)
+			r = put_element(n, NFT_MSG_NEWSETELEM, 0, table, e + i);
 		if (r == 0 && !n->updates)
-			r = put_element(n, NFT_MSG_DELSETELEM, table, e + i);
-		if (r == 0 && !n->updates)
-			r = put_element(n, NFT_MSG_NEWSETELEM, table, e + i);
+			r = put_element(n, NFT_MSG_DELSETELEM, 0, table, e + i);
+		if (r == 0)
+			r = put_element(n, NFT_MSG_NEWSETELEM, flags, table,
+					e + i);
 	}
 	if (r == 0 && !add(n, NFNL_MSG_BATCH_END, 0, AF_UNSPEC,
 			   NFNL_SUBSYS_NFTABLES))
@@ -208,22 +218,29 @@ static int receive_all(struct nfnl *n)
 		struct nlmsghdr h;
 	} buf;
 
+	int r = 0;
+
 	for (;;) {
 		ssize_t got = recv(nl_socket_get_fd(n->sk), buf.b,
 				   sizeof(buf.b), MSG_DONTWAIT);
 		int left = (int)got;
 
-		if (got < 0 && errno == EINTR)
+		if (got < 0 && errno == EAGAIN)
+			return r;
+		if (got < 0 && errno != EINTR && errno != ENOBUFS)
+			return -errno;
+		if (got < 0) {
+			/* Some were lost: what is there goes first. */
+			r = errno == ENOBUFS ? -ENOBUFS : r;
 			continue;
-		if (got < 0)
-			return errno == EAGAIN ? 0 : -errno;
+		}
 		for (struct nlmsghdr *h = &buf.h; nlmsg_ok(h, left);
 		     h = nlmsg_next(h, &left))
 			take(n, h);
 	}
 }
 
-/* The first failure; and were all answers heard? */
+/* The first failure; and was the last request heard? */
 static int judge(const struct nfnl *n)
 {
 	for (unsigned i = 0; i < n->n; i++)

@@ -255,6 +255,7 @@ Test(net_nl, script_of_nft_is_applied_or_its_fault_is_told)
 	"table inet mayfly {\n"                                               \
 	" set a { type ipv4_addr; size 4; flags timeout; }\n"                 \
 	" set b { type ipv6_addr . inet_service; flags timeout; }\n"          \
+	" set c { type ipv4_addr; size 64; flags timeout; }\n"                \
 	"}\n"
 
 /* Is @element in the set? */
@@ -332,6 +333,15 @@ Test(net_nl, all_elements_or_none)
 	nfnl_close(n);
 }
 
+/* All at once, and all of them again: no answer is lost for want of room. */
+static void fill(struct nfnl *n, struct nfnl_element *e, const char *set)
+{
+	for (size_t i = 0; i < NFNL_ADD_MAX; i++)
+		e[i].set = set;
+	cr_expect_eq(nfnl_add(n, "mayfly", e, NFNL_ADD_MAX), 0);
+	cr_expect_eq(nfnl_add(n, "mayfly", e, NFNL_ADD_MAX), 0);
+}
+
 Test(net_nl, set_that_is_full_is_said_so)
 {
 	uint8_t key[NFNL_ADD_MAX][4];
@@ -349,6 +359,7 @@ Test(net_nl, set_that_is_full_is_said_so)
 	cr_expect_not(has("a", "9.9.9.0"));
 	cr_expect_eq(nfnl_add(n, "mayfly", e, 4), 0);
 	cr_expect_eq(nfnl_add(n, "mayfly", e + 4, 1), -ENFILE);
+	fill(n, e, "c");
 	nfnl_close(n);
 }
 
