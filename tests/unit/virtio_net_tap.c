@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 
@@ -357,6 +358,39 @@ Test(virtio_net_tap, kernel_and_driver_see_frames_of_each_other)
 	cr_assert_eq(frame[10], 1); /* num_buffers, which no tap writes */
 	cr_assert_eq(frame[NET_HDR + 12], 0x86);
 	cr_assert_eq(frame[NET_HDR + 13], 0xdd);
+}
+
+/* The device goes, whoever has it open. */
+static void remove_tap(void)
+{
+	struct {
+		struct nlmsghdr h;
+		struct ifinfomsg i;
+	} m = { .h = { .nlmsg_len = sizeof(m), .nlmsg_type = RTM_DELLINK,
+		       .nlmsg_flags = NLM_F_REQUEST },
+		.i = { .ifi_index = (int)if_nametoindex("tap0") } };
+	int sock = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+
+	cr_assert_eq(send(sock, &m, sizeof(m), 0), sizeof(m));
+	close(sock);
+}
+
+/* Nothing is to be read or written then: poll() says POLLERR alone. */
+Test(virtio_net_tap, tap_that_is_removed_takes_the_link_down)
+{
+	struct virtio_net_params p = { 0 };
+	int fd = open_tap(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+
+	s.peer = -1;
+	stage_boot(&s, fd, p, false, 0, RING);
+	stage_offer(&s, 2000, 1);
+	fake_kick(&s.f, NET_RX);
+	cr_assert(stage_idle(&s));
+	remove_tap();
+	for (int i = 0; i < 100 && link_up(); i++)
+		ev_once(&s.f.loop, 100);
+	cr_assert_eq(link_up(), 0);
+	cr_assert(stage_idle(&s), "a loop without rest");
 }
 
 Test(virtio_net_tap, tap_of_another_kind_is_refused)
