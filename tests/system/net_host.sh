@@ -466,6 +466,25 @@ test_thirty_live_at_once() {
 	as_before
 }
 
+test_without_root_files_alone_are_pruned() {
+	fresh
+	"$TOOL" apply >/dev/null || fail 'apply'
+	before
+	d=$WORK/state-user
+	mkdir -m 700 -p "$d/net/leases"
+	echo '0123456789ab pasta' >"$d/net/leases/3"
+	chown -R 4321 "$d"
+	chmod 711 "$WORK" "$BIN"
+	MAYFLY_STATE_DIR=$d setpriv --reuid 4321 --regid 4321 --clear-groups \
+		"$MAYFLY" net prune >"$out" 2>"$err" || fail 'net prune'
+	told 'removed lease 3 of run 0123456789ab'
+	[ -z "$(ls -A "$d/net/leases")" ] || fail 'it is there'
+	as_before
+	MAYFLY_STATE_DIR=$d setpriv --reuid 4321 --regid 4321 --clear-groups \
+		"$MAYFLY" net ls --format json >"$out" 2>"$err" || fail 'net ls'
+	[ "$(cat "$out")" = '[]' ] || fail 'a network'
+}
+
 # --- two directories of runs ------------------------------------------------------
 
 test_two_directories_of_runs_leave_each_other_alone() {
