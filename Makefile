@@ -765,7 +765,7 @@ asan ubsan: ENGINES = soft
 # tests/fuzz/NAME.c is one libFuzzer target; NAME_LIBS says what it links. The
 # libraries are built once more, by clang with its sanitizers, below $(B)/fuzz.
 
-FUZZ := queue mmio blk overlay vsock net serial wire tree kernel config env meta record \
+FUZZ := queue mmio blk overlay vsock net serial wire relay tree kernel config env meta record \
 	journal session console ctl decode user
 $(foreach t,queue mmio blk overlay vsock net,$(eval FUZZ_LIBS_$(t) := virtio vmm base))
 FUZZ += merge layer untar
@@ -779,6 +779,7 @@ FUZZ += dns forward
 $(foreach t,dns forward,$(eval FUZZ_LIBS_$(t) := net base))
 FUZZ_LIBS_serial := vmm base
 FUZZ_LIBS_wire := wire
+FUZZ_LIBS_relay := wire
 FUZZ_LIBS_kernel := vmm base
 FUZZ_LIBS_tree := wire
 $(foreach t,config env meta record journal session console ctl,\

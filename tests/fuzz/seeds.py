@@ -232,6 +232,14 @@ def wire_seeds():
         "I", 0xffffffff) + b"x"))
 
 
+def relay_seeds():
+    seed("relay", "some", bytes([0]) + b"".join(
+        le("H", len(d)) + d for d in (b"one", b"", b"two" * 50)))
+    seed("relay", "largest", bytes([255]) + le("H", 65535) + bytes(65535) +
+         le("H", 1) + b"x")
+    seed("relay", "cut", bytes([1]) + le("H", 300) + bytes(299))
+
+
 def kernel_seeds():
     def elf(paddr, filesz, memsz, entry):
         return le("4sBBB9xHHIQQQIHHHHHH", b"\x7fELF", 2, 1, 1, 2, 62, 1,
@@ -686,7 +694,7 @@ def launcher_seeds():
 
 if __name__ == "__main__":
     for make in (queue_seeds, mmio_seeds, blk_seeds, overlay_seeds, vsock_seeds,
-                 serial_seeds, wire_seeds, kernel_seeds, text_seeds,
+                 serial_seeds, wire_seeds, relay_seeds, kernel_seeds, text_seeds,
                  other_seeds, tree_seeds, state_seeds,
                  session_seeds, merge_seeds, untar_seeds, image_seeds,
                  launcher_seeds, net_seeds, learn_seeds, dns_seeds, device_seeds,
