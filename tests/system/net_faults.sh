@@ -25,7 +25,7 @@ LAUNCHER='launcher.keep_cloned launcher.keep_mapped launcher.keeper
 	launcher.lease launcher.veth launcher.keep_setup launcher.keep_uplink
 	launcher.uplink launcher.files launcher.cgroup launcher.boot launcher.go
 	launcher.forwarder'
-CHILD='keep.born keep.session keep.descriptors keep.go keep.user keep.parent'
+CHILD='keep.session keep.descriptors keep.go keep.user'
 KEEPER='keep.setup keep.tap keep.table keep.settings keep.tools keep.link
 	keep.listeners keep.told keep.uplink keep.fence'
 
