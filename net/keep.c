@@ -308,7 +308,10 @@ int keep_recv(struct keep *k, struct keep_fds *fds, int timeout_ms,
 		return err_set(err, (int)n, "hear mayfly-net");
 	if (n != sizeof(w))
 		w.type = 0;
-	return take_word(&w, fd, nfds, fds, err);
+	r = take_word(&w, fd, nfds, fds, err);
+	if (r == KEEP_READY)
+		k->ready_ns = MIN(w.at_ns, io_now_ns());
+	return r;
 }
 
 static void stop(struct keep *k, int flags)

@@ -63,6 +63,9 @@ struct keep {
 	int netns;   /* the VM's, for RTM_NEWLINK and setns() */
 	int userns;  /* its owner; -1 where there is none but the host's */
 	uint32_t become; /* without one: who the keeper shall be */
+	/* When KEEP_READY was said, which may be long before it was heard;
+	 * CLOCK_MONOTONIC, 0: not yet. */
+	uint64_t ready_ns;
 };
 
 /* What comes with KEEP_TAP; -1 for v6 where the plan has none. The caller's. */

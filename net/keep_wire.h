@@ -12,6 +12,7 @@
 #include "net/plan.h"
 #include "net/rule.h"
 #include "runner/base/err.h"
+#include "runner/base/io.h"
 
 /* The first word of the launcher, to the child before it executes: it is
  * mapped, and may become who it shall be. */
@@ -37,6 +38,7 @@ struct keep_uplink {
 struct keep_word {
 	uint32_t type;
 	int32_t code;
+	uint64_t at_ns; /* when it was said, CLOCK_MONOTONIC */
 	char msg[ERR_MSG_MAX];
 	char hint[ERR_HINT_MAX];
 };
@@ -46,7 +48,7 @@ struct keep_word {
 static inline void keep_word_fill(struct keep_word *w, uint32_t type,
 				  const struct err *err)
 {
-	*w = (struct keep_word){ .type = type };
+	*w = (struct keep_word){ .type = type, .at_ns = io_now_ns() };
 	if (!err)
 		return;
 	w->code = err->code;

@@ -49,10 +49,10 @@ json_t *meta_network(const struct config *c, const struct network_facts *f)
 		add(o, "allow", rules(r->allow, r->nallow, &bad), &bad);
 		add(o, "deny", rules(r->deny, r->ndeny, &bad), &bad);
 		add(o, "setup_ms",
-		    f->ready_ns ? json_real((double)((f->ready_ns -
-						      f->begin_ns) / 1000) /
-					    1e3) :
-				  json_null(),
+		    f->fenced_ns ? json_real((double)((f->fenced_ns -
+						       f->begin_ns) / 1000) /
+					     1e3) :
+				   json_null(),
 		    &bad);
 	}
 	if (!bad)

@@ -342,8 +342,6 @@ static void on_forwarder(struct ev *ev, uint32_t events)
 		return;
 	}
 	n->facts->ready_ns = io_now_ns();
-	log_info("network: ready after %.1f ms",
-		 (double)(n->facts->ready_ns - n->facts->begin_ns) / 1e6);
 	if (n->c->strict)
 		n->ops->ready(n->opaque);
 }
@@ -356,6 +354,9 @@ static void fenced(struct network *n)
 	int r;
 
 	n->fenced = 1;
+	n->facts->fenced_ns = MAX(n->keep.ready_ns, n->facts->begin_ns);
+	log_info("network: ready after %.1f ms",
+		 (double)(n->facts->fenced_ns - n->facts->begin_ns) / 1e6);
 	if (!n->c->strict)
 		n->ops->ready(n->opaque);
 	r = start_forwarder(n, &err);

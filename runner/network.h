@@ -38,8 +38,9 @@ struct network_facts {
 	unsigned mtu;	   /* 0: as the tap has it */
 	int has_v6;
 	char no_v6[160];   /* why not, or "" */
-	/* The forwarder serves, too; CLOCK_MONOTONIC, 0: it was not so. */
-	uint64_t begin_ns, ready_ns;
+	/* The fence stands; the forwarder serves, too. CLOCK_MONOTONIC, 0: it
+	 * was not so. */
+	uint64_t begin_ns, fenced_ns, ready_ns;
 };
 
 /* *@out is NULL where the run wants no network. @facts are the caller's, and

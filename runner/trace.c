@@ -184,8 +184,10 @@ static void guest_track(struct writer *w, const struct trace *t,
 /* Of all its parts, beside what else is done. */
 static void network_track(struct writer *w, const struct network_facts *f)
 {
-	if (f && f->kind)
-		span(w, NETWORK, "set up", f->begin_ns, f->ready_ns);
+	if (!f || !f->kind)
+		return;
+	span(w, NETWORK, "set up", f->begin_ns, f->fenced_ns);
+	span(w, NETWORK, "start the DNS forwarder", f->fenced_ns, f->ready_ns);
 }
 
 /* --- the document ----------------------------------------------------- */

@@ -155,7 +155,8 @@ Test(trace, a_network_has_a_track_of_its_own)
 	struct network_facts net = {
 		.kind = "nat",
 		.begin_ns = result.begin_ns + 2 * MS,
-		.ready_ns = result.begin_ns + 17 * MS,
+		.fenced_ns = result.begin_ns + 17 * MS,
+		.ready_ns = result.begin_ns + 30 * MS,
 	};
 	json_t *list = events();
 
@@ -166,9 +167,10 @@ Test(trace, a_network_has_a_track_of_its_own)
 	list = events();
 	check_events(list);
 	expect_span(list, 4, "set up", 2, 17);
+	expect_span(list, 4, "start the DNS forwarder", 17, 30);
 	json_decref(list);
 
-	net.ready_ns = 0;
+	net.fenced_ns = net.ready_ns = 0;
 	list = events();
 	cr_assert_null(find(list, 4, "set up"));
 	json_decref(list);
