@@ -139,29 +139,6 @@ static void describe_rules(char cell[CELL_MAX + 4], const json_t *network)
 	append_rules(cell, network, "deny");
 }
 
-/* "127.0.0.1:8080->80/tcp" */
-static void describe_ports(char cell[CELL_MAX + 4], const json_t *ports)
-{
-	const json_t *v;
-	size_t i;
-
-	*cell = '\0';
-	json_array_foreach(ports, i, v) {
-		json_int_t host, guest;
-		const char *at, *of;
-
-		if (json_unpack((json_t *)v, "{s:s, s:I, s:I, s:s}", "host",
-				&at, "host_port", &host, "guest_port", &guest,
-				"protocol", &of) == 0)
-			append(cell, strchr(at, ':') ? "%s[%s]:%lld->%lld/%s"
-						     : "%s%s:%lld->%lld/%s",
-			       *cell ? ", " : "", at, (long long)host,
-			       (long long)guest, of);
-	}
-	if (!*cell)
-		append(cell, "-");
-}
-
 static const char *text_of(const json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));
@@ -183,7 +160,9 @@ static void add_row(struct table *t, const struct record *r,
 	table_add(t, json_is_true(json_object_get(network, "ipv6")) ?
 			     "4 and 6" :
 			     json_object_get(network, "ipv6") ? "4" : "-");
-	describe_ports(cell, json_object_get(r->doc, "ports"));
+	record_ports(r, cell, CELL_MAX);
+	if (!*cell)
+		append(cell, "-");
 	table_add(t, cell);
 	describe_rules(cell, network);
 	table_add(t, cell);
