@@ -6,7 +6,10 @@
  * socket to the agent, which dials the port in the guest (WIRE_DIAL): so a
  * server on the guest's loopback is reached, and no rule of a firewall, no
  * network of the guest's and no root is needed. To the host's own firewall it
- * is a server like any other.
+ * is a server like any other, which is why a port without an address is one of
+ * all addresses, as users of Docker expect: unlike Docker's, which are rules
+ * ahead of those for input, it is closed to others wherever ufw and the like
+ * close what was not opened.
  *
  *	publish_open()	 the ports are ours, or somebody else is named: before
  *			 anything of the VM is made
