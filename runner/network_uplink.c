@@ -71,6 +71,9 @@ static int make_veth(struct network *n, struct rt *rt, const char *id,
 	if (r < 0)
 		return err_set(err, r, "network");
 	r = rt_veth_add(rt, &ours, &theirs, n->keep.netns, err);
+	if (r == -EPERM)
+		err_hint(err, "root needs CAP_NET_ADMIN; in a container: "
+			      "--cap-add NET_ADMIN");
 	if (r < 0)
 		return r;
 	fault_point("launcher", "veth");

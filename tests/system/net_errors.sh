@@ -214,6 +214,18 @@ hint: sudo modprobe tun; in a container: --device /dev/net/tun' \
 	return $rc
 }
 
+test_root_without_the_right_to_make_links() {
+	cat >"$WORK/as" <<-X
+		#!/bin/sh
+		exec setpriv --bounding-set=-net_admin $MAYFLY "\$@"
+	X
+	chmod 755 "$WORK/as"
+	MAYFLY=$WORK/as
+	says 'mayfly: network: make the veth mfy0: Operation not permitted
+hint: root needs CAP_NET_ADMIN; in a container: --cap-add NET_ADMIN' \
+		--net -- true
+}
+
 test_more_runs_than_the_pool_has_networks() {
 	background --net-pool 10.9.0.0/30 --net -- sh -c 'echo up; sleep 100'
 	one=$pid
