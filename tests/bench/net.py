@@ -162,8 +162,7 @@ def main(paths):
             found = compare(world, paths, paths["pairs"])
             found["run"] = with_and_without(paths, 5 * paths["pairs"])
             found["one"] = sum((set_up(paths, 1) for _ in range(30)), [])
-            found["many"] = sum((set_up(paths, AT_ONCE) for _ in range(3)),
-                                [])
+            found["many"] = [set_up(paths, AT_ONCE) for _ in range(3)]
     except Skip as why:
         found = {"skip": str(why)}
     json.dump(found, sys.stdout)
@@ -205,12 +204,14 @@ def run(section):
     section.add("a run of true with --net, without", "ms", statistics.median(a),
                 statistics.median(b), samples={"mayfly": a, "peer": b},
                 ratio=statistics.median(x / y for x, y in zip(a, b)))
-    for name, which, goal in (("alone", "one", 15),
-                              (f"{AT_ONCE} at once", "many", 25)):
-        section.add(f"set-up of a network, {name}", "ms",
-                    statistics.median(found[which]),
-                    goal=Goal("mayfly", "<=", goal),
-                    samples={"mayfly": found[which]})
+    times = {"alone": found["one"], f"{AT_ONCE} at once": sum(found["many"], []),
+             f"{AT_ONCE} at once, the last's by {AT_ONCE}":
+             [max(batch) / AT_ONCE for batch in found["many"]]}
+    for (name, ms), goal in zip(times.items(), (15, 25, None)):
+        section.add(f"set-up of a network, {name}", "ms", statistics.median(ms),
+                    goal=goal and Goal("mayfly", "<=", goal),
+                    samples={"mayfly": ms})
+
 
 
 if __name__ == "__main__":
