@@ -18,6 +18,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <linux/vm_sockets.h>
@@ -209,8 +210,14 @@ int host_dial(void)
 		.svm_cid = VMADDR_CID_HOST,
 		.svm_port = WIRE_PORT,
 	};
+	/* Linux gives up after 2 s, which a busy host may need; how long a boot
+	 * may take is the launcher's to say. */
+	const struct timeval patience = { .tv_sec = 3600 };
 	int fd = vsock();
 
+	if (setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience,
+		       sizeof(patience)))
+		die("vsock", errno);
 	if (connect(fd, (struct sockaddr *)&host, sizeof(host)))
 		die("cannot connect to host", errno);
 	return fd;

@@ -306,11 +306,26 @@ static int lacks_hosts(void)
 	return stat("/etc/hosts", &st) || (S_ISREG(st.st_mode) && !st.st_size);
 }
 
+/* Any user may ping, as elsewhere: icmp(7). Without this, root alone may. */
+static void let_ping(void)
+{
+	static const char everybody[] = "0 2147483647";
+	int fd = open("/proc/sys/net/ipv4/ping_group_range",
+		      O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	/* A kernel that has no such sockets has no such setting either. */
+	(void)!write(fd, everybody, sizeof(everybody) - 1);
+	close(fd);
+}
+
 int net_up(const struct wire_net *n)
 {
 	char text[NET_TEXT_MAX], name[65] = AGENT_HOSTNAME;
 	int error = raise_device(n);
 
+	let_ping();
 	if (!error && n->ndns) {
 		net_resolv_conf(text, n);
 		error = make_file("/etc/resolv.conf", text);

@@ -49,11 +49,12 @@ test_net_reaches_what_is_public() {
 test_guest_sees_its_network() {
 	guest '--net --mtu 1400' 'ip -o addr show eth0; ip route; ip -6 route
 		cat /sys/class/net/eth0/mtu /sys/class/net/eth0/address
-		cat /etc/resolv.conf'
+		cat /etc/resolv.conf; tr "\t" " " </proc/sys/net/ipv4/ping_group_range'
 	expect_rc 0
 	for w in 198.18.0.2/30 fd6d:6179:666c:7900::2/64 \
 		'default via 198.18.0.1 ' 'default via fd6d:6179:666c:7900::1 ' \
-		'^1400$' '^02:6d:61:79:66:02$' '^nameserver 198.18.0.1$'; do
+		'^1400$' '^02:6d:61:79:66:02$' '^nameserver 198.18.0.1$' \
+		'^0 2147483647$'; do
 		grep -q -e "$w" "$out" || fail "no $w"
 	done
 }
