@@ -393,24 +393,32 @@ static int put(int dir, const char *name, const char *text)
 	return 0;
 }
 
+/* A user that this namespace does not know (a container's) cannot be: then it
+ * is ours, without its rights. */
+static int map_one(int dir, const char *name, uint32_t id, uint32_t own)
+{
+	char line[40];
+	int r;
+
+	snprintf(line, sizeof(line), "0 %u 1", id);
+	r = put(dir, name, line);
+	if (r != -EPERM || id == own)
+		return r;
+	snprintf(line, sizeof(line), "0 %u 1", own);
+	return put(dir, name, line);
+}
+
 /* user_namespaces(7): who has no right over the groups gives up setgroups(). */
 static int map(int dir, uint32_t host_id)
 {
-	uint32_t uid = host_id, gid = host_id;
-	char line[40];
-	int r = 0;
+	uint32_t uid = geteuid(), gid = getegid();
+	int self = host_id == KEEP_SELF;
+	int r = self ? put(dir, "setgroups", "deny") : 0;
 
-	if (host_id == KEEP_SELF) {
-		uid = geteuid();
-		gid = getegid();
-		r = put(dir, "setgroups", "deny");
-	}
-	snprintf(line, sizeof(line), "0 %u 1", gid);
 	if (r == 0)
-		r = put(dir, "gid_map", line);
-	snprintf(line, sizeof(line), "0 %u 1", uid);
+		r = map_one(dir, "gid_map", self ? gid : host_id, gid);
 	if (r == 0)
-		r = put(dir, "uid_map", line);
+		r = map_one(dir, "uid_map", self ? uid : host_id, uid);
 	return r;
 }
 

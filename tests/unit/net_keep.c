@@ -298,6 +298,50 @@ Test(net_keep, user_who_may_have_no_tap_is_told_so)
 	run_as_user(2);
 }
 
+static int put_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t n = write(fd, text, strlen(text));
+
+	close(fd);
+	return n == (ssize_t)strlen(text) ? 0 : -1;
+}
+
+/* Root of a container, which knows 65536 users and not HOST_ID. */
+static int as_container(void)
+{
+	if (unshare(CLONE_NEWUSER) < 0 || raise(SIGSTOP) ||
+	    setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0 ||
+	    unshare(CLONE_NEWNET) < 0 || prctl(PR_SET_DUMPABLE, 1) < 0)
+		return 1;
+	if (start(HOST_ID, 0) < 0 || await(KEEP_TAP) < 0)
+		return 2;
+	keep_fds_close(&fds);
+	keep_end(&keep);
+	return 0;
+}
+
+Test(net_keep, root_of_a_container_has_one_too)
+{
+	char path[64];
+	int status;
+	pid_t pid;
+
+	make_tun(0666);
+	pid = fork();
+	if (pid == 0)
+		_exit(as_container());
+	cr_assert_eq(waitpid(pid, &status, WUNTRACED), pid);
+	cr_assert(WIFSTOPPED(status));
+	snprintf(path, sizeof(path), "/proc/%d/gid_map", pid);
+	cr_assert_eq(put_text(path, "0 100000 65536"), 0);
+	snprintf(path, sizeof(path), "/proc/%d/uid_map", pid);
+	cr_assert_eq(put_text(path, "0 100000 65536"), 0);
+	kill(pid, SIGCONT);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_expect_eq(status, 0, "%d", status);
+}
+
 /* --- the forwarder's questions ---------------------------------------------------- */
 
 static int ask(const struct keep_learn *q, unsigned n)
