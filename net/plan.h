@@ -67,8 +67,16 @@ struct err;
 #define NET_SET_ADDR4_PORT   "learned4_port"
 #define NET_SET_ADDR6_PORT   "learned6_port"
 #define NET_LEARNED_MAX	     4096
-/* New flows that a guest may have open at once: the host tracks them too. */
+/*
+ * Flows that a guest may have open at once, and new ones in a second once it
+ * has used up as many: the host tracks them too, and one that is closed for a
+ * while yet. The host counts them for itself, and is the more patient one: what
+ * a guest closes for its own namespace's eyes only (a reset that goes no further
+ * than that) is closed nowhere else.
+ */
 #define NET_FLOWS_MAX	     8192
+#define NET_FLOWS_SECOND     1000
+#define NET_HOST_FLOWS_MAX   10240
 
 /* The set that (address, port) is learned in; port 0: all ports. */
 const char *net_learned_set(const struct net_addr *a, uint16_t port);

@@ -106,18 +106,25 @@ static void add_forward(struct table *t, const struct net_shared *shared)
 	add_router(t, shared);
 	table_put(t, "\t}\n");
 	/* No longer than one must be kept that says nothing (RFC 5382 5):
-	 * Linux has 5 days, and a VM that ends closes nothing (flows.h). */
+	 * Linux has 5 days, and a VM that ends closes nothing (flows.h). One
+	 * that is over is not counted, so it is not to stay for minutes. */
 	table_put(t, "\tct timeout vm_tcp {\n"
-		  "\t\tprotocol tcp\n\t\tpolicy = { established : 7440 }\n"
-		  "\t}\n");
+		  "\t\tprotocol tcp\n\t\tpolicy = "
+		  "{ established : 7440, time_wait : 10 }\n\t}\n");
+	/* How many each link has: the kernel forgets links that are gone. */
+	table_put(t, "\tset flows {\n\t\ttype ifname\n\t\tsize 65535\n"
+		  "\t\tflags dynamic\n\t}\n");
 	table_put(t, "\tchain from_vm {\n"
 		  "\t\toifname " LINKS " goto refuse\n%s"
 		  "\t\tmeta l4proto tcp ct state new "
 		  "ct timeout set \"vm_tcp\"\n"
+		  "\t\tct state new ct status & confirmed == 0 add @flows "
+		  "{ iifname ct count over %d } goto refuse\n"
 		  "\t\ttcp flags & (syn | rst) == syn "
 		  "tcp option maxseg size set rt mtu\n"
 		  "\t\taccept\n\t}\n",
-		  shared->has_v6 ? "" : "\t\tmeta nfproto ipv6 goto refuse\n");
+		  shared->has_v6 ? "" : "\t\tmeta nfproto ipv6 goto refuse\n",
+		  NET_HOST_FLOWS_MAX);
 	table_put(t, "\tchain to_vm {\n"
 		  "\t\ttcp flags & (syn | rst) == syn "
 		  "tcp option maxseg size set rt mtu\n"

@@ -120,11 +120,17 @@ static void add_to_world(struct table *t, const struct net_plan *plan,
 {
 	int guarded = net_guards_dns(rs);
 
-	/* A host with many flows pays for them all: rule.h has no limit, for
-	 * it is about one. */
+	/*
+	 * A host with many flows pays for them all: rule.h has no limit, for
+	 * it is about one. The kernel goes through what it has counted for
+	 * each packet that it is to count, and knows some of them twice: so a
+	 * flow is counted by its first packet alone, and not too many a second.
+	 */
 	table_put(t, "\tchain admit {\n"
+		  "\t\tct status confirmed accept\n"
+		  "\t\tlimit rate over %d/second burst %d packets goto refuse\n"
 		  "\t\tct count over %d goto refuse\n\t\taccept\n\t}\n",
-		  NET_FLOWS_MAX);
+		  NET_FLOWS_SECOND, NET_FLOWS_MAX, NET_FLOWS_MAX);
 	add_steps(t, "world_port", rs, ANY_PORT);
 	if (guarded)
 		add_steps(t, "world_dns", rs, DNS_PORT);

@@ -9,6 +9,7 @@
 #include <net/ethernet.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
+#include <netinet/tcp.h>
 #include <netinet/udp.h>
 
 /* A word that no other packet has, and a number behind it. */
@@ -431,6 +432,52 @@ Test(net_fence_frames, flows_are_counted)
 	make4(&f, NET_FLOWS_MAX + 900, NET_GUEST4, OUT4, 10000);
 	n = collect(seen, sizeof(seen), &f, NET_FLOWS_MAX + 900);
 	cr_expect_leq(n, NET_FLOWS_MAX + 1, "%d", n);
+	cr_expect_geq(n, NET_FLOWS_MAX / 2, "%d", n);
+}
+
+/* A SYN with data, which says its number. */
+static void make_syn(struct frame *f, int number, int sport)
+{
+	struct tcphdr t = { .source = htons(sport), .dest = htons(81),
+			    .doff = 5, .syn = 1, .window = htons(1000) };
+	struct net_addr s = addr(NET_GUEST4), d = addr(OUT4);
+	char data[32];
+	size_t n = snprintf(data, sizeof(data), "%s%05d", WORD, number);
+	uint32_t pseudo = sum(sum(0, s.b, 4), d.b, 4);
+
+	make4(f, number, NET_GUEST4, OUT4, sport);
+	pseudo = sum(pseudo, &t, sizeof(t)) + sizeof(t) + n + IPPROTO_TCP;
+	t.check = fold(sum(pseudo, data, n));
+	memcpy(f->b + 34, &t, sizeof(t));
+	memcpy(f->b + 34 + sizeof(t), data, n);
+	f->len = 34 + sizeof(t) + n;
+	f->b[16] = 0;
+	f->b[17] = f->len - 14;
+	f->b[23] = IPPROTO_TCP;
+	seal4(f);
+}
+
+/* Nobody is there: the reset ends each of them, and none is left to count. */
+Test(net_fence_frames, flows_that_end_at_once_are_counted_by_time)
+{
+	enum { MANY = 5 * NET_FLOWS_MAX };
+	static uint8_t seen[MANY + 1];
+	uint64_t begin, seconds;
+	struct frame f;
+	int n;
+
+	make_frames_path(NULL);
+	begin = io_now_ns();
+	for (int i = 0; i < MANY; i++) {
+		make_syn(&f, i, 10000 + i);
+		send_frame(&f);
+		drain(seen, sizeof(seen));
+	}
+	make4(&f, MANY, NET_GUEST4, OUT4, 9999);
+	n = collect(seen, sizeof(seen), &f, MANY);
+	seconds = (io_now_ns() - begin) / 1000000000 + 1;
+	cr_expect_leq((uint64_t)n, NET_FLOWS_MAX + seconds * NET_FLOWS_SECOND,
+		      "%d in %d s", n, (int)seconds);
 	cr_expect_geq(n, NET_FLOWS_MAX / 2, "%d", n);
 }
 

@@ -400,3 +400,31 @@ Test(net_fence_host, silent_flows_are_not_kept_for_days)
 	sh(HOST, "awk '/ESTABLISHED/ && $5 > 7440 { exit 1 }' "
 	   "/proc/net/nf_conntrack");
 }
+
+/* A VM's own fence counts what the VM shows it: a reset whose TTL is 1 ends a
+ * flow there, and never comes to the host. */
+Test(net_fence_host, flows_of_a_link_are_counted)
+{
+	enum { MANY = NET_HOST_FLOWS_MAX + 2000 };
+	struct net_addr to = addr("8.8.0.0");
+	struct sockaddr_storage ss;
+	int fd, n;
+
+	make_host();
+	load_shared();
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	for (int i = 0; i < MANY; i++) {
+		struct net_addr a = net_addr_plus(&to, (uint32_t)i);
+		socklen_t len = sockaddr_of(&ss, &a, QUIET);
+
+		(void)!sendto(fd, "", 0, 0, (void *)&ss, len);
+	}
+	n = tracked("src=198.19.0.15 ");
+	cr_expect_leq(n, NET_HOST_FLOWS_MAX + 1, "%d", n);
+	cr_expect_geq(n, NET_HOST_FLOWS_MAX / 2, "%d", n);
+	expect_end(VM, UDP, "1.2.3.4", 80, REFUSED);
+	/* Others have what is theirs. */
+	sh(OTHER, "ip route add 1.2.3.4/32 via 198.19.0.16");
+	expect_end(OTHER, UDP, "1.2.3.4", 80, PASSED);
+	close(fd);
+}
