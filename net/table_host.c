@@ -111,15 +111,17 @@ static void add_forward(struct table *t, const struct net_shared *shared)
 	table_put(t, "\tct timeout vm_tcp {\n"
 		  "\t\tprotocol tcp\n\t\tpolicy = "
 		  "{ established : 7440, time_wait : 10 }\n\t}\n");
-	/* How many each link has: the kernel forgets links that are gone. */
-	table_put(t, "\tset flows {\n\t\ttype ifname\n\t\tsize 65535\n"
+	/* How many each link has, by a number that no later one gets: the next
+	 * VM has not what one that was killed has left. The kernel forgets links
+	 * that have none. */
+	table_put(t, "\tset flows {\n\t\ttype iface_index\n\t\tsize 65535\n"
 		  "\t\tflags dynamic\n\t}\n");
 	table_put(t, "\tchain from_vm {\n"
 		  "\t\toifname " LINKS " goto refuse\n%s"
 		  "\t\tmeta l4proto tcp ct state new "
 		  "ct timeout set \"vm_tcp\"\n"
 		  "\t\tct state new ct status & confirmed == 0 add @flows "
-		  "{ iifname ct count over %d } goto refuse\n"
+		  "{ iif ct count over %d } goto refuse\n"
 		  "\t\ttcp flags & (syn | rst) == syn "
 		  "tcp option maxseg size set rt mtu\n"
 		  "\t\taccept\n\t}\n",
