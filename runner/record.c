@@ -368,21 +368,30 @@ static int port_text(const json_t *port, char *buf, size_t cap)
 
 void record_ports(const struct record *r, char *buf, size_t cap)
 {
+	static const char more[] = ", ...";
 	const json_t *list = json_object_get(r->doc, "ports");
 	char text[128], before[128] = "";
-	size_t at = 0, n;
+	size_t at = 0, cut = 0, n;
 
 	buf[0] = '\0';
+	/* Nobody listens for it any more. */
+	if (r->phase >= PHASE_EXITED)
+		return;
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		/* All addresses are two: one for each family. */
 		if (!port_text(json_array_get(list, i), text, sizeof(text)) ||
 		    !strcmp(text, before))
 			continue;
 		n = strlen(text);
-		if (at + n + 3 > cap)
+		if (at + n + 3 > cap) {
+			snprintf(buf + cut, cap - cut, "%s",
+				 cut ? more : more + 2);
 			break;
+		}
 		at += (size_t)snprintf(buf + at, cap - at, "%s%s",
 				       at ? ", " : "", text);
+		if (at + sizeof(more) <= cap)
+			cut = at;
 		memcpy(before, text, n + 1);
 	}
 	control_hide(buf);

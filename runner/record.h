@@ -78,7 +78,8 @@ void record_command(const struct record *r, char *buf, size_t cap);
 void record_image(const struct record *r, char *buf, size_t cap);
 
 /* The ports that the host has of it: "8080->80/tcp, [::1]:53->53/udp", without
- * an address where it is all of them; "": none. What does not fit is left out. */
+ * an address where it is all of them; "": none, or not any more. In place of
+ * what does not fit are dots. */
 void record_ports(const struct record *r, char *buf, size_t cap);
 
 /*

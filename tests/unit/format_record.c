@@ -218,7 +218,16 @@ Test(record, ports_are_told_once_for_all_addresses)
 	for (size_t cap = 1; cap < sizeof(line); cap++) {
 		record_ports(&r, line, cap);
 		cr_expect_lt(strlen(line), cap);
+		if (cap > 3 && cap < sizeof("8080->80/tcp, [::1]:53->5353/udp, "
+					    "127.0.0.1:1->2/tcp"))
+			cr_expect_str_eq(line + strlen(line) - 3, "...",
+					 "%zu: %s", cap, line);
 	}
+	record_ports(&r, line, 40);
+	cr_assert_str_eq(line, "8080->80/tcp, [::1]:53->5353/udp, ...");
+	r.phase = PHASE_EXITED;
+	record_ports(&r, line, sizeof(line));
+	cr_assert_str_empty(line);
 	record_free(&r);
 }
 
