@@ -294,6 +294,9 @@ int net_host_prune(int state, net_host_told_fn told, void *opaque,
 
 		fail(&p, err_set(&why, n, "leases of networks"), &why);
 	}
+	if (geteuid() == 0 && n > 0)
+		tell(&p, NET_HOST_KEPT, "what is shared: %d of the runs %s "
+		     "a network", n, n == 1 ? "has" : "have");
 	if (geteuid() == 0 && n == 0 && !p.kept)
 		prune_shared(&p);
 	return p.code;
