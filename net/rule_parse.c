@@ -148,6 +148,10 @@ int net_rule_parse(struct net_rule *r, const char *text, struct err *err)
 	const char *port, *host = split(buf, text, &port);
 	int rc;
 
+	if (strstr(text, "://")) {
+		bad_rule(err, text, "a URL; its host is what a rule names");
+		return hint_forms(err);
+	}
 	if (!host || !*host)
 		return bad_rule(err, text, "not HOST, CIDR or either with "
 				":PORT");

@@ -123,7 +123,7 @@ int config_set_rates(void *field, const char *arg, struct err *err)
 	if (r == 0)
 		return 0;
 	if (r == -ERANGE)
-		err_say(err, r, "0, or more than any disk does");
+		err_say(err, r, "0, or too much");
 	else
 		err_say(err, r, "not a rate");
 	err_hint(err, "say bw=50m, ops=1000, or both with a comma; "

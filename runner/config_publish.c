@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* -p: [HOSTIP:]HOSTPORT:GUESTPORT[/tcp|/udp], as Docker has it. */
+/* -p: [[HOSTIP:][HOSTPORT]:]GUESTPORT[/tcp|/udp], as Docker has it. */
 #include "runner/config.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -66,6 +67,15 @@ static int cut(struct pieces *p, const char *s)
 			    piece(p->addr, sizeof(p->addr), s, first);
 }
 
+/* Docker has them; here each port is an option of its own. */
+static int is_range(const char *s)
+{
+	const char *dash = strchr(s, '-');
+
+	return dash && dash > s && isdigit((unsigned char)dash[-1]) &&
+	       isdigit((unsigned char)dash[1]);
+}
+
 static int get_port(const char *s, uint16_t *port)
 {
 	uint64_t v;
@@ -123,6 +133,8 @@ int config_add_publish(void *field, const char *arg, struct err *err)
 	struct config_publish p = { 0 };
 	struct pieces s;
 
+	if (is_range(arg))
+		return bad(err, "a range; give -p for each port");
 	if (cut(&s, arg) < 0)
 		return bad(err, "no port mapping");
 	if (get_proto(&p, s.proto) < 0)

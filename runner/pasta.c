@@ -199,11 +199,14 @@ int pasta_ended(struct pasta *p, struct err *err)
 
 static int not_executed(int code, struct err *err)
 {
-	int r = err_set(err, code, "start pasta");
-
 	if (code == -ENOENT)
-		r = err_say(err, code, "pasta: not found");
-	return code == -ENOENT ? err_hint(err, NO_PASTA) : r;
+		err_say(err, code, "pasta: not found");
+	else
+		err_set(err, code, "start pasta");
+	/* EACCES is what execvp(3) says, too, where PATH has a directory that
+	 * cannot be searched and no other has it. */
+	return code == -ENOENT || code == -EACCES ? err_hint(err, NO_PASTA) :
+						    code;
 }
 
 int pasta_wait(struct pasta *p, int timeout_ms, struct err *err)

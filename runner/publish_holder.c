@@ -166,6 +166,7 @@ static int tell_process(uint64_t inode, struct err *err)
 		name_of(e->d_name, name, sizeof(name));
 		err_say(err, -EADDRINUSE, "%s (process %.20s) has that port",
 			name, e->d_name);
+		err_hint(err, "choose another, or end that process");
 		found = 1;
 	}
 	if (dir)

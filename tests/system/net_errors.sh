@@ -299,6 +299,12 @@ test_user_without_pasta() {
 	says 'mayfly: network: pasta: not found
 hint: without root the way out is pasta: sudo apt-get install passt; or run mayfly as root' \
 		--net -- true
+	# Who cannot look there does not know.
+	mkdir -m 700 "$WORK/locked"
+	as_user "$WORK/locked:/nowhere"
+	says 'mayfly: network: start pasta: Permission denied
+hint: without root the way out is pasta: sudo apt-get install passt; or run mayfly as root' \
+		--net -- true
 }
 
 test_user_who_may_not_open_tun() {

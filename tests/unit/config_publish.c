@@ -72,6 +72,18 @@ Test(config_publish, nonsense_is_refused_with_words)
 	cr_expect_eq(list.n, 0);
 }
 
+Test(config_publish, ranges_are_refused_as_such)
+{
+	static const char *const bad[] = {
+		"8080-8082:80-82", "80-82:80", "127.0.0.1:1-2:1-2", "80-81",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		cr_expect_lt(add(bad[i]), 0, "'%s'", bad[i]);
+		cr_expect(strstr(err.msg, "a range"), "%s", err.msg);
+	}
+}
+
 Test(config_publish, one_place_is_given_once)
 {
 	cr_assert_eq(net.on, 0);

@@ -168,6 +168,16 @@ Test(net_rule, nonsense_has_words)
 	}
 }
 
+Test(net_rule, url_is_called_one)
+{
+	struct net_rule r;
+	struct err err = { 0 };
+
+	cr_assert_eq(net_rule_parse(&r, "https://a.b:80/", &err), -EINVAL);
+	cr_expect(strstr(err.msg, "a URL"), "%s", err.msg);
+	cr_expect(*err.hint);
+}
+
 /* Words behind '+' are allowed, behind '-' denied, behind '=' our own. */
 static void rules(struct net_rules *rs, const char *text)
 {
