@@ -49,7 +49,9 @@ static int known(const char *kind)
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcmp(kind, names[i]))
 			return 1;
-	return strchr(kind, '|') != NULL;
+	/* Words to choose from; in capitals they are what stands for others. */
+	return strchr(kind, '|') &&
+	       !strpbrk(kind, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
 }
 
 /* Of an option's argument. NAME there is a new one, PATH the guest's. */

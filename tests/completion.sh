@@ -95,6 +95,7 @@ ok 'files for FILE' "$(printf 'a file\nimages\nvmlinux')" \
 	"$(offers 'mayfly run --kernel ')"
 ok 'a file after =' vmlinux "$(offers 'mayfly run --kernel=vm')"
 ok 'nothing for a size' '' "$(offers 'mayfly run -m ')"
+ok 'nothing for what capitals stand for' '' "$(offers 'mayfly run --allow ')"
 ok 'an argument that was given is passed over' --memory \
 	"$(offers 'mayfly run -e A=b:c --env D --mem')"
 ok 'flags before a letter with an argument' '' "$(offers 'mayfly run -im ')"
