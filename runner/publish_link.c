@@ -58,9 +58,10 @@ void link_watch(struct link *l)
 	int udp = l->door->what->udp, open = l->state == LINK_OPEN;
 	struct ev_loop *loop = l->door->p->loop;
 	uint32_t guest = !open || udp || way_reads(&l->out) ? EPOLLIN : 0;
-	uint32_t client = open && way_reads(&l->in) ? EPOLLIN : 0;
+	uint32_t client = open && way_reads(&l->in) ? EPOLLIN : 0, len;
 
-	if (way_writes(&l->in))
+	/* Datagrams that were left for another turn are told by nothing else. */
+	if (way_writes(&l->in) || (udp && way_datagram(&l->out, &len)))
 		guest |= EPOLLOUT;
 	if (!udp && way_writes(&l->out))
 		client |= EPOLLOUT;

@@ -25,7 +25,8 @@
 #define LOTS	    (8u << 20)
 
 /* Ports of the guest, by what it does with who dials them. */
-enum { ECHO = 80, REFUSE, GONE, SILENT, GIVE };
+enum { ECHO = 80, REFUSE, GONE, SILENT, GIVE, EMPTY };
+#define EMPTIES 30000
 
 static char top[] = "/tmp/mayfly-publish-XXXXXX";
 static struct state *state;
@@ -66,6 +67,17 @@ static void echo(int fd)
 		;
 }
 
+/* Many datagrams of no bytes, for one. */
+static void give_empty(int fd)
+{
+	static const uint16_t lengths[EMPTIES];
+	char word[16];
+
+	if (recv(fd, word, sizeof(word), 0) > 0 &&
+	    send(fd, lengths, sizeof(lengths), MSG_NOSIGNAL) > 0)
+		pause();
+}
+
 static void *serve(void *arg)
 {
 	int fd = (int)(intptr_t)arg;
@@ -93,6 +105,8 @@ static void *serve(void *arg)
 		echo(fd);
 	if (dial.port == GIVE)
 		give(fd);
+	if (dial.port == EMPTY)
+		give_empty(fd);
 	close(fd);
 	return NULL;
 }
@@ -394,6 +408,32 @@ Test(publish, more_clients_of_datagrams_than_there_is_room_for)
 	/* The first is a new one again; and they do not keep others out. */
 	expect_datagram(fd[0], &fd[0], sizeof(fd[0]));
 	expect_echo(connect_to("::1", 8080, SOCK_STREAM), "there");
+}
+
+/* None is lost to who reads, and none of many turns is for them alone. */
+Test(publish, empty_datagrams_leave_the_loop_its_turns)
+{
+	int fd, most = 0, all = 0, n, turns = 0;
+	struct ev_loop loop;
+	char byte;
+
+	want("5353:85/udp");
+	open_ports();
+	cr_assert_eq(ev_loop_init(&loop), 0);
+	cr_assert_eq(publish_start(publish, &loop, state), 0);
+	fd = connect_to("127.0.0.1", 5353, SOCK_DGRAM);
+	cr_assert_eq(send(fd, "many", 4, 0), 4);
+	while (all < EMPTIES && turns++ < 10000) {
+		cr_assert_geq(ev_once(&loop, DEADLINE_MS), 0);
+		for (n = 0; recv(fd, &byte, 1, MSG_DONTWAIT) == 0;)
+			n++;
+		all += n;
+		most = n > most ? n : most;
+	}
+	cr_expect_eq(all, EMPTIES, "%d", all);
+	cr_expect_leq(most, 256, "%d", most);
+	publish_close(&publish);
+	ev_loop_free(&loop);
 }
 
 /* --- ports --------------------------------------------------------------- */
