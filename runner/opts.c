@@ -102,11 +102,14 @@ const char *opts_nearest(const char *word, const char *const *candidates,
 
 	for (size_t i = 0; i < n; i++) {
 		const char *c = candidates[i];
-		size_t d = distance(word, c);
+		size_t d = distance(word, c), ends = strlen(c);
 
-		/* A beginning is as good as one typing error. */
+		/* A beginning is as good as one typing error, and what goes on
+		 * where a name ends, as in --network, as two. */
 		if (len >= 3 && !strncmp(word, c, len))
 			d = MIN(d, 1);
+		if (ends >= 3 && !strncmp(word, c, ends))
+			d = MIN(d, 2);
 		if (d < best) {
 			best = d;
 			near = c;

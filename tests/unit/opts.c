@@ -221,5 +221,6 @@ Test(opts, a_beginning_is_near)
 	const char *const names[] = { "interactive", "env" };
 
 	cr_assert_str_eq(opts_nearest("inter", names, 2), "interactive");
+	cr_assert_str_eq(opts_nearest("envlist", names, 2), "env");
 	cr_assert_null(opts_nearest("x", names, 2));
 }
