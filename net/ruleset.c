@@ -171,7 +171,8 @@ static int failed(int code, struct err *err)
 {
 	err_set(err, code, "look at the host's nftables");
 	if (code == -EPERM)
-		err_hint(err, "it takes root");
+		err_hint(err, "root needs CAP_NET_ADMIN; in a container: "
+			      "--cap-add NET_ADMIN");
 	else if (code == -EINVAL || code == -EPROTONOSUPPORT)
 		err_hint(err, "sudo modprobe nf_tables");
 	return code;

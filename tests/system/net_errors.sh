@@ -224,6 +224,9 @@ test_root_without_the_right_to_make_links() {
 	says 'mayfly: network: make the veth mfy0: Operation not permitted
 hint: root needs CAP_NET_ADMIN; in a container: --cap-add NET_ADMIN' \
 		--net -- true
+	"$MAYFLY" doctor >"$out" 2>"$err"
+	grep -A1 '^warn  forward rules' "$out" | grep -q 'CAP_NET_ADMIN' ||
+		fail 'doctor does not say it'
 }
 
 test_more_runs_than_the_pool_has_networks() {
