@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +23,10 @@
 #include "runner/base/mem.h"
 
 #define WORDS_MAX 4096
+/* Two for each flow that the fence lets be open, and some of its own. What a
+ * guest closes where pasta does not see it has none of the others'. */
+#define FDS_HARD  18432
+static_assert(FDS_HARD >= 2 * NET_FLOWS_MAX + 1024, "two for each");
 #define NO_PASTA  "without root the way out is pasta: sudo apt-get install " \
 		  "passt; or run mayfly as root"
 
@@ -70,6 +75,18 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* It takes as many as it may, each with a socket of the host's. */
+static void bound_descriptors(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_max <= FDS_HARD)
+		return;
+	l.rlim_cur = MIN(l.rlim_cur, FDS_HARD);
+	l.rlim_max = FDS_HARD;
+	setrlimit(RLIMIT_NOFILE, &l);
+}
+
 /*
  * --no-map-gw: else the gateway's address is the host's loopback.
  * none for the ports: nothing listens on the host, nor in the namespace.
@@ -113,6 +130,7 @@ static _Noreturn void child(const struct pasta_params *params,
 	int r;
 
 	reset_signals();
+	bound_descriptors();
 	r = setsid() < 0 ? -errno : place(fd);
 	if (r == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -133,4 +134,21 @@ Test(pasta, it_gets_what_the_plan_says_and_nothing_of_ours)
 					   "--address fd6d:6179:666c:79ff::1"),
 			   "%s", err.msg);
 	close(leak);
+}
+
+Test(pasta, it_has_no_more_descriptors_than_flows_need)
+{
+	struct rlimit l;
+	char want[64];
+
+	/* As many as this host lets there be, which may be few. */
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &l), 0);
+	l.rlim_cur = l.rlim_max;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &l), 0);
+	if (l.rlim_max > 18432)
+		l.rlim_max = 18432;
+	snprintf(want, sizeof(want), "pasta: %lu %lu",
+		 (unsigned long)l.rlim_max, (unsigned long)l.rlim_max);
+	run("echo $(ulimit -Hn) $(ulimit -Sn) >&2\n", 0755);
+	cr_expect_str_eq(err.msg, want);
 }
