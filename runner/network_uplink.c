@@ -9,6 +9,7 @@
 #include "net/nl.h"
 #include "runner/base/err.h"
 #include "runner/base/fault.h"
+#include "runner/base/log.h"
 #include "runner/state.h"
 
 static struct net_prefix pool_of(const struct config *c)
@@ -21,6 +22,21 @@ static struct net_prefix pool_of(const struct config *c)
 }
 
 /* --- what there is -------------------------------------------------------- */
+
+/* No error: a list may be one for many hosts. */
+static void tell_shut(const struct net_rules *rules)
+{
+	const struct net_rule *r = rules->allow;
+	char text[NET_RULE_MAX];
+
+	for (; r < rules->allow + rules->nallow; r++)
+		if (!r->is_name &&
+		    r->prefix.len == net_addr_bits(&r->prefix.addr) &&
+		    net_decide(rules, &r->prefix.addr, r->port) == NET_REFUSED)
+			log_info("network: --allow %s opens nothing: denied, "
+				 "or an address of this host's or of a guest's",
+				 net_rule_format(r, text));
+}
 
 int network_look(struct network *n, struct err *err)
 {
@@ -47,6 +63,7 @@ int network_look(struct network *n, struct err *err)
 			 geteuid() || !n->notes.no_v6 ?
 				 "this host has no default route for it" :
 				 n->notes.no_v6);
+	tell_shut(&n->rules);
 	return 0;
 }
 

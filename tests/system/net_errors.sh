@@ -247,6 +247,15 @@ test_more_runs_than_the_pool_has_networks() {
 	expect_rc 0
 }
 
+test_address_that_no_rule_opens() {
+	start --verbose --allow 127.0.0.1:80 --allow 198.18.0.1 --allow 10.0.0.1 \
+		--allow 10.0.0.2 --deny 10.0.0.2 --allow 10.0.0.0/8 -- true
+	expect_rc 0
+	[ "$(sed -n 's/.*: --allow \(.*\) opens nothing: .*/\1/p' "$err" |
+		tr '\n' ' ')" = '127.0.0.1:80 198.18.0.1 10.0.0.2 ' ] ||
+		fail 'the wrong ones'
+}
+
 test_state_directory_that_cannot_be() {
 	state=$MAYFLY_STATE_DIR
 	export MAYFLY_STATE_DIR=/proc/nowhere
