@@ -28,6 +28,10 @@ ENGINE=net
 shift
 [ $# = 0 ] || shift
 ONLY=$*
+# Faults are for programs that were built with them: the suite of that name.
+grep -q MAYFLY_FAULT "$TOOL" || ONLY=${ONLY:-$(sed -n \
+	's/^test_\([a-z0-9_]*\)() {$/\1/p' "$here/net_host.sh" |
+	grep -v '^sigkill_at_each_step$' | tr '\n' ' ')}
 # Names of namespaces, the lock of iptables.
 mount -t tmpfs none /run || exit 2
 mkdir -m 700 -p "$MAYFLY_STATE_DIR"
