@@ -295,7 +295,7 @@ $(B)/mayfly-unpack: $(B)/obj/runner/unpack/main.o \
 # Keeper and DNS forwarder of a network. Static, as mayfly-vmm is: it meets
 # what strangers send.
 
-NET_LIBS := net lock base
+NET_LIBS := net jail lock base
 
 $(B)/mayfly-net: $(patsubst %,$(B)/obj/runner/net/%.o,main confine) \
 		$(foreach l,$(NET_LIBS),$(B)/lib$(l).a)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* No capability in any set, and none to come back. */
+#include "jail/caps.h"
+
 #include <errno.h>
 #include <linux/securebits.h>
-#include <sys/capability.h>
 
-#include "jail/steps.h"
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
 
@@ -24,17 +24,11 @@ int caps_have(cap_value_t cap)
 	return v == CAP_SET;
 }
 
-int caps_forbid_regaining(struct err *err)
+int caps_seal(struct err *err)
 {
-	int r = caps_have(CAP_SETPCAP);
-
-	if (r <= 0)
-		return r < 0 ? err_set(err, r, "capabilities") : 0;
 	for (cap_value_t c = 0; CAP_IS_SUPPORTED(c); c++)
 		if (cap_drop_bound(c) < 0)
 			return err_set(err, -errno, "drop bounding set");
-	/* No capability for being user 0, none lost by a change of user
-	 * (caps_drop() is what loses them). */
 	if (cap_set_secbits(
 		    SECBIT_NOROOT | SECBIT_NOROOT_LOCKED |
 		    SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
@@ -42,6 +36,15 @@ int caps_forbid_regaining(struct err *err)
 		    SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED) < 0)
 		return err_set(err, -errno, "securebits");
 	return 0;
+}
+
+int caps_forbid_regaining(struct err *err)
+{
+	int r = caps_have(CAP_SETPCAP);
+
+	if (r <= 0)
+		return r < 0 ? err_set(err, r, "capabilities") : 0;
+	return caps_seal(err);
 }
 
 int caps_drop(struct err *err)

@@ -8,8 +8,7 @@
 #ifndef MAYFLY_JAIL_STEPS_H
 #define MAYFLY_JAIL_STEPS_H
 
-#include <sys/capability.h>
-
+#include "jail/caps.h"
 #include "jail/jail.h"
 
 /* How the process got its namespaces. */
@@ -62,14 +61,5 @@ int ids_become(const struct jail_word *w, struct err *err);
 
 /* An empty, read-only root directory, and nothing else in sight. */
 int room_enter(struct err *err);
-
-/* caps.c */
-
-/* Is it in our effective set? 1, 0 or -errno; in the launcher as well. */
-int caps_have(cap_value_t cap);
-/* What only CAP_SETPCAP may do, where we have it. */
-int caps_forbid_regaining(struct err *err);
-/* Empty all sets, for good. */
-int caps_drop(struct err *err);
 
 #endif

@@ -30,7 +30,7 @@ runner/x86	runner/base/ runner/vmm/gmem.h runner/vmm/bus.h
 runner/dev	runner/base/ runner/x86/
 runner/virtio	runner/base/ runner/vmm/gmem.h runner/disk/
 runner/unpack	runner/base/ jail/lock.h rootfs/
-runner/net	runner/base/ jail/lock.h jail/layers.h net/
+runner/net	runner/base/ jail/lock.h jail/layers.h jail/caps.h net/
 runner/vmm	runner/base/ runner/x86/ runner/dev/ runner/virtio/
 		runner/engine/engine.h jail/lock.h jail/layers.h
 runner		runner/base/ jail/ net/ rootfs/wire.h rootfs/tree.h rootfs/relay.h runner/vmm/ctl.h

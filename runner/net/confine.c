@@ -4,13 +4,12 @@
 
 #include <errno.h>
 #include <grp.h>
-#include <linux/securebits.h>
 #include <signal.h>
-#include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "jail/caps.h"
 #include "net/keep.h"
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
@@ -19,22 +18,6 @@ static void cleanup_cap(cap_t *c)
 {
 	if (*c)
 		cap_free(*c);
-}
-
-/* capabilities(7), "The securebits flags": nothing comes back by execve(), and
- * a change of user takes nothing. */
-static int forbid_regaining(struct err *err)
-{
-	for (cap_value_t c = 0; CAP_IS_SUPPORTED(c); c++)
-		if (cap_drop_bound(c) < 0)
-			return err_set(err, -errno, "drop bounding set");
-	if (cap_set_secbits(
-		    SECBIT_NOROOT | SECBIT_NOROOT_LOCKED |
-		    SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
-		    SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
-		    SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED) < 0)
-		return err_set(err, -errno, "securebits");
-	return 0;
 }
 
 /* Should the launcher have died before the signal was asked for anew, its
@@ -76,7 +59,7 @@ static int no_more(int what, struct err *err)
 
 int confine_keeper(uint32_t become, struct err *err)
 {
-	int r = forbid_regaining(err);
+	int r = caps_seal(err);
 
 	if (r == 0)
 		r = become_user(become, err);
