@@ -2,7 +2,6 @@
 """The root image of the section `disk`: fio and tar of this host's packages,
 with the libraries that they load, and an archive of many small files. In the
 cache, by a hash of what it is made of."""
-import hashlib
 import io
 import os
 import random
@@ -10,8 +9,8 @@ import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
 
+import image_cache
 from measure import Skip
 
 FILES = 20000
@@ -75,29 +74,7 @@ def make(tree, image):
                    check=True)
 
 
-def key():
-    h = hashlib.sha256()
-    for path in [SCRIPT, os.path.abspath(__file__)]:
-        with open(path, "rb") as f:
-            h.update(f.read())
-    for path in needed():
-        st = os.stat(path)
-        h.update(f"{path} {st.st_size} {st.st_mtime_ns}\n".encode())
-    return h.hexdigest()[:16]
-
-
 def image():
-    cache = os.environ.get("MAYFLY_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME")
-        or os.path.expanduser("~/.cache"), "mayfly")
-    path = os.path.join(cache, "bench", f"disk-{key()}.img")
-    if not os.path.exists(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with tempfile.TemporaryDirectory(
-                prefix="new-", dir=os.path.dirname(path)) as work:
-            tree = os.path.join(work, "root")
-            os.mkdir(tree)
-            os.chmod(tree, 0o755)
-            make(tree, os.path.join(work, "img"))
-            os.rename(os.path.join(work, "img"), path)
-    return path
+    key = image_cache.key_of([SCRIPT, os.path.abspath(__file__)],
+                             [(path, path) for path in needed()])
+    return image_cache.kept(image_cache.path_of("disk", key), make)

@@ -2,12 +2,11 @@
 """The root image of the section `net`: iperf3 and ping of this host's packages,
 with the libraries that they load. In the cache, by a hash of what it is made
 of."""
-import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 
+import image_cache
 from disk_image import libraries
 from measure import Skip
 
@@ -40,30 +39,9 @@ def make(files, tree, image):
                    check=True)
 
 
-def key(files):
-    h = hashlib.sha256()
-    for path in (SCRIPT, os.path.abspath(__file__)):
-        with open(path, "rb") as f:
-            h.update(f.read())
-    for to, path in files:
-        st = os.stat(path)
-        h.update(f"{to} {path} {st.st_size} {st.st_mtime_ns}\n".encode())
-    return h.hexdigest()[:16]
-
-
 def image():
-    cache = os.environ.get("MAYFLY_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME")
-        or os.path.expanduser("~/.cache"), "mayfly")
     files = needed()
-    path = os.path.join(cache, "bench", f"net-{key(files)}.img")
-    if not os.path.exists(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with tempfile.TemporaryDirectory(
-                prefix="new-", dir=os.path.dirname(path)) as work:
-            tree = os.path.join(work, "root")
-            os.mkdir(tree)
-            os.chmod(tree, 0o755)
-            make(files, tree, os.path.join(work, "img"))
-            os.rename(os.path.join(work, "img"), path)
-    return path
+    key = image_cache.key_of([SCRIPT, os.path.abspath(__file__)],
+                             [(f"{to} {path}", path) for to, path in files])
+    return image_cache.kept(image_cache.path_of("net", key),
+                            lambda tree, out: make(files, tree, out))
