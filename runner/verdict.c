@@ -10,6 +10,10 @@
 #include "runner/base/mem.h"
 #include "runner/engine/engine.h"
 
+/* Bytes. After a write that found no space ext4 gives back what it had set
+ * aside for metadata, so that a full disk has a block or two again. */
+#define DISK_FULL_BELOW (64u << 10)
+
 static const struct {
 	const char *name;
 	int by_guest;
@@ -126,7 +130,7 @@ void verdict_from_exit(struct run_result *r, const char *name,
 	else if (signo == SIGKILL && is_some(x->oom_kills))
 		verdict_set(r, VERDICT_OOM, 128 + signo);
 	else if (x->stage == WIRE_STAGE_RUN && (signo || code) &&
-		 !x->disk_avail)
+		 x->disk_avail < DISK_FULL_BELOW)
 		verdict_set(r, VERDICT_DISK_FULL, signo ? 128 + signo : code);
 	else if (signo)
 		verdict_set(r, VERDICT_SIGNAL, 128 + signo);

@@ -69,7 +69,7 @@ Test(verdict, the_guests_exit_decides)
 /* Limits that the guest holds: its word, in the order in which they end it. */
 Test(verdict, the_guests_limits_go_before_what_the_command_made_of_them)
 {
-	const uint64_t some = 4096;
+	const uint64_t some = 1 << 20;
 	const struct {
 		struct wire_exit x;
 		int limited;
@@ -97,8 +97,9 @@ Test(verdict, the_guests_limits_go_before_what_the_command_made_of_them)
 		{ { .signal = 7, .disk_avail = 0 }, 0, VERDICT_DISK_FULL,
 		  135 },
 		{ { .code = 0, .disk_avail = 0 }, 0, VERDICT_OK, 0 },
-		{ { .code = 5, .disk_avail = 1 }, 0, VERDICT_RUNTIME_ERROR,
-		  5 },
+		{ { .code = 5, .disk_avail = 4096 }, 0, VERDICT_DISK_FULL, 5 },
+		{ { .code = 5, .disk_avail = 65536 }, 0,
+		  VERDICT_RUNTIME_ERROR, 5 },
 		{ { .code = 126, .stage = WIRE_STAGE_EXEC, .error = EACCES },
 		  0, VERDICT_RUNTIME_ERROR, 126 },
 	};
