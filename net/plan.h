@@ -68,6 +68,14 @@ struct err;
 #define NET_SET_ADDR6_PORT   "learned6_port"
 #define NET_LEARNED_MAX	     4096
 /*
+ * The host's addresses since the start, and a family: 4, 6. They are in any
+ * table, have elements without a timeout, and are refused as step 2 of rule.h.
+ */
+#define NET_SET_LATER	     "own_later"
+#define NET_SET_LATER4	     NET_SET_LATER "4"
+#define NET_SET_LATER6	     NET_SET_LATER "6"
+#define NET_LATER_MAX	     4096
+/*
  * Flows that a guest may have open at once, and new ones in a second once it
  * has used up as many: the host tracks them too, and one that is closed for a
  * while yet. The host counts them for itself, and is the more patient one: what

@@ -136,6 +136,8 @@ static void add_to_world(struct table *t, const struct net_plan *plan,
 		add_steps(t, "world_dns", rs, DNS_PORT);
 	add_steps(t, "world_echo", rs, NO_PORT);
 	table_put(t, "\tchain to_world {\n");
+	/* The second step; what the first refuses is refused here as well. */
+	add_refused(t, NET_SET_LATER);
 	if (!plan->has_v6)
 		table_put(t, "\t\tmeta nfproto ipv6 goto refuse\n");
 	if (guarded)
@@ -169,6 +171,15 @@ static void add_set(struct table *t, const char *name,
 				table_set_element(t, &rs->own[i], &n);
 		table_set_close(t, n);
 	}
+}
+
+/* Of addresses that the host gets while the guest runs. */
+static void add_later_sets(struct table *t)
+{
+	for (int family = 4; family <= 6; family += 2)
+		table_put(t, "\tset " NET_SET_LATER "%d {\n\t\ttype ipv%d_addr\n"
+			  "\t\tsize %d\n\t}\n", family, family,
+			  NET_LATER_MAX);
 }
 
 static void add_learned_sets(struct table *t)
@@ -305,6 +316,7 @@ int net_plan_vm_table(const struct net_plan *plan,
 	add_set(&t, "own", net_ours, rules);
 	add_set(&t, "exact", net_exact_only, NULL);
 	add_set(&t, "special", net_special, NULL);
+	add_later_sets(&t);
 	if (net_learns(rules))
 		add_learned_sets(&t);
 	add_refuse(&t);

@@ -53,6 +53,14 @@ static void learn(const struct net_rules *rs, const char *to, uint16_t port)
 		   net_learned_set(&l->addr, 0), a);
 }
 
+/* The host has this address, too, from now on. */
+static void later(struct net_rules *rs, const char *a)
+{
+	sh(VM, "nft add element inet mayfly %s '{ %s }'",
+	   strchr(a, ':') ? NET_SET_LATER6 : NET_SET_LATER4, a);
+	own(rs, a);
+}
+
 /* The model, with what was learned. */
 static int passes(const struct net_rules *rs, const struct net_addr *a,
 		  uint16_t port)
@@ -104,8 +112,8 @@ static void check(const struct net_rules *rs, const char *what)
 	cr_log_info("[%s] %d of %d passed", what, passed, n);
 }
 
-/* As on a command line: +allow, -deny, =own, and ~name's address to learn
- * (~ADDR or ~[ADDR]:PORT). */
+/* As on a command line: +allow, -deny, =own, then ~name's address to learn
+ * (~ADDR or ~[ADDR]:PORT), and !own of later. */
 static void run_rules(const char *line)
 {
 	struct net_rules rs = { 0 };
@@ -132,6 +140,8 @@ static void run_rules(const char *line)
 		if (*w == '~') {
 			cr_assert_eq(net_rule_parse(&r, w + 1, NULL), 0);
 			learn(&rs, net_addr_format(&r.prefix.addr, a), r.port);
+		} else if (*w == '!') {
+			later(&rs, w + 1);
 		}
 	check(&rs, line);
 }
@@ -139,6 +149,9 @@ static void run_rules(const char *line)
 static const char *const lines[] = {
 	"",
 	"=8.8.8.8 =2606:4700::1111",
+	"!8.8.8.8 !2606:4700::1111",
+	"+8.8.8.8 +10.0.0.0/8 +web.test +2606:4700::1111 ~1.1.1.1 ~2600::1 "
+	"!8.8.8.8 !10.0.0.1 !1.1.1.1 !2606:4700::1111 !2600::1",
 	"-8.8.8.0/24 -2606:4700::/32 -1.1.1.1:443 -[2600::1]:22",
 	"-ads.example",
 	"-0.0.0.0/0",
