@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # check.sh BUILD SUITE...: run suites of tests, with a line for each that has
-# its counts and seconds. The output of one that failed follows in full, as
-# does the reason of each skip. The last line sums up:
+# its counts and seconds, and the reason of each skip. Of one that failed there
+# follows what failed, then its whole output; and at the end, for who sees no
+# more than that, a line for each test that failed. The last line sums up:
 #
 #	N passed, N failed, N skipped
 #
@@ -25,8 +26,10 @@ export LC_ALL=C
 build=$1
 shift
 here=$(cd "$(dirname "$0")" && pwd)
-log=$(mktemp "${TMPDIR:-/tmp}/mayfly-check.XXXXXX")
-trap 'rm -f "$log"' EXIT
+work=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-check.XXXXXX")
+log=$work/log
+: >"$work/failed"
+trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 passed=0 failed=0 skipped=0
 
@@ -60,6 +63,33 @@ unexcused() {
 	if [ -w /dev/kvm ]; then cat; else grep -v /dev/kvm || :; fi | wc -l
 }
 
+# Of the log, the tests that failed and what they say of it: TAP's with lines
+# of #, Criterion's with indented ones, checks of payloads. Where no test has
+# failed, as in a program that crashed, the end of the log.
+failures() {
+	awk '
+	/^not ok / || /^ *FAIL / { print; n++; of = 1; next }
+	of && /^[# \t]/ && !/^ *SKIP / { print; next }
+	{ of = 0 }
+	END { exit !n }' "$log" || tail -n 20 "$log"
+}
+
+# failures(), a line for each test, after the name of its suite: $1. YAML that
+# Criterion says nothing by is left out.
+in_brief() {
+	failures | awk -v suite="$1" '
+	function tell() {
+		if (line != "")
+			print "FAIL   " suite ": " substr(line, 1, 300)
+	}
+	{ text = $0; gsub(/^#?[ \t]+|[ \t]+$/, "", text) }
+	/^not ok / || /^ *FAIL / { tell(); line = text; next }
+	text ~ /^(---|\.\.\.|assertions: [0-9]+|failures:|)$/ { next }
+	{ sub(/^- /, "", text); sub(/: \|\+$/, ":", text) }
+	{ line = line (line ~ /^$|:$/ ? "" : ";") (line == "" ? "" : " ") text }
+	END { tell() }'
+}
+
 # suite NAME SECONDS COMMAND...: run it under a deadline and tell.
 suite() {
 	name=$1 limit=$2
@@ -89,7 +119,10 @@ suite() {
 	printf ' %4d.%d s\n' $((ms / 1000)) $((ms % 1000 / 100))
 	reasons | sed 's/^/         skip: /'
 	if [ "$f" != 0 ]; then
-		[ -z "$why" ] || echo "         $name: $why"
+		[ -z "$why" ] || echo "FAIL   $name: $why" |
+			tee -a "$work/failed"
+		in_brief "$name" >>"$work/failed"
+		failures | head -n 200 | sed 's/^/  ! /'
 		sed 's/^/  | /' "$log"
 	fi
 }
@@ -311,6 +344,7 @@ for what in "$@"; do
 	*) echo "check.sh: no suite is called $what" >&2; exit 2 ;;
 	esac
 done
+head -n 40 "$work/failed"
 echo "$passed passed, $failed failed, $skipped skipped" |
 	tee "$build/check.summary"
 [ "$failed" = 0 ]
