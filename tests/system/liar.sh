@@ -42,6 +42,7 @@ lie() {
 
 # The same in the background, mayfly as $pid, until it holds the agent.
 lie_behind() {
+	: >"$out"
 	# shellcheck disable=SC2086 # words
 	"$MAYFLY" run --engine "$ENGINE" --meta "$WORK/meta" --name liar -m 64 \
 		-i -- sh -c "$take" "$LIAR_SIZE" "$@" \
@@ -118,7 +119,6 @@ test_agent_that_is_held_does_not_outlast_stop_or_kill() {
 	rc=0
 	wait "$pid" || rc=$?
 	expect 143 stopped host
-	: >"$out"
 	lie_behind hold
 	"$MAYFLY" kill liar >/dev/null || fail "kill: $?"
 	rc=0
@@ -261,7 +261,6 @@ test_floods_make_nothing_grow() {
 		rm -f "$input"
 		mkfifo "$input"
 		cat "$LIAR" /dev/zero >"$input" 2>/dev/null &
-		: >"$out"
 		lie_behind "$l"
 		sleep "$SHORT"
 		expect_peak mayfly 32
@@ -286,7 +285,6 @@ test_exec_into_a_liar_gets_the_guests_word() {
 
 test_exec_into_a_liar_refuses_odd_frames() {
 	for f in '7 0xffffffff' '0 0' '2 100' '11 1'; do
-		: >"$out"
 		# shellcheck disable=SC2086 # words
 		lie_behind serve-odd-frame $f
 		start_raw exec liar true
@@ -302,7 +300,6 @@ test_exec_into_a_liar_refuses_odd_frames() {
 test_cp_from_a_liar_stays_in_its_directory() {
 	rm -f /tmp/forged
 	for n in 0 1 2 3 4 5; do
-		: >"$out"
 		lie_behind serve-tree $n
 		rm -rf "$WORK/host"
 		mkdir -p "$WORK/host/in"

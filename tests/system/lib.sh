@@ -68,8 +68,11 @@ start() {
 		>"$out" 2>"$err" || rc=$?
 }
 
-# In the background, mayfly itself as $pid.
+# In the background, mayfly itself as $pid. What is waited for in its streams is
+# of this run, not of one before: the child may be late to open them.
 background() {
+	: >"$out"
+	: >"$err"
 	"$MAYFLY" run --engine "$ENGINE" "$@" </dev/null >"$out" 2>"$err" &
 	pid=$!
 }

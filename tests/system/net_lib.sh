@@ -213,11 +213,11 @@ answers() {
 # A capture of what passes wan0, in $WORK/capture; until captured WORDS, a
 # filter, are in it. What came before them is as well, then.
 capture() {
-	rm -f "$WORK/capture"
+	rm -f "$WORK/capture" "$WORK/tcpdump"
 	tcpdump -i wan0 -U --immediate-mode -B 16384 -s "${SNAP:-128}" -w "$WORK/capture" \
 		"$@" 2>"$WORK/tcpdump" &
 	tcpdump=$!
-	wait_for 20 grep -q 'listening on' "$WORK/tcpdump" ||
+	wait_for 20 grep -qs 'listening on' "$WORK/tcpdump" ||
 		fail "tcpdump: $(cat "$WORK/tcpdump")"
 }
 
