@@ -226,23 +226,46 @@ static void add_v4(char *text, const uint8_t *a)
 	}
 }
 
-/* All eight groups: RFC 4291, 2.2, form 1. */
-static void add_v6(char *text, const uint8_t *a)
+static unsigned group(const uint8_t *a, int i)
+{
+	return (unsigned)a[2 * i] << 8 | a[2 * i + 1];
+}
+
+static void add_group(char *text, unsigned v)
 {
 	static const char digits[] = "0123456789abcdef";
-	char group[6] = ":";
-	unsigned v;
-	int i, k, shift;
+	char hex[5];
+	int k = 0, shift = 12;
 
-	for (i = 0; i < 16; i += 2) {
-		v = (unsigned)a[i] << 8 | a[i + 1];
-		shift = 12;
-		while (shift && !(v >> shift))
-			shift -= 4;
-		for (k = 1; shift >= 0; shift -= 4)
-			group[k++] = digits[v >> shift & 15];
-		group[k] = '\0';
-		say_add(text, NET_TEXT_MAX, i ? group : group + 1);
+	while (shift && !(v >> shift))
+		shift -= 4;
+	for (; shift >= 0; shift -= 4)
+		hex[k++] = digits[v >> shift & 15];
+	hex[k] = '\0';
+	say_add(text, NET_TEXT_MAX, hex);
+}
+
+/* RFC 5952, 4: "::" is the longest run of two groups of 0 or more, of several
+ * the first. */
+static void add_v6(char *text, const uint8_t *a)
+{
+	int i, run = 0, gap = -1, len = 1;
+
+	for (i = 0; i < 8; i++) {
+		run = group(a, i) ? 0 : run + 1;
+		if (run > len) {
+			len = run;
+			gap = i - run + 1;
+		}
+	}
+	for (i = 0; i < 8; i++) {
+		if (i == gap)
+			say_add(text, NET_TEXT_MAX, "::");
+		if (i >= gap && i < gap + len)
+			continue;
+		if (i && i != gap + len)
+			say_add(text, NET_TEXT_MAX, ":");
+		add_group(text, group(a, i));
 	}
 }
 

@@ -4,6 +4,8 @@
 #include "tests/unit/agent_net_stage.h"
 #include "tests/unit/agent_stage.h"
 
+#include <arpa/inet.h>
+
 static const struct wire_net net = {
 	.flags = WIRE_NET_V4 | WIRE_NET_V6,
 	.mtu = 1400,
@@ -18,7 +20,7 @@ static const struct wire_net net = {
 		 { 6, { 0 }, { 0xfd, 0x6d, [15] = 1 } } },
 };
 static const char resolv[] = "nameserver 198.18.0.1\n"
-			     "nameserver fd6d:0:0:0:0:0:0:1\n";
+			     "nameserver fd6d::1\n";
 
 static void make_eth0(void)
 {
@@ -137,18 +139,29 @@ Test(agent_net, hosts_is_made_where_it_says_nothing)
 	cr_expect_str_eq(says("cat /etc/hosts"), "10.0.0.1 mine\n");
 }
 
-Test(agent_net, every_group_of_an_address_is_written_as_short_as_it_is,
-     .init = NULL)
+Test(agent_net, addresses_are_as_short_as_libc_has_them, .init = NULL)
 {
+	/* RFC 5952, 4.2: where to shorten, of one, of equals, at the ends. */
+	static const char *const addrs[] = {
+		"2001:db8:a:bc:ffff:1000:0:1", "2001:db8::a:0:0:1",
+		"2001:db8:0:0:1::1",	       "2001:0:0:1::1",
+		"1:0:2:0:3:0:4:0",	       "fd6d::1",
+		"::",			       "::1",
+		"1::",			       "0:1:2:3:4:5:6:7",
+		"1:2:3:4:5:6:7:0",	       "1:2:3:4:5:6::",
+		"0:0:1:2:3:4:5:6",
+	};
 	struct wire_net n = { .ndns = 1, .dns = { { .family = 6 } } };
-	char text[NET_TEXT_MAX];
-	static const uint8_t a[16] = { 0x20, 0x01, 0x0d, 0xb8, 0,    0x0a,
-				       0,    0xbc, 0xff, 0xff, 0x10, 0,
-				       0,    0,    0,    1 };
+	char text[NET_TEXT_MAX], want[NET_TEXT_MAX];
+	char libc[INET6_ADDRSTRLEN];
 
-	memcpy(n.dns[0].addr, a, sizeof(a));
-	net_resolv_conf(text, &n);
-	cr_expect_str_eq(text, "nameserver 2001:db8:a:bc:ffff:1000:0:1\n");
+	for (size_t i = 0; i < sizeof(addrs) / sizeof(*addrs); i++) {
+		inet_pton(AF_INET6, addrs[i], n.dns[0].addr);
+		inet_ntop(AF_INET6, n.dns[0].addr, libc, sizeof(libc));
+		snprintf(want, sizeof(want), "nameserver %s\n", libc);
+		net_resolv_conf(text, &n);
+		cr_expect_str_eq(text, want);
+	}
 	net_hosts(text, &n, "box");
 	cr_expect(strstr(text, "127.0.1.1\tbox\n"));
 }
