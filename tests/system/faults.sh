@@ -39,12 +39,6 @@ AFTER='launcher.exit launcher.drain launcher.reports launcher.end'
 # disk for its name.
 ASK='echo up; cat /sys/block/vdb/serial; sleep 1000'
 
-# As in lib.sh, by one process for all: it is asked often.
-ours() {
-	ls -l /proc/[0-9]*/exe 2>/dev/null |
-		sed -n "s,^.* /proc/\([0-9]*\)/exe -> $BIN/.*,\1,p"
-}
-
 # --- what is left ------------------------------------------------------
 
 cgroup_parents() {
