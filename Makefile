@@ -186,7 +186,7 @@ NET_SRC := $(addprefix net/,addr.c rule.c rule_parse.c plan.c table.c table_vm.c
 comma := ,
 # Links and sets by netlink; the program nft; taps.
 NET_SRC += $(addprefix net/,nl.c nl_names.c nfnl.c nft.c tap.c keep.c \
-	keeper.c learn.c)
+	keeper.c learn.c watch.c)
 # What runs share on the host.
 NET_SRC += $(addprefix net/,lease.c ruleset.c ruleset_change.c legacy.c host.c \
 	host_look.c host_forward.c host_memory.c host_prune.c host_watch.c)
@@ -453,7 +453,7 @@ UNIT += dns dns_answer forward forward_guest forward_lies forward_setup forward_
 $(foreach t,dns dns_answer forward forward_guest forward_lies forward_setup \
 	forward_program,\
 	$(eval UNIT_LIBS_$(t) := net base))
-KEEP_UNIT := net_learn net_nl net_keep net_keep_end
+KEEP_UNIT := net_learn net_nl net_keep net_keep_end net_keep_hold
 UNIT += $(KEEP_UNIT)
 $(foreach t,$(KEEP_UNIT),$(eval UNIT_LIBS_$(t) := net base) \
 	$(eval UNIT_LD_$(t) := $(NET_LD)))

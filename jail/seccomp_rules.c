@@ -242,11 +242,11 @@ static const struct seccomp_rule dns[] = {
 	CALL(exit_group, "the end"),
 };
 
-/* net/keeper.c, once the network stands. Its one netlink socket is of that
- * network, and of nf_tables. */
+/* net/keeper.c, once the network stands. Its netlink sockets are of that network:
+ * one of nf_tables, and one that tells of links. */
 static const struct seccomp_rule keep[] = {
-	CALL(poll, "the launcher's end; a question of the forwarder"),
-	CALL(recvmsg, "a question"),
+	CALL(poll, "a word of the launcher; a question; the uplink's end"),
+	CALL(recvmsg, "a word; a question"),
 	CALL(sendmsg, "elements to the kernel; an answer; KEEP_READY"),
 	CALL1(recvfrom, RECV_FLAGS, MSG_DONTWAIT, "what the kernel says"),
 	CALL(close, "descriptors that nobody has asked for"),

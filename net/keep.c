@@ -64,6 +64,10 @@
  *		if nobody had looked at it before: the forwarder parses what
  *		strangers send, and may be theirs. What it can do at worst is
  *		open public addresses that no rule denies.
+ * KEEP_OWN	-> addresses that the host has got since: refused as the rest of
+ *		its own. Where these do not fit in, or a link of the network
+ *		is removed, the keeper says so and ends:
+ *		<- KEEP_FAILED
  *
  * Its end, however it comes, is the end of the namespace as soon as nobody
  * else has it: the tap's descriptor and the sockets of DNS keep it. Who has
@@ -556,4 +560,20 @@ int keep_uplink(struct keep *k, int configured, struct err *err)
 	fault_point("launcher", "keep_uplink");
 	return r < 0 && r != -EPIPE && r != -ECONNRESET
 		       ? err_set(err, r, "start a network") : 0;
+}
+
+int keep_own(struct keep *k, const struct net_addr *a, unsigned n,
+	     struct err *err)
+{
+	struct keep_own o = { .type = KEEP_OWN, .n = n };
+
+	if (!n || n > KEEP_OWN_MAX)
+		return err_say(err, -EINVAL, "%u addresses of the host", n);
+	memcpy(o.addr, a, n * sizeof(*a));
+	/* One that is gone has left words: keep_recv(). */
+	if (send(k->control, &o, sizeof(o), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+	    errno != EPIPE && errno != ECONNRESET)
+		return err_set(err, -errno, "tell mayfly-net of the host's "
+			       "addresses");
+	return 0;
 }

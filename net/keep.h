@@ -22,8 +22,8 @@
  *
  * KEEP_TAP comes as soon as there is a tap, KEEP_READY when the fence stands
  * and the uplink has its addresses: no guest instruction before that. After
- * KEEP_READY the keeper says nothing more. .pidfd becomes readable when it has
- * ended; its VM has no network any more then, and no way around its fence.
+ * KEEP_READY it says only why it ends, if it has to. .pidfd becomes readable when
+ * it has ended; its VM has no network any more then, and no way around its fence.
  *
  * The forwarder's socket is SOCK_SEQPACKET. A datagram is one to
  * KEEP_LEARN_MAX `struct keep_learn`, and is answered by one of as many
@@ -39,6 +39,7 @@
 #include <sys/types.h>
 
 struct err;
+struct net_addr;
 struct net_plan;
 struct net_rules;
 
@@ -79,6 +80,7 @@ enum keep_type {
 	KEEP_GO = 1, /* launcher to keeper */
 	KEEP_SETUP,
 	KEEP_UPLINK,
+	KEEP_OWN,
 	KEEP_TAP,	/* keeper to launcher */
 	KEEP_READY,
 	KEEP_FAILED,
@@ -98,6 +100,16 @@ int keep_setup(struct keep *k, const struct net_plan *plan,
 /* @configured: up0 has its addresses and routes already (pasta). Else the
  * keeper gives it those of the plan. */
 int keep_uplink(struct keep *k, int configured, struct err *err);
+
+/*
+ * After KEEP_READY: addresses that the host has got since keep_setup(), each
+ * once. New flows to them are refused from when the keeper has read this. Never
+ * waits: -EAGAIN, the keeper does not read. That they do not fit in, the keeper
+ * says, and ends.
+ */
+#define KEEP_OWN_MAX 32
+int keep_own(struct keep *k, const struct net_addr *a, unsigned n,
+	     struct err *err);
 
 /*
  * The next word of the keeper: KEEP_TAP, with @fds filled in, or KEEP_READY.

@@ -33,6 +33,13 @@ struct keep_uplink {
 	uint32_t configured;
 };
 
+/* Added to what the rules call the host's own; each once. */
+struct keep_own {
+	uint32_t type; /* KEEP_OWN */
+	uint32_t n;
+	struct net_addr addr[KEEP_OWN_MAX];
+};
+
 /* Of the keeper: KEEP_TAP with its descriptors, KEEP_READY; KEEP_FAILED with
  * -errno and words. */
 struct keep_word {

@@ -18,6 +18,7 @@
 #include "net/nft.h"
 #include "net/nl.h"
 #include "net/tap.h"
+#include "net/watch.h"
 #include "runner/base/err.h"
 #include "runner/base/fault.h"
 #include "runner/base/io.h"
@@ -34,6 +35,8 @@ struct keeper {
 	int learn; /* the forwarder's socket; -1: none */
 	struct rt *rt;
 	struct nfnl *nfnl;
+	int links;	  /* tells when one goes */
+	unsigned link[2]; /* tap0, and up0 if it is not pasta's */
 	struct nft nft;
 	int tap;
 	int dns[KEEP_FDS_MAX - 1];
@@ -146,7 +149,7 @@ static int set_up_tap(struct keeper *k, struct err *err)
 
 	if (index < 0)
 		return err_set(err, index, NET_TAP);
-	l.index = (unsigned)index;
+	l.index = k->link[0] = (unsigned)index;
 	r = rt_link_set(k->rt, &l, err);
 	if (r == 0)
 		r = rt_addr_add(k->rt, l.index, &p->gate4, err);
@@ -254,6 +257,9 @@ static int set_up_uplink(struct keeper *k, struct err *err)
 	if (index < 0)
 		return err_set(err, index, NET_UPLINK);
 	l.index = (unsigned)index;
+	/* pasta's goes with pasta, which the launcher sees. */
+	if (!u.configured)
+		k->link[1] = l.index;
 	r = rt_link_set(k->rt, &l, err);
 	if (r < 0 || u.configured)
 		return r;
@@ -305,10 +311,12 @@ static int open_tools(struct keeper *k, struct err *err)
 {
 	int r = rt_open(&k->rt, err);
 
+	/* Before they are looked for. */
+	if (r == 0)
+		r = k->links = watch_links(err);
+	if (r >= 0)
+		r = nfnl_open(&k->nfnl, err);
 	if (r < 0 || k->learn < 0)
-		return r;
-	r = nfnl_open(&k->nfnl, err);
-	if (r < 0)
 		return r;
 	r = learn_init(&k->asked, &k->setup.rules, io_now_ns());
 	if (r < 0)
@@ -345,7 +353,7 @@ int keeper_make(struct keeper **out, uint32_t *become, struct err *err)
 
 	if (!k)
 		return err_set(err, -ENOMEM, "network");
-	k->learn = -1;
+	k->learn = k->links = -1;
 	k->tap = KEEP_TUN_FD;
 	nft_init(&k->nft);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(step); i++) {
@@ -393,21 +401,69 @@ static int answer(struct keeper *k)
 	return io_send_fds(k->learn, a, (size_t)r * sizeof(*a), NULL, 0);
 }
 
+static int is_among(const struct net_addr *a, const struct net_addr *list,
+		    unsigned n)
+{
+	for (; n; n--)
+		if (net_addr_equal(a, &list[n - 1]))
+			return 1;
+	return 0;
+}
+
+/* The host has more addresses now. -ESRCH: there is no launcher any more. */
+static int hear_own(struct keeper *k, struct err *err)
+{
+	struct nfnl_element e[KEEP_OWN_MAX];
+	struct keep_own o;
+	int r = expect(&o, sizeof(o), KEEP_OWN, NULL, err);
+
+	if (r < 0)
+		return r;
+	if (!o.n || o.n > KEEP_OWN_MAX)
+		r = -EPROTO;
+	for (unsigned i = 0; r == 0 && i < o.n; i++) {
+		const struct net_addr *a = &o.addr[i];
+
+		if (!net_addr_valid(a) || is_among(a, o.addr, i))
+			r = -EPROTO;
+		e[i] = (struct nfnl_element){
+			.set = a->family == 6 ? NET_SET_LATER6 : NET_SET_LATER4,
+			.key = a->b,
+			.key_len = net_addr_bits(a) / 8,
+		};
+	}
+	if (r == 0)
+		r = nfnl_add(k->nfnl, NET_TABLE, e, o.n);
+	return r < 0 ? err_set(err, r, "refuse a new address of the host") : 0;
+}
+
+/* Until the launcher hangs up, or the network is not what it was. */
+static int hold_one(struct keeper *k, struct pollfd p[3], struct err *err)
+{
+	if (poll(p, 3, -1) < 0)
+		return 0;
+	if (p[0].revents)
+		return hear_own(k, err);
+	if (p[2].revents &&
+	    watch_links_gone(k->links, k->link, ARRAY_SIZE(k->link)))
+		return err_say(err, -ENODEV, "somebody has removed a link of "
+			       "it");
+	if (p[1].revents && answer(k) < 0) {
+		close_fd(&k->learn);
+		p[1].fd = -1;
+	}
+	return 0;
+}
+
 void keeper_hold(struct keeper *k)
 {
 	struct pollfd p[] = { { .fd = KEEP_CONTROL_FD, .events = POLLIN },
-			      { .fd = k->learn, .events = POLLIN } };
+			      { .fd = k->learn, .events = POLLIN },
+			      { .fd = k->links, .events = POLLIN } };
+	struct err err = { 0 };
 
 	fault_point("keep", "held");
-	for (;;) {
-		if (poll(p, ARRAY_SIZE(p), -1) < 0)
-			continue;
-		/* It says nothing any more: this is its end. */
-		if (p[0].revents)
-			return;
-		if (p[1].revents && answer(k) < 0) {
-			close_fd(&k->learn);
-			p[1].fd = -1;
-		}
-	}
+	while (hold_one(k, p, &err) == 0)
+		;
+	keeper_failed(&err);
 }

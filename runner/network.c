@@ -357,9 +357,11 @@ static void fenced(struct network *n)
 	n->facts->fenced_ns = MAX(n->keep.ready_ns, n->facts->begin_ns);
 	log_info("network: ready after %.1f ms",
 		 (double)(n->facts->fenced_ns - n->facts->begin_ns) / 1e6);
-	if (!n->c->strict)
+	r = network_guard_fenced(n, &err);
+	if (r == 0 && !n->c->strict)
 		n->ops->ready(n->opaque);
-	r = start_forwarder(n, &err);
+	if (r == 0)
+		r = start_forwarder(n, &err);
 	if (r == 0)
 		r = watch(n, &n->on_forwarder, n->forwarder.control,
 			  on_forwarder);

@@ -15,10 +15,15 @@
 #include "runner/network.h"
 #include "runner/pasta.h"
 
-/* Whoever flushes the host's rules takes the second fence with them. */
+/*
+ * What changes on the host while a guest runs. Root's: whoever flushes the host's
+ * rules takes the second fence with them. A user's, who has no second one: pasta
+ * connects from where a new address of the host's is the host's at once.
+ */
 struct network_guard {
-	int changes, timer; /* -1: root's networks alone have one */
-	struct ev on_change, on_timer;
+	int changes, timer; /* root's; else -1 */
+	int addrs;	    /* a user's; else -1 */
+	struct ev on_change, on_timer, on_addrs;
 	struct net_host_want want;
 	int state; /* directory of runs; borrowed */
 	unsigned tries;
@@ -52,14 +57,17 @@ struct network {
 void network_fail(struct network *n, struct err *err);
 
 /*
- * network_guard.c: from before the host's rules are applied. What is noticed
- * is looked into a little later, for changes come in crowds; a failure is one
- * of the network.
+ * network_guard.c: rules from before the host's are applied, addresses from
+ * before the host's are looked at. Changes of rules are looked into a little
+ * later, for they come in crowds; a failure is one of the network.
  */
 void network_guard_init(struct network_guard *g);
-int network_guard_open(struct network_guard *g, int state,
-		       const struct net_host_want *want, struct err *err);
+int network_guard_rules(struct network_guard *g, int state,
+			const struct net_host_want *want, struct err *err);
+int network_guard_addrs(struct network_guard *g, struct err *err);
 int network_guard_watch(struct network *n);
+/* Once the fence stands, and before the guest runs. */
+int network_guard_fenced(struct network *n, struct err *err);
 void network_guard_unwatch(struct network_guard *g);
 void network_guard_close(struct network_guard *g);
 

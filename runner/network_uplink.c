@@ -47,6 +47,9 @@ int network_look(struct network *n, struct err *err)
 	if (c->rules)
 		n->rules = *c->rules;
 	r = net_rules_own(&n->rules, &pool, err);
+	/* Before they are looked at. */
+	if (r == 0 && geteuid())
+		r = network_guard_addrs(&n->guard, err);
 	if (r == 0)
 		r = net_host_look(&n->host, &n->rules, &n->notes, err);
 	if (r < 0)
@@ -143,7 +146,7 @@ static int lead_out_root(struct network *n, struct state *state, struct err *err
 	/* With a link of ours nobody takes it back: the lease is known to those
 	 * of the same directory of runs only. */
 	if (r == 0)
-		r = network_guard_open(&n->guard, root, &want, err);
+		r = network_guard_rules(&n->guard, root, &want, err);
 	if (r == 0)
 		r = net_host_apply(root, &want, err);
 	snprintf(n->facts->link, sizeof(n->facts->link), "%s", n->plan.link);

@@ -163,7 +163,7 @@ net_world() {
 		echo 'link set lo up'
 		echo 'link set lan0 up'
 		addresses lan0 93.184.216.1/24 2606:2800:220::1/64' nodad' \
-			$WEB6/64' nodad' $RESOLVER/32 $WEB4/32
+			$WEB6/64' nodad' 2606:2800:220::62/64' nodad' $RESOLVER/32 $WEB4/32
 		addresses lo $(printf '%s/32 ' $SPECIAL4 $METADATA4 $CDN4) \
 			93.184.216.60/32 93.184.216.61/32 93.184.216.62/32 \
 			$(printf '%s/128 ' $SPECIAL6 $METADATA6)
