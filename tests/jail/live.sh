@@ -46,6 +46,7 @@ up() {
 	else
 		set -- "$MAYFLY" run --engine "$ENGINE" -m 64 "$@"
 	fi
+	: >"$out"
 	mkfifo "$WORK/in"
 	"$@" -i -- sh -c 'echo up; exec cat' \
 		<"$WORK/in" >"$out" 2>"$err" &

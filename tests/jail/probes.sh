@@ -13,6 +13,8 @@
 #	nested		no root, and user.max_user_namespaces is 0
 #
 # Root can play all of them; others play user, bare, container and nested. TAP.
+# root, user and bare sweep all system calls, unless SWEEP=0: the filters are the
+# same everywhere.
 set -eu
 export LC_ALL=C
 umask 022
@@ -43,11 +45,15 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 private=
+case $host in
+root | user | bare) [ "${SWEEP:-1}" = 0 ] && sweep=-s || sweep= ;;
+*) sweep=-s ;;
+esac
 # run MISSING [COMMAND...]: the probes, where the command lets them run.
 run() {
 	missing=$1
 	shift
-	"$@" env "TMPDIR=$work/tmp" "$work/jail-run" $private \
+	"$@" env "TMPDIR=$work/tmp" "$work/jail-run" $private $sweep \
 		${missing:+-m "$missing"} "$work/jail-probe" "$work/mayfly-vmm"
 }
 
