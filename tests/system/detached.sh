@@ -593,6 +593,7 @@ test_name_of_a_killed_foreground_run_is_free() {
 
 test_killed_vmm_is_a_crash_on_record() {
 	detach --name a -- sh -c 'echo up; sleep 1000'
+	wait_for 10 has_logged a up || fail 'nothing is logged'
 	super=$(field pid a)
 	for p in $(ours); do
 		[ "$p" = "$super" ] || kill -9 "$p"
