@@ -191,7 +191,7 @@ NET_SRC += $(addprefix net/,nl.c nl_names.c nfnl.c nft.c tap.c keep.c \
 NET_SRC += $(addprefix net/,lease.c ruleset.c ruleset_change.c legacy.c host.c \
 	host_look.c host_forward.c host_memory.c host_prune.c host_watch.c)
 NET_SRC += $(addprefix net/,dns.c dns_build.c forward.c forward_ask.c \
-	forward_guest.c forward_learn.c forward_setup.c)
+	forward_guest.c forward_learn.c forward_setup.c forward_stream.c dial.c)
 NET_LD := $(patsubst %,-Wl$(comma)--wrap=get%,addrinfo protobyname \
 	protobynumber) -Wl,-u,__wrap_getaddrinfo -lnl-route-3 -lnl-3
 $(foreach f,ruleset ruleset_change host_look,$(eval CFLAGS_net_$(f) := -I/usr/include/libnl3))
@@ -449,9 +449,10 @@ UNIT += net_lease net_host
 UNIT_LIBS_net_lease := net base
 UNIT_LIBS_net_host := net base
 UNIT_LD_net_host = $(NET_LD) -ljansson
-UNIT += dns dns_answer forward forward_guest forward_lies forward_setup forward_program
+UNIT += dns dns_answer forward forward_guest forward_lies forward_setup forward_program \
+	forward_stream dial
 $(foreach t,dns dns_answer forward forward_guest forward_lies forward_setup \
-	forward_program,\
+	forward_program forward_stream dial,\
 	$(eval UNIT_LIBS_$(t) := net base))
 KEEP_UNIT := net_learn net_nl net_keep net_keep_end net_keep_hold
 UNIT += $(KEEP_UNIT)

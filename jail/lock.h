@@ -42,6 +42,9 @@ enum lock_role {
 	LOCK_ROLES,
 };
 
+/* The descriptor by which LOCK_DNS may be given others: its control socket. */
+#define LOCK_DNS_CONTROL 3
+
 /* The first of the two descriptors by which LOCK_DNS may send to an address of
  * its choice: its sockets towards the guest. */
 #define LOCK_DNS_UDP 4

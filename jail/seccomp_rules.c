@@ -45,7 +45,8 @@ enum { FUTEX_OP = 1, IOCTL_REQUEST = 1, FALLOCATE_MODE = 1, SHUTDOWN_HOW = 1,
        TIMERFD_FLAGS = 1, OPENAT_FLAGS = 2, OPENAT_MODE = 3,
        MKDIRAT_MODE = 2, FCHMOD_MODE = 1,
        UNLINKAT_FLAGS = 2, FSTATAT_FLAGS = 3, MMAP_PROT = 2,
-       MREMAP_FLAGS = 3, RWF_FLAGS = 5, SEND_FD = 0 };
+       MREMAP_FLAGS = 3, RWF_FLAGS = 5, SEND_FD = 0,
+       RECV_FD = 0, RECVMSG_FLAGS = 2 };
 
 /* What both kinds of thread do, of either engine. */
 #define EVERY_THREAD                                                          \
@@ -228,7 +229,9 @@ static const struct seccomp_rule dns[] = {
 	CALL(epoll_wait, "the event loop"),
 	CALL1(recvfrom, RECV_FLAGS, 0, "the guest, an upstream, the keeper"),
 	CALL2(sendto, SEND_FLAGS, MSG_NOSIGNAL, SEND_TO, 0,
-	      "to an upstream, to the keeper, on the guest's connections"),
+	      "to upstreams, keeper, launcher, on the guest's connections"),
+	CALL2(recvmsg, RECV_FD, LOCK_DNS_CONTROL, RECVMSG_FLAGS,
+	      MSG_CMSG_CLOEXEC, "a connection to an upstream"),
 	CALL2(sendto, SEND_FD, LOCK_DNS_UDP, SEND_FLAGS, MSG_NOSIGNAL,
 	      "an answer to the guest"),
 	CALL2(sendto, SEND_FD, LOCK_DNS_UDP + 1, SEND_FLAGS, MSG_NOSIGNAL,

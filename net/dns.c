@@ -395,7 +395,7 @@ int dns_parse_answer(struct dns_answer *a, const void *msg, size_t len)
 	a->nlinks = a->naddrs = 0;
 	a->nanswer = a->nauthority = 0;
 	a->ttl = UINT32_MAX;
-	if (len < DNS_HEADER || len > DNS_MESSAGE_MAX)
+	if (len < DNS_HEADER || len > DNS_STREAM_MAX)
 		return -EBADMSG;
 	flags = get16(&m, 2);
 	if (!(flags & FLAG_QR) || OPCODE(flags) || get16(&m, 4) != 1 ||

@@ -24,7 +24,8 @@
 #define DNS_NAME_MAX	255 /* octets, the root's among them: RFC 1035 2.3.4 */
 #define DNS_TEXT_MAX	254 /* "a.b.c" and its NUL */
 #define DNS_QUERY_MAX	1024 /* the longest query that is read */
-#define DNS_MESSAGE_MAX 4096 /* the longest answer: RFC 6891 6.2.5 */
+#define DNS_MESSAGE_MAX 4096 /* the longest answer by UDP: RFC 6891 6.2.5 */
+#define DNS_STREAM_MAX	65535 /* the same by TCP: RFC 1035 4.2.2 */
 #define DNS_UDP_MIN	512  /* an answer without EDNS: RFC 1035 4.2.1 */
 #define DNS_UDP_MAX	1232 /* to the guest: never a fragment, at any MTU */
 #define DNS_CHAIN_MAX	16

@@ -49,15 +49,6 @@ void forward_stop(struct forward *f, int result)
 	ev_stop(&f->loop);
 }
 
-static void on_control(struct ev *ev, uint32_t events)
-{
-	struct forward *f = container_of(ev, struct forward, control);
-
-	/* Nobody says anything there: it is the end of it. */
-	(void)events;
-	forward_stop(f, 0);
-}
-
 /* --- life --------------------------------------------------------------- */
 
 static int watch(struct forward *f, struct ev *ev, int *fd, ev_fn fn,
@@ -76,7 +67,8 @@ static int watch(struct forward *f, struct ev *ev, int *fd, ev_fn fn,
 
 static int watch_all(struct forward *f, struct forward_params *p)
 {
-	int r = watch(f, &f->control, &p->control, on_control, EPOLLRDHUP);
+	int r = watch(f, &f->control, &p->control, stream_on_control,
+		      EPOLLIN);
 
 	if (r == 0)
 		r = watch(f, &f->keeper, &p->keeper, learn_on_keeper, EPOLLIN);
@@ -106,6 +98,8 @@ static void no_descriptors(struct forward *f)
 		f->udp[i].ev.fd = f->tcp[i].ev.fd = -1;
 	for (unsigned i = 0; i < FORWARD_TCP_MAX; i++)
 		f->conn[i].ev.fd = -1;
+	for (unsigned i = 0; i < FORWARD_STREAMS; i++)
+		f->stream[i].ev.fd = -1;
 	for (unsigned i = 0; i < FORWARD_UPSTREAMS; i++)
 		for (unsigned k = 0; k < FORWARD_SOCKETS; k++)
 			f->upstream[i][k].ev.fd = -1;
@@ -158,6 +152,8 @@ void forward_free(struct forward *f)
 	}
 	for (unsigned i = 0; i < FORWARD_TCP_MAX; i++)
 		close_fd(&f->conn[i].ev.fd);
+	for (unsigned i = 0; i < FORWARD_STREAMS; i++)
+		close_fd(&f->stream[i].ev.fd);
 	for (unsigned i = 0; i < FORWARD_UPSTREAMS; i++)
 		for (unsigned k = 0; k < FORWARD_SOCKETS; k++)
 			close_fd(&f->upstream[i][k].ev.fd);

@@ -29,13 +29,20 @@
 #define FORWARD_SOCKETS	  16 /* towards each, so as many ports to guess */
 #define FORWARD_LISTENERS 2
 #define FORWARD_TCP_MAX	  16 /* connections of the guest */
+#define FORWARD_STREAMS	  16 /* questions by TCP at once */
 /* For jail_params.nofile: standard ones, control, epoll, the above. */
 #define FORWARD_NOFILE                                                        \
 	(8 + 2 * FORWARD_LISTENERS + FORWARD_UPSTREAMS * FORWARD_SOCKETS +    \
-	 FORWARD_TCP_MAX)
+	 FORWARD_TCP_MAX + FORWARD_STREAMS)
 
 #define FORWARD_TTL_MIN 30 /* seconds */
 #define FORWARD_TTL_MAX 3600
+
+struct forward_resolver {
+	struct net_addr addr;
+	uint32_t scope; /* interface of a link-local one, else 0 */
+	uint16_t port;	/* 0: 53 */
+};
 
 /*
  * Plain data but for the descriptors, which are the owner's of the struct. In
@@ -51,6 +58,8 @@ struct forward_params {
 	int udp[FORWARD_LISTENERS], tcp[FORWARD_LISTENERS]; /* -1: none */
 	unsigned nupstreams;
 	int upstream[FORWARD_UPSTREAMS][FORWARD_SOCKETS];
+	/* Whom these lead to: the launcher's, and not sent. */
+	struct forward_resolver resolver[FORWARD_UPSTREAMS];
 	/* How long the first try waits for an answer, the next ones wait half
 	 * as much longer each; and a connection of the guest for its bytes.
 	 * 0: the usual. */
@@ -63,12 +72,6 @@ void forward_params_close(struct forward_params *p);
 
 /* --- the launcher's side ---------------------------------------------- */
 
-struct forward_resolver {
-	struct net_addr addr;
-	uint32_t scope; /* interface of a link-local one, else 0 */
-	uint16_t port;	/* 0: 53 */
-};
-
 /*
  * The nameservers of resolv.conf's text, at most FORWARD_UPSTREAMS; with none,
  * 127.0.0.1, as the C library has it. The number.
@@ -76,10 +79,14 @@ struct forward_resolver {
 unsigned forward_resolvers(const char *text,
 			   struct forward_resolver r[FORWARD_UPSTREAMS]);
 
-/* Connected sockets of this network namespace, into @p. */
+/* Connected sockets of this network namespace, and to whom, into @p. */
 int forward_upstreams(struct forward_params *p,
 		      const struct forward_resolver *r, unsigned n,
 		      struct err *err);
+
+/* A socket of @type that is connected to it, or, with SOCK_STREAM, is about to
+ * be; non-blocking. Or -errno. */
+int forward_connect(const struct forward_resolver *r, int type);
 
 /* @p as one message with its descriptors, but .control, which is borrowed as
  * they are. Words here and below leave it to the caller to say of whom. */
@@ -101,6 +108,20 @@ int forward_receive(int sock, struct forward_params *p, struct err *err);
 
 /* @err NULL: all is well. Fits jail_params.failed with a word around it. */
 void forward_tell(int sock, uint32_t layers, const struct err *err);
+
+/*
+ * While it serves: "make a connection to .upstream", and the answer, with a
+ * descriptor where .error is 0, non-blocking and connected. Each word has one
+ * answer, in any order; .stream tells them apart.
+ */
+struct forward_dial {
+	uint32_t stream, upstream;
+};
+
+struct forward_dialled {
+	uint32_t stream;
+	int32_t error;
+};
 
 struct forward;
 

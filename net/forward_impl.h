@@ -5,6 +5,7 @@
  *	forward.c	   the loop, its memory, its deadlines
  *	forward_guest.c	   queries of the guest, by UDP and TCP; answers to it
  *	forward_ask.c	   questions to the upstreams, and what they say
+ *	forward_stream.c   the same by TCP, where UDP does not do
  *	forward_learn.c	   addresses for the keeper to open
  *	forward_setup.c	   the message from launcher to program
  *
@@ -49,7 +50,7 @@ struct conn {
 	int turn;	   /* there may be something to do */
 	unsigned nin, nout, sent;
 	uint8_t in[2 + DNS_QUERY_MAX]; /* RFC 1035 4.2.2: length, message */
-	uint8_t out[2 + 2 * DNS_MESSAGE_MAX];
+	uint8_t out[2 + DNS_STREAM_MAX];
 };
 
 struct listener {
@@ -73,6 +74,20 @@ struct upstream_socket {
 	unsigned upstream;
 };
 
+/* A question by TCP, from the word to the launcher on. */
+enum stream_state { STREAM_FREE, STREAM_DIALS, STREAM_ASKS };
+
+struct stream {
+	enum stream_state state;
+	struct ev ev; /* STREAM_ASKS: a connection; else .fd is -1 */
+	struct forward *f;
+	struct ask *ask; /* NULL: nobody waits any more */
+	unsigned upstream;
+	uint16_t id;
+	size_t nin;
+	uint8_t in[2 + DNS_STREAM_MAX];
+};
+
 enum ask_state { ASK_FREE, ASK_SENT, ASK_LEARNS };
 
 struct ask {
@@ -80,18 +95,23 @@ struct ask {
 	struct dns_question q;
 	struct waiter *waiters;
 	int no_edns; /* somebody did not understand it */
+	unsigned failed; /* a bit for each upstream that had no answer */
+	struct stream *stream; /* NULL: UDP will do */
 	unsigned ntries;
 	/* An answer to any of them is welcome. */
 	struct {
 		const struct upstream_socket *socket;
 		uint16_t id;
+		uint8_t edns;
 	} try[TRIES_MAX];
-	uint64_t deadline; /* of the last one */
+	uint64_t deadline; /* of the last one, or of .stream */
 	uint16_t ports[NET_RULES_MAX];
 	unsigned nports;
-	/* ASK_LEARNS: what will be answered; addresses times ports, those that
+	/* ASK_SENT: what is there for want of better, if .cut: truncated.
+	 * ASK_LEARNS: what will be answered; addresses times ports, those that
 	 * are asked for now, those that are done */
 	struct dns_answer answer;
+	int cut;
 	struct ask *next;
 	unsigned sent, done;
 	uint32_t opened; /* a bit for each address */
@@ -109,14 +129,18 @@ struct forward {
 	struct conn conn[FORWARD_TCP_MAX];
 	unsigned nupstreams;
 	struct upstream_socket upstream[FORWARD_UPSTREAMS][FORWARD_SOCKETS];
-	uint64_t sick[FORWARD_UPSTREAMS]; /* until then the others come first */
+	/* Until then the others come first; it is not asked at all; it is not
+	 * asked by TCP. */
+	uint64_t sick[FORWARD_UPSTREAMS], refuses[FORWARD_UPSTREAMS],
+		deaf[FORWARD_UPSTREAMS];
+	struct stream stream[FORWARD_STREAMS];
 	struct ask ask[ASKS_MAX];
 	struct waiter waiter[WAITERS_MAX], *free_waiter;
 	unsigned nasks;
 	uint64_t tokens, refilled; /* ns, which buy QUERY_COST, ASK_COST */
 	struct ask *learn; /* the first of a queue; it has asked the keeper */
 	/* What is being read, parsed, written. */
-	uint8_t buf[DNS_MESSAGE_MAX + 1], out[2 * DNS_MESSAGE_MAX];
+	uint8_t buf[DNS_MESSAGE_MAX + 1], out[DNS_STREAM_MAX];
 	struct dns_answer answer;
 };
 
@@ -148,6 +172,20 @@ uint64_t ask_deadline(const struct forward *f);
 /* Answer all that wait for it with @rcode and, where it is not NULL, @a. */
 void ask_end(struct forward *f, struct ask *k, unsigned rcode,
 	     const struct dns_answer *a);
+
+/* @upstream has no answer for @k: ask another, if need be. */
+void ask_failed(struct forward *f, struct ask *k, unsigned upstream);
+/* It has said @a by TCP, which was parsed from @msg. */
+void ask_told(struct forward *f, struct ask *k, unsigned upstream,
+	      const uint8_t *msg, struct dns_answer *a);
+
+/* forward_stream.c: 0, and ask_failed() or ask_told() follows, or -errno. */
+int stream_begin(struct forward *f, struct ask *k, unsigned upstream);
+/* Neither of them is wanted any more. */
+void stream_give_up(struct ask *k);
+/* It has taken too long. */
+void stream_failed(struct stream *t);
+void stream_on_control(struct ev *ev, uint32_t events);
 
 /* forward_learn.c: .answer of @k, which has addresses and ports. */
 void learn_add(struct forward *f, struct ask *k);

@@ -112,14 +112,15 @@ static socklen_t sockaddr_of(struct sockaddr_storage *ss,
 	return sizeof(*v6);
 }
 
-static int connected(const struct forward_resolver *r)
+int forward_connect(const struct forward_resolver *r, int type)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sockaddr_of(&ss, r);
-	_cleanup_fd_ int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_NONBLOCK |
+	_cleanup_fd_ int fd = socket(ss.ss_family, type | SOCK_NONBLOCK |
 				     SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || connect(fd, (struct sockaddr *)&ss, len) < 0)
+	if (fd < 0 || (connect(fd, (struct sockaddr *)&ss, len) < 0 &&
+		       errno != EINPROGRESS))
 		return -errno;
 	return steal_fd(&fd);
 }
@@ -127,7 +128,7 @@ static int connected(const struct forward_resolver *r)
 static int connect_all(int fd[FORWARD_SOCKETS], const struct forward_resolver *r)
 {
 	for (unsigned i = 0; i < FORWARD_SOCKETS; i++) {
-		fd[i] = connected(r);
+		fd[i] = forward_connect(r, SOCK_DGRAM);
 		if (fd[i] < 0) {
 			int code = fd[i];
 
@@ -154,7 +155,7 @@ int forward_upstreams(struct forward_params *p,
 		int k = connect_all(p->upstream[p->nupstreams], &r[i]);
 
 		if (k == 0) {
-			p->nupstreams++;
+			p->resolver[p->nupstreams++] = r[i];
 			continue;
 		}
 		code = k;

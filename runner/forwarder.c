@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 void forwarder_init(struct forwarder *f)
 {
 	*f = (struct forwarder){ .pid = -1, .pidfd = -1, .control = -1 };
+	dialler_init(&f->dialler);
 }
 
 /* In the child, on its way into the jail. */
@@ -39,6 +41,47 @@ static int send_all(int control, const struct forward_params *p,
 	       io_now_ns() < until)
 		usleep(1000);
 	return r;
+}
+
+static int serves(struct forwarder *f, struct err *err)
+{
+	uint32_t layers;
+	int r = forward_hear(f->control, &layers, err);
+
+	if (r < 0)
+		return r;
+	jail_report_program(&f->jail, layers);
+	r = f->strict ? jail_report_strict(&f->jail, err) : 0;
+	if (r < 0)
+		return err_wrap(err, "the DNS forwarder");
+	r = dialler_open(&f->dialler, f->loop, f->control, f->resolver,
+			 f->nresolvers, f->heard, f->opaque);
+	return r < 0 ? err_set(err, r, "watch the DNS forwarder") : 0;
+}
+
+static void on_word(struct ev *ev, uint32_t events)
+{
+	struct forwarder *f = container_of(ev, struct forwarder, on_word);
+	struct err err = { 0 };
+
+	(void)events;
+	ev_del(ev);
+	f->heard(f->opaque, serves(f, &err) < 0 ? &err : NULL);
+}
+
+static int watch(struct forwarder *f, const struct forwarder_params *p,
+		 struct err *err)
+{
+	int r;
+
+	f->loop = p->loop;
+	f->heard = p->heard;
+	f->opaque = p->opaque;
+	f->nresolvers = p->forward->nupstreams;
+	memcpy(f->resolver, p->forward->resolver, sizeof(f->resolver));
+	f->on_word = (struct ev){ .fd = f->control, .fn = on_word };
+	r = ev_set(f->loop, &f->on_word, EPOLLIN);
+	return r < 0 ? err_set(err, r, "watch") : 0;
 }
 
 int forwarder_start(struct forwarder *f, const struct forwarder_params *p,
@@ -76,28 +119,21 @@ int forwarder_start(struct forwarder *f, const struct forwarder_params *p,
 		*err = (struct err){ 0 };
 		r = 0;
 	}
+	if (r == 0)
+		r = watch(f, p, err);
 	fault_point("launcher", "forwarder");
 	return r < 0 ? err_wrap(err, "the DNS forwarder") : 0;
 }
 
-int forwarder_heard(struct forwarder *f, struct err *err)
+void forwarder_unwatch(struct forwarder *f)
 {
-	uint32_t layers;
-	int r;
-
-	if (f->heard)
-		return err_say(err, -EIO, "the DNS forwarder has ended");
-	f->heard = 1;
-	r = forward_hear(f->control, &layers, err);
-	if (r < 0)
-		return r;
-	jail_report_program(&f->jail, layers);
-	r = f->strict ? jail_report_strict(&f->jail, err) : 0;
-	return r < 0 ? err_wrap(err, "the DNS forwarder") : 0;
+	ev_del(&f->on_word);
+	dialler_close(&f->dialler);
 }
 
 void forwarder_stop(struct forwarder *f)
 {
+	forwarder_unwatch(f);
 	close_fd(&f->control);
 	if (f->pid > 0) {
 		kill(f->pid, SIGKILL); /* not reaped yet: it is its own */

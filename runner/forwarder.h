@@ -4,20 +4,22 @@
  *
  * `mayfly-net dns` (net/forward.h) in a jail of its own, like mayfly-vmm's: it
  * reads what the guest and the network send. All that it will ever have goes
- * with one message. It dies when its control socket is closed.
+ * with one message, but for connections to upstreams, which it asks for as it
+ * goes (net/dial.h). It dies when its control socket is closed.
  *
  *	forwarder_start()
- *	forwarder_heard()  once .control is readable: it has locked itself in,
- *			   or has ended
- *	forwarder_stop()   in any case, and twice
+ *	.heard()		it has locked itself in, or has ended
+ *	forwarder_unwatch()	say no more
+ *	forwarder_stop()	in any case, and twice
  *
- * One thread.
+ * One thread, that of the loop.
  */
 #ifndef MAYFLY_FORWARDER_H
 #define MAYFLY_FORWARDER_H
 
 #include <sys/types.h>
 
+#include "net/dial.h"
 #include "net/forward.h"
 #include "runner/config.h"
 
@@ -28,6 +30,11 @@ struct forwarder_params {
 	const struct config *config;
 	/* All of it but .control; its descriptors are borrowed. */
 	const struct forward_params *forward;
+	struct ev_loop *loop;
+	/* With NULL: it serves. With words: it does not, or no more, and is
+	 * watched no longer. */
+	void (*heard)(void *opaque, struct err *err);
+	void *opaque;
 };
 
 struct forwarder {
@@ -35,15 +42,20 @@ struct forwarder {
 	int pidfd;
 	int control;
 	int strict;
-	int heard;
 	struct jail_report jail;
+	struct ev on_word; /* the first; then it is the dialler's */
+	struct ev_loop *loop;
+	struct dialler dialler;
+	unsigned nresolvers;
+	struct forward_resolver resolver[FORWARD_UPSTREAMS];
+	void (*heard)(void *opaque, struct err *err);
+	void *opaque;
 };
 
 void forwarder_init(struct forwarder *f);
 int forwarder_start(struct forwarder *f, const struct forwarder_params *p,
 		    struct err *err);
-/* 0: it serves. -errno with words: it does not, or no more. */
-int forwarder_heard(struct forwarder *f, struct err *err);
+void forwarder_unwatch(struct forwarder *f);
 void forwarder_stop(struct forwarder *f);
 
 #endif

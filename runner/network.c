@@ -287,26 +287,6 @@ static int connect_upstreams(const struct network *n,
 	return 0;
 }
 
-static int start_forwarder(struct network *n, struct err *err)
-{
-	struct forward_params p;
-	const struct forwarder_params fp = { n->program, n->c, &p };
-	int r;
-
-	forward_params_init(&p);
-	p.rules = n->rules;
-	r = connect_upstreams(n, &p, err);
-	p.keeper = steal_fd(&n->learn[0]);
-	p.udp[0] = steal_fd(&n->fds.udp4);
-	p.tcp[0] = steal_fd(&n->fds.tcp4);
-	p.udp[1] = steal_fd(&n->fds.udp6);
-	p.tcp[1] = steal_fd(&n->fds.tcp6);
-	if (r == 0)
-		r = forwarder_start(&n->forwarder, &fp, err);
-	forward_params_close(&p);
-	return r;
-}
-
 /* --- while the guest runs ----------------------------------------------------- */
 
 static void unwatch(struct network *n)
@@ -314,7 +294,7 @@ static void unwatch(struct network *n)
 	ev_del(&n->on_keep);
 	ev_del(&n->on_pasta);
 	ev_del(&n->on_pasta_end);
-	ev_del(&n->on_forwarder);
+	forwarder_unwatch(&n->forwarder);
 	network_guard_unwatch(&n->guard);
 }
 
@@ -331,19 +311,44 @@ static int watch(struct network *n, struct ev *ev, int fd, ev_fn fn)
 	return fd < 0 ? 0 : ev_set(n->loop, ev, EPOLLIN);
 }
 
-static void on_forwarder(struct ev *ev, uint32_t events)
+static void on_forwarder(void *opaque, struct err *err)
 {
-	struct network *n = container_of(ev, struct network, on_forwarder);
-	struct err err = { 0 };
+	struct network *n = opaque;
 
-	(void)events;
-	if (forwarder_heard(&n->forwarder, &err) < 0) {
-		network_fail(n, &err);
+	if (err) {
+		network_fail(n, err);
 		return;
 	}
 	n->facts->ready_ns = io_now_ns();
 	if (n->c->strict)
 		n->ops->ready(n->opaque);
+}
+
+static int start_forwarder(struct network *n, struct err *err)
+{
+	struct forward_params p;
+	const struct forwarder_params fp = {
+		.program_fd = n->program,
+		.config = n->c,
+		.forward = &p,
+		.loop = n->loop,
+		.heard = on_forwarder,
+		.opaque = n,
+	};
+	int r;
+
+	forward_params_init(&p);
+	p.rules = n->rules;
+	r = connect_upstreams(n, &p, err);
+	p.keeper = steal_fd(&n->learn[0]);
+	p.udp[0] = steal_fd(&n->fds.udp4);
+	p.tcp[0] = steal_fd(&n->fds.tcp4);
+	p.udp[1] = steal_fd(&n->fds.udp6);
+	p.tcp[1] = steal_fd(&n->fds.tcp6);
+	if (r == 0)
+		r = forwarder_start(&n->forwarder, &fp, err);
+	forward_params_close(&p);
+	return r;
 }
 
 /* What a guest asks before the forwarder serves, it asks again. But for --strict
@@ -362,11 +367,6 @@ static void fenced(struct network *n)
 		n->ops->ready(n->opaque);
 	if (r == 0)
 		r = start_forwarder(n, &err);
-	if (r == 0)
-		r = watch(n, &n->on_forwarder, n->forwarder.control,
-			  on_forwarder);
-	if (r < 0 && !err.code)
-		err_set(&err, r, "watch the DNS forwarder");
 	if (r < 0)
 		network_fail(n, &err);
 }

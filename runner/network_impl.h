@@ -45,7 +45,7 @@ struct network {
 	int learn[2]; /* the forwarder's end and the keeper's */
 	struct wire_net wire;
 	/* The loop's part. */
-	struct ev on_keep, on_pasta, on_pasta_end, on_forwarder;
+	struct ev on_keep, on_pasta, on_pasta_end;
 	struct ev_loop *loop;
 	const struct network_ops *ops;
 	void *opaque;

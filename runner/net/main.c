@@ -26,7 +26,8 @@
 #include "runner/base/mem.h"
 #include "runner/net/confine.h"
 
-#define DNS_CONTROL_FD 3 /* as jail/jail.h has it */
+/* As jail/jail.h has it. */
+#define DNS_CONTROL_FD LOCK_DNS_CONTROL
 
 /* Landlock and the filter, which are added to @layers. What this kernel does
  * not have is missing, as the jail's report of mayfly-vmm says. */

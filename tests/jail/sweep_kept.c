@@ -142,6 +142,7 @@ static const struct kept dns[] = {
 	{ SYS_epoll_wait, "wait", 0 },
 	{ SYS_epoll_ctl, "choose what to wait for", 0 },
 	{ SYS_recvfrom, "read its sockets", 1 },
+	{ SYS_recvmsg, "take descriptors from the launcher", 1 },
 	{ SYS_sendto, "write to its sockets; to the guest's network only with "
 	  "an address", 1 },
 	{ SYS_accept4, "take who connects to its listeners", 1 },

@@ -262,6 +262,7 @@ Test(dns_answer, truncated_answer_counts_as_far_as_it_is_whole)
 Test(dns_answer, what_is_no_answer_to_one_question_is_an_error)
 {
 	static const unsigned flags[] = { 0x0100, 0x8980, 0xf980 };
+	static uint8_t huge[DNS_STREAM_MAX + 1];
 	struct dns_answer a;
 	struct msg m;
 
@@ -279,8 +280,9 @@ Test(dns_answer, what_is_no_answer_to_one_question_is_an_error)
 	}
 	head(&m, 0x8180, 0, 0, 0);
 	question(&m, "a.test", DNS_A);
-	m.len = DNS_MESSAGE_MAX + 1;
-	cr_expect_eq(answer(&a, &m), -EBADMSG);
+	memcpy(huge, m.b, m.len);
+	cr_expect_eq(dns_parse_answer(&a, huge, sizeof(huge)), -EBADMSG);
+	cr_expect_eq(dns_parse_answer(&a, huge, sizeof(huge) - 1), -EPROTO);
 }
 
 Test(dns_answer, addresses_and_aliases_have_to_have_their_length)

@@ -23,6 +23,7 @@
 #include "net/forward.h"
 #include "net/keep.h"
 #include "runner/base/err.h"
+#include "runner/base/io.h"
 #include "runner/base/mem.h"
 
 #define LONG_MS	 20000 /* what comes, comes sooner */
@@ -296,6 +297,38 @@ static inline void expect_addrs(struct stage *s, const struct reply *want)
 	cr_expect_eq(a.nlinks, w.nlinks);
 	cr_assert_eq(a.naddrs, w.naddrs, "%u, not %u", a.naddrs, w.naddrs);
 	cr_expect_eq(memcmp(a.addr, w.addr, w.naddrs * sizeof(*w.addr)), 0);
+}
+
+/* --- the launcher ------------------------------------------------------- */
+
+static inline void launcher_hears(struct stage *s, struct forward_dial *d)
+{
+	cr_assert(ready(s->control, LONG_MS), "no connection was asked for");
+	cr_assert_eq(recv(s->control, d, sizeof(*d), 0), sizeof(*d));
+}
+
+static inline void launcher_says(struct stage *s, const struct forward_dial *d,
+				 int error)
+{
+	struct forward_dialled said = { .stream = d->stream, .error = error };
+
+	cr_assert_eq(send(s->control, &said, sizeof(said), 0), sizeof(said));
+}
+
+/* The upstream's end of a connection. */
+static inline int launcher_connects(struct stage *s,
+				    const struct forward_dial *d)
+{
+	struct forward_dialled said = { .stream = d->stream };
+	int pair[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair),
+		     0);
+	cr_assert_eq(io_set_nonblock(pair[0], 1), 0);
+	cr_assert_eq(io_send_fds(s->control, &said, sizeof(said), &pair[0], 1),
+		     0);
+	close(pair[0]);
+	return pair[1];
 }
 
 /* --- the keeper --------------------------------------------------------- */

@@ -319,6 +319,22 @@ Test(seccomp, forwarder_chooses_addresses_towards_the_guest_only)
 	cr_expect_eq(attempt(LOCK_DNS, &a), ALIVE);
 }
 
+/* Whoever can write to another of its sockets gives it nothing. */
+Test(seccomp, forwarder_takes_descriptors_from_the_launcher_only)
+{
+	struct attempt a = { SYS_recvmsg, { 0, 0, MSG_CMSG_CLOEXEC } };
+
+	for (unsigned long fd = 0; fd < 8; fd++) {
+		a.arg[0] = fd;
+		cr_expect_eq(attempt(LOCK_DNS, &a),
+			     fd == LOCK_DNS_CONTROL ? ALIVE : -SIGSYS, "%lu",
+			     fd);
+	}
+	a.arg[0] = LOCK_DNS_CONTROL;
+	a.arg[2] = 0;
+	cr_expect_eq(attempt(LOCK_DNS, &a), -SIGSYS);
+}
+
 Test(seccomp, calls_of_x32_kill, .timeout = 60)
 {
 	each_role(x32);
