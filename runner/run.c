@@ -175,9 +175,10 @@ static void on_lost(struct session *s, const char *why)
 	struct run *run = s->p.opaque;
 
 	snprintf(run->why, sizeof(run->why), "%s", why);
-	/* Its end is a panic that says more in a moment. */
+	/* The end of an agent is a panic, which says more in a moment. One that
+	 * still speaks has had its say. */
 	if (run->state < STATE_ENDING)
-		run_await(run, run->p->limits->words);
+		run_await(run, s->hung_up ? run->p->limits->words : 1);
 	check_drained(run);
 }
 

@@ -162,10 +162,12 @@ static int read_agent(struct session *s)
 
 	if (n < 0 && errno == EAGAIN)
 		return 0;
-	if (n > 0)
+	if (n > 0) {
 		wire_filled(&s->reader, (size_t)n);
-	else
+	} else {
+		s->hung_up = 1;
 		lose(s, "its agent ended the connection");
+	}
 	return 1;
 }
 

@@ -86,6 +86,7 @@ struct session {
 	/* CLOCK_MONOTONIC; 0: not yet */
 	uint64_t ready_ns, started_ns, output_ns;
 	int have_exit, lost;
+	int hung_up; /* that is why it is lost: no frame was wrong */
 	unsigned mounts, mounted; /* asked for, answered */
 	uint64_t output_bytes; /* taken, to be passed on */
 	int full; /* and more were not */
