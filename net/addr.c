@@ -103,13 +103,6 @@ int net_addr_read(struct net_addr *a, const char *text)
 	return 0;
 }
 
-int net_addr_parse(struct net_addr *a, const char *text, struct err *err)
-{
-	if (net_addr_read(a, text) == 0)
-		return 0;
-	return err_say(err, -EINVAL, "'%.64s' is not an IP address", text);
-}
-
 /* Decimal, no sign, no leading zero, at most @max; -1 for all else. */
 static int read_len(const char *s, unsigned max)
 {
@@ -145,15 +138,14 @@ int net_prefix_parse(struct net_prefix *p, const char *text, struct err *err)
 	}
 	if (!net_prefix_valid(&v)) {
 		v = net_prefix_of(&v.addr, v.len);
-		err_say(err, -EINVAL, "'%.64s' has bits set behind its length",
-			text);
+		err_say(err, -EINVAL, "has bits set behind its length");
 		err_hint(err, "the network is %s", net_prefix_format(&v, hint));
 		return -EINVAL;
 	}
 	*p = v;
 	return 0;
 bad:
-	return err_say(err, -EINVAL, "'%.64s' is not a network", text);
+	return err_say(err, -EINVAL, "not a network");
 }
 
 const char *net_addr_format(const struct net_addr *a, char buf[NET_ADDR_MAX])

@@ -54,13 +54,11 @@ struct net_prefix net_prefix_of(const struct net_addr *a, unsigned len);
 
 /* 0, or -EINVAL: no words, for whoever asks knows what else it may be. */
 int net_addr_read(struct net_addr *a, const char *text);
-/* An address, with words that name @text. */
-int net_addr_parse(struct net_addr *a, const char *text, struct err *err);
 /* ADDR/LEN; or ADDR, which is a network of one. -EINVAL with words, for one
  * with bits set behind its length as well. */
 int net_prefix_parse(struct net_prefix *p, const char *text, struct err *err);
 
-/* "198.18.0.1", "fd00::1", which net_addr_parse() takes back. "?" for one that
+/* "198.18.0.1", "fd00::1", which net_addr_read() takes back. "?" for one that
  * is not valid. */
 const char *net_addr_format(const struct net_addr *a, char buf[NET_ADDR_MAX]);
 /* "10.0.0.0/8"; "10.0.0.1" for a network of one. */

@@ -24,7 +24,6 @@ static int overlaps(const struct net_prefix *a, const struct net_prefix *b)
 
 int net_pool_check(const struct net_prefix *pool, struct err *err)
 {
-	char text[NET_PREFIX_MAX];
 	uint8_t first = pool->addr.b[0];
 
 	if (!net_prefix_valid(pool) || pool->addr.family != 4 ||
@@ -32,13 +31,10 @@ int net_pool_check(const struct net_prefix *pool, struct err *err)
 		return err_say(err, -EINVAL, "a pool is a network of IPv4 with "
 			       "a length of %d to %d", POOL_LEN_MIN,
 			       POOL_LEN_MAX);
-	net_prefix_format(pool, text);
 	if (overlaps(pool, net_ours(0)))
-		return err_say(err, -EINVAL, "pool %s: guests have addresses "
-			       "in there", text);
+		return err_say(err, -EINVAL, "guests have addresses in there");
 	if (first == 0 || first == 127 || first >= 224)
-		return err_say(err, -EINVAL, "pool %s: a link cannot have such "
-			       "addresses", text);
+		return err_say(err, -EINVAL, "a link cannot have such addresses");
 	return 0;
 }
 

@@ -68,8 +68,12 @@ enum net_verdict {
 	NET_BY_NAME, /* refused until it is learned, then open */
 };
 
-/* 0, or -EINVAL with words that name @text and a remedy. */
+/* 0, or -EINVAL with words on what is wrong and a remedy. */
 int net_rule_parse(struct net_rule *r, const char *text, struct err *err);
+/* Of @text, which was read as @r: is it an address of IPv6 and nothing else, but
+ * also one with a port behind it ("2001:db8::1:80")? How to say that, or NULL. */
+const char *net_rule_doubt(const struct net_rule *r, const char *text,
+			   char buf[NET_RULE_MAX]);
 /* What net_rule_parse() takes back. */
 const char *net_rule_format(const struct net_rule *r, char buf[NET_RULE_MAX]);
 

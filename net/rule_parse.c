@@ -8,15 +8,13 @@
 
 #include "runner/base/err.h"
 
-/* What is quoted of a word that may be long, and may be anything. */
-#define QUOTED "'%.64s'"
-
 /* Networks of the host's own that are wider would refuse too much. */
 #define OWN_BITS_MIN 8
 
-static int bad_rule(struct err *err, const char *text, const char *why)
+/* Who asked names the rule, with the option that it came by. */
+static int bad_rule(struct err *err, const char *why)
 {
-	return err_say(err, -EINVAL, QUOTED ": %s", text, why);
+	return err_say(err, -EINVAL, "%s", why);
 }
 
 /* 1 to 65535, decimal, no sign, no leading zero; 0 for all else. */
@@ -72,21 +70,20 @@ static int hint_forms(struct err *err)
 	return -EINVAL;
 }
 
-static int name_parse(struct net_rule *r, const char *host, const char *text,
-		      struct err *err)
+static int name_parse(struct net_rule *r, const char *host, struct err *err)
 {
 	size_t n = strlen(host);
 
 	if (n && host[n - 1] == '.')
 		n--;
 	if (n >= sizeof(r->name))
-		return bad_rule(err, text, "no name is that long");
+		return bad_rule(err, "no name is that long");
 	for (size_t i = 0; i < n; i++) {
 		r->name[i] = host[i];
 		if (host[i] >= 'A' && host[i] <= 'Z')
 			r->name[i] += 'a' - 'A';
 		if (host[i] & 0x80) {
-			bad_rule(err, text, "a name is ASCII");
+			bad_rule(err, "a name is ASCII");
 			err_hint(err, "of others write the form that DNS has, "
 				 "xn--...");
 			return -EINVAL;
@@ -96,7 +93,7 @@ static int name_parse(struct net_rule *r, const char *host, const char *text,
 	r->is_name = 1;
 	if (name_ok(r->name))
 		return 0;
-	bad_rule(err, text, "neither a name nor an address nor a network");
+	bad_rule(err, "neither a name nor an address nor a network");
 	return hint_forms(err);
 }
 
@@ -111,7 +108,7 @@ static int prefix_parse(struct net_rule *r, const char *host, struct err *err)
 	    memcmp(r->prefix.addr.b, mapped, sizeof(mapped)))
 		return 0;
 	/* On the wire there is no such address (RFC 4291 2.5.5.2). */
-	bad_rule(err, host, "an IPv4 address in the clothes of IPv6");
+	bad_rule(err, "an IPv4 address in the clothes of IPv6");
 	err_hint(err, "write the IPv4 address");
 	return -EINVAL;
 }
@@ -149,17 +146,15 @@ int net_rule_parse(struct net_rule *r, const char *text, struct err *err)
 	int rc;
 
 	if (strstr(text, "://")) {
-		bad_rule(err, text, "a URL; its host is what a rule names");
+		bad_rule(err, "a URL; its host is what a rule names");
 		return hint_forms(err);
 	}
 	if (!host || !*host)
-		return bad_rule(err, text, "not HOST, CIDR or either with "
-				":PORT");
+		return bad_rule(err, "not HOST, CIDR or either with :PORT");
 	if (port) {
 		v.port = read_port(port);
 		if (!v.port)
-			return bad_rule(err, text,
-					"a port is a number from 1 to 65535");
+			return bad_rule(err, "a port is a number from 1 to 65535");
 	}
 	/* A name has neither; an address of IPv4 has digits in its last part,
 	 * as no name does. */
@@ -167,13 +162,32 @@ int net_rule_parse(struct net_rule *r, const char *text, struct err *err)
 	    strlen(host))
 		rc = prefix_parse(&v, host, err);
 	else
-		rc = name_parse(&v, host, text, err);
+		rc = name_parse(&v, host, err);
 	if (rc < 0)
 		return rc;
 	if (*text == '[' && v.prefix.addr.family != 6)
-		return bad_rule(err, text, "brackets are for IPv6");
+		return bad_rule(err, "brackets are for IPv6");
 	*r = v;
 	return 0;
+}
+
+const char *net_rule_doubt(const struct net_rule *r, const char *text,
+			   char buf[NET_RULE_MAX])
+{
+	struct net_rule meant = { .port = 0 };
+	const char *colon = strrchr(text, ':');
+	char addr[NET_ADDR_MAX];
+	size_t n = colon ? (size_t)(colon - text) : 0;
+
+	if (r->is_name || r->port || !n || n >= sizeof(addr))
+		return NULL;
+	memcpy(addr, text, n);
+	addr[n] = '\0';
+	meant.port = read_port(colon + 1);
+	if (!meant.port || net_addr_read(&meant.prefix.addr, addr) < 0)
+		return NULL;
+	meant.prefix.len = net_addr_bits(&meant.prefix.addr);
+	return net_rule_format(&meant, buf);
 }
 
 const char *net_rule_format(const struct net_rule *r, char buf[NET_RULE_MAX])
@@ -217,7 +231,7 @@ int net_rules_deny(struct net_rules *rs, const char *text, struct err *err)
 		return rc;
 	/* Its addresses are not known while nobody may ask for them. */
 	rs->ndeny--;
-	bad_rule(err, text, "a name is denied as a whole");
+	bad_rule(err, "a name is denied as a whole");
 	err_hint(err, "leave out the port, or deny a network");
 	return -EINVAL;
 }

@@ -107,6 +107,8 @@ struct config_publishes {
 #define CONFIG_MTU_MAX 65520
 
 /* Its network. Setters get all of it: some options ask for one by the way. */
+#define CONFIG_DOUBT_MAX 400
+
 struct config_net {
 	int on;
 	const char *tap; /* the host's, in place of one of ours; or NULL */
@@ -117,6 +119,7 @@ struct config_net {
 	struct config_rates rates; /* of each direction */
 	struct config_publishes publish;
 	struct net_prefix pool; /* of uplinks' addresses; family 0: the usual */
+	char doubt[CONFIG_DOUBT_MAX]; /* of a rule, for the user; "": none */
 };
 
 /* mayfly-vmm's user is the first and the number of its process, as the host

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,20 +59,42 @@ static struct net_rules *rules_of(struct config_net *n)
 	return n->rules;
 }
 
+/* What is right, and may be meant otherwise: the first such. */
+static void doubt(struct config_net *n, const char *option, const char *arg,
+		  const struct net_rule *r)
+{
+	char meant[NET_RULE_MAX];
+
+	if (!*n->doubt && net_rule_doubt(r, arg, meant))
+		snprintf(n->doubt, sizeof(n->doubt),
+			 "%s %s is an address; %s, if the end is a port",
+			 option, arg, meant);
+}
+
 int config_add_allow(void *field, const char *arg, struct err *err)
 {
 	struct net_rules *rules = rules_of(field);
+	int r;
 
-	return rules ? net_rules_allow(rules, arg, err) :
-		       err_set(err, -ENOMEM, "remember it");
+	if (!rules)
+		return err_set(err, -ENOMEM, "remember it");
+	r = net_rules_allow(rules, arg, err);
+	if (r == 0)
+		doubt(field, "--allow", arg, &rules->allow[rules->nallow - 1]);
+	return r;
 }
 
 int config_add_deny(void *field, const char *arg, struct err *err)
 {
 	struct net_rules *rules = rules_of(field);
+	int r;
 
-	return rules ? net_rules_deny(rules, arg, err) :
-		       err_set(err, -ENOMEM, "remember it");
+	if (!rules)
+		return err_set(err, -ENOMEM, "remember it");
+	r = net_rules_deny(rules, arg, err);
+	if (r == 0)
+		doubt(field, "--deny", arg, &rules->deny[rules->ndeny - 1]);
+	return r;
 }
 
 int config_add_dns(void *field, const char *arg, struct err *err)
@@ -109,7 +132,12 @@ int config_set_net_pool(void *field, const char *arg, struct err *err)
 	struct config_net *n = field;
 	int r = net_prefix_parse(&n->pool, arg, err);
 
-	return r == 0 ? net_pool_check(&n->pool, err) : r;
+	if (r < 0) {
+		if (err && !*err->hint)
+			err_hint(err, "say it as 198.19.0.0/16");
+		return r;
+	}
+	return net_pool_check(&n->pool, err);
 }
 
 int config_check_net(const struct config_net *n, struct err *err)

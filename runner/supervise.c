@@ -261,7 +261,7 @@ static void notice(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 static void notice(const char *fmt, ...)
 {
-	char text[256];
+	char text[512];
 	va_list ap;
 
 	if (!isatty(STDERR_FILENO) && log_get_level() == LOG_QUIET)
@@ -430,6 +430,8 @@ int supervise(const struct config *c, uint64_t begin, struct err *err)
 	trace_mark(&sv.trace, TRACE_OPTIONS);
 	fault_point("launcher", "options");
 
+	if (*c->net.doubt)
+		notice("%s", c->net.doubt);
 	if (!c->detach)
 		return run(&sv);
 	r = detach_fork(&sv.detach, &files, &report, err);

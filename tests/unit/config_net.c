@@ -60,6 +60,19 @@ Test(config_net, rules_ask_for_a_network)
 	cr_assert_null(n.rules);
 }
 
+Test(config_net, first_address_that_could_have_a_port_is_told)
+{
+	struct config_net n = { 0 };
+
+	cr_assert_eq(config_add_allow(&n, "2620:fe::fe", NULL), 0);
+	cr_assert_str_empty(n.doubt);
+	cr_assert_eq(config_add_deny(&n, "2001:db8::1:80", NULL), 0);
+	cr_assert_eq(config_add_allow(&n, "2001:db8::2:80", NULL), 0);
+	cr_assert_str_eq(n.doubt, "--deny 2001:db8::1:80 is an address; "
+			 "[2001:db8::1]:80, if the end is a port");
+	config_net_free(&n);
+}
+
 Test(config_net, no_more_resolvers_than_resolv_conf_takes)
 {
 	struct config_net n = { 0 };

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netfilter.h>
 #include <linux/rtnetlink.h>
 #include <sched.h>
 #include <stdio.h>
@@ -12,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "net/batch.h"
+#include "net/expr.h"
 #include "net/nft.h"
 #include "net/nl.h"
 #include "net/tap.h"
@@ -45,7 +48,7 @@ static struct net_prefix prefix(const char *addr, unsigned len)
 {
 	struct net_prefix p = { .len = (uint8_t)len };
 
-	cr_assert_eq(net_addr_parse(&p.addr, addr, &err), 0, "%s", err.msg);
+	cr_assert_eq(net_addr_read(&p.addr, addr), 0);
 	return p;
 }
 
@@ -249,6 +252,61 @@ Test(net_nl, script_of_nft_is_applied_or_its_fault_is_told)
 	unlink(path);
 }
 
+/* --- batches ------------------------------------------------------------- */
+
+static struct batch batch;
+static _Alignas(8) char bytes[4096];
+
+static void open_batch(void)
+{
+	batch_open(&batch, bytes, sizeof(bytes), 7);
+	batch_table(&batch, NFPROTO_INET, "t");
+	batch_chain(&batch, "c", NULL);
+	rule(&batch, is_link(IIFNAME, "tap0"), verdict(NF_DROP));
+}
+
+static int send_batch(void)
+{
+	struct nfnl *n;
+	int len = batch_close(&batch, &err), r;
+
+	cr_assert_gt(len, 0, "%s", err.msg);
+	OK(nfnl_open(&n, &err));
+	r = nfnl_send(n, bytes, (size_t)len, &err);
+	nfnl_close(n);
+	return r;
+}
+
+Test(net_nl, batch_is_in_the_kernel_or_says_what_was_refused)
+{
+	open_batch();
+	rule(&batch, is_link(IIFNAME, "tap0"), go_to("nowhere"));
+	cr_expect_eq(send_batch(), -ENOENT);
+	cr_expect_str_eq(err.msg, "the kernel has refused rule 2 of chain c "
+				  "(immediate): No such file or directory");
+	cr_expect_eq(nft("list table inet t\n"), -EIO);
+	open_batch();
+	rule(&batch, in_set(IP_DADDR, "none"), verdict(NF_DROP));
+	rule(&batch, go_to("nowhere"));
+	cr_expect_eq(send_batch(), -ENOENT);
+	cr_expect_str_eq(err.msg, "the kernel has refused rule 2 of chain c "
+				  "(lookup): No such file or directory",
+			 "the first one");
+	cr_expect_str_eq(err.hint, "");
+	open_batch();
+	batch_set(&batch, &(struct batch_set){ .name = "s", .key_len = 0 });
+	cr_expect_eq(send_batch(), -EINVAL);
+	cr_expect_str_eq(err.msg,
+			 "the kernel has refused set s: Invalid argument");
+	open_batch();
+	cr_expect_eq(send_batch(), 0, "%s", err.msg);
+	OK(nft("list chain inet t c\n"));
+	open_batch();
+	cr_expect_eq(send_batch(), -EEXIST, "a table that is there already");
+	cr_expect_str_eq(err.msg,
+			 "the kernel has refused table t: File exists");
+}
+
 /* --- sets -------------------------------------------------------------------- */
 
 #define SETS                                                                  \
@@ -259,7 +317,7 @@ Test(net_nl, script_of_nft_is_applied_or_its_fault_is_told)
 	"}\n"
 
 /* Is @element in the set? */
-static int has(const char *set, const char *element)
+static int has_element(const char *set, const char *element)
 {
 	char script[128];
 
@@ -286,9 +344,9 @@ Test(net_nl, elements_are_added_with_their_keys)
 	OK(nft(SETS));
 	OK(nfnl_open(&n, &err));
 	cr_expect_eq(nfnl_add(n, "mayfly", e, 2), 0);
-	cr_expect(has("a", "1.2.3.4"));
-	cr_expect_not(has("a", "1.2.3.5"));
-	cr_expect(has("b", "2606::9 . 443"));
+	cr_expect(has_element("a", "1.2.3.4"));
+	cr_expect_not(has_element("a", "1.2.3.5"));
+	cr_expect(has_element("b", "2606::9 . 443"));
 	cr_expect_eq(nfnl_add(n, "mayfly", e, 2), 0, "again is no fault");
 	nfnl_close(n);
 }
@@ -304,7 +362,7 @@ Test(net_nl, element_gets_its_time_anew)
 	e.timeout_s = 3600;
 	cr_expect_eq(nfnl_add(n, "mayfly", &e, 1), 0);
 	usleep(1200000);
-	cr_expect(has("a", "1.2.3.4"), "its second is over");
+	cr_expect(has_element("a", "1.2.3.4"), "its second is over");
 	nfnl_close(n);
 }
 
@@ -320,15 +378,15 @@ Test(net_nl, all_elements_or_none)
 	OK(nfnl_open(&n, &err));
 	e[1].set = "missing";
 	cr_expect_eq(nfnl_add(n, "mayfly", e, 2), -ENOENT);
-	cr_expect_not(has("a", "1.2.3.4"));
+	cr_expect_not(has_element("a", "1.2.3.4"));
 	e[1].set = "a";
 	e[1].key_len = 3;
 	cr_expect_eq(nfnl_add(n, "mayfly", e, 2), -EINVAL);
-	cr_expect_not(has("a", "1.2.3.4"));
+	cr_expect_not(has_element("a", "1.2.3.4"));
 	e[1].key_len = 4;
 	cr_expect_eq(nfnl_add(n, "another", e, 2), -ENOENT);
 	cr_expect_eq(nfnl_add(n, "mayfly", e, 2), 0, "it goes on working");
-	cr_expect(has("a", "1.2.3.5"));
+	cr_expect(has_element("a", "1.2.3.5"));
 	cr_expect_eq(nfnl_add(n, "mayfly", e, NFNL_ADD_MAX + 1), -E2BIG);
 	nfnl_close(n);
 }
@@ -356,7 +414,7 @@ Test(net_nl, set_that_is_full_is_said_so)
 	OK(nft(SETS));
 	OK(nfnl_open(&n, &err));
 	cr_expect_eq(nfnl_add(n, "mayfly", e, NFNL_ADD_MAX), -ENFILE);
-	cr_expect_not(has("a", "9.9.9.0"));
+	cr_expect_not(has_element("a", "9.9.9.0"));
 	cr_expect_eq(nfnl_add(n, "mayfly", e, 4), 0);
 	cr_expect_eq(nfnl_add(n, "mayfly", e + 4, 1), -ENFILE);
 	fill(n, e, "c");

@@ -178,6 +178,41 @@ Test(net_rule, url_is_called_one)
 	cr_expect(*err.hint);
 }
 
+Test(net_rule, address_that_could_end_in_a_port_is_told)
+{
+	static const struct {
+		const char *text, *meant;
+	} of[] = {
+		{ "2001:db8::1:80", "[2001:db8::1]:80" },
+		{ "::1:9999", "[::1]:9999" },
+		{ "2001:DB8:0:0:0:0:1:443", NULL }, /* seven groups */
+		{ "1:2:3:4:5:6:7:80", NULL },
+		{ "2001:4860:4860::8888", NULL },
+		{ "2620:fe::fe", NULL },
+		{ "2001:db8::1:080", NULL },
+		{ "2001:db8::1:0", NULL },
+		{ "2001:db8::1:8a", NULL },
+		{ "[2001:db8::1:80]", NULL },
+		{ "[2001:db8::1]:80", NULL },
+		{ "fd00::/8", NULL },
+		{ "10.0.0.1:80", NULL },
+		{ "web.test:80", NULL },
+		{ "web.test", NULL },
+	};
+	char text[NET_RULE_MAX];
+	struct net_rule r;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(of); i++) {
+		const char *meant;
+
+		cr_assert_eq(net_rule_parse(&r, of[i].text, NULL), 0);
+		meant = net_rule_doubt(&r, of[i].text, text);
+		cr_expect(!meant == !of[i].meant, "%s", of[i].text);
+		if (meant && of[i].meant)
+			cr_expect_str_eq(meant, of[i].meant);
+	}
+}
+
 /* Words behind '+' are allowed, behind '-' denied, behind '=' our own. */
 static void rules(struct net_rules *rs, const char *text)
 {
