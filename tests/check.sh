@@ -316,6 +316,7 @@ software() {
 
 soak() {
 	suite soak 2400 "$here/system/soak.sh" "$build/mayfly" soft
+	suite soak/net 2400 "$here/system/soak_net.sh" "$build/mayfly" soft
 }
 
 for what in "$@"; do

@@ -2,21 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # soak.sh MAYFLY ENGINE [TEST...]: many runs of many kinds, and what is left of
-# them: nothing. RUNS (200) in all for each test; LIMIT seconds for one. Which
-# moment a kill strikes at follows from the run's number, so that a failure can
-# be had again.
-# shellcheck disable=SC2016,SC2154 # the guest expands; lib.sh sets
+# them: nothing. RUNS (200) in all for each test; LIMIT seconds for one.
+# shellcheck disable=SC2016,SC2034,SC2154 # the guest expands; lib.sh sets
 
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/system/lib.sh
 . "$here/lib.sh"
+# shellcheck source=tests/system/soak_lib.sh
+. "$here/soak_lib.sh"
 
 ENGINE=$2
 RUNS=${RUNS:-200}
 LIMIT=${LIMIT:-120}
 setup "$1"
 shift 2
-# shellcheck disable=SC2034 # lib.sh takes it
 ONLY=$*
 
 # --- one run of each kind; $1 is its number, streams in $out and $err ----
@@ -71,11 +70,6 @@ kind_panic() {
 	expect_rc 125
 }
 
-# A moment of run number $1, from its first millisecond to its command's.
-moment() {
-	sleep "0.$(printf %03d $(($1 * 131 % 500)))"
-}
-
 # Signal $2 at some moment; its exit code is that of a shell's child.
 killed() {
 	background -- sleep 1000
@@ -121,34 +115,8 @@ kind_detached() {
 	"$MAYFLY" rm "$id" >/dev/null 2>"$err" || fail 'rm'
 }
 
-supervisor() {
-	"$MAYFLY" inspect "$1" |
-		sed -n 's/.*"pid": \([0-9]*\).*/\1/p' | head -n 1
-}
-
-ended() {
-	! "$MAYFLY" ps -q | grep -q "$1"
-}
-
-children() {
-	cat "/proc/$1/task/$1/children" 2>/dev/null
-}
-
 KINDS='exit_code output input disk memory timeout out_of_memory panic
 	terminated killed vmm_killed detached'
-
-# runs FIRST STEP: the runs numbered FIRST, FIRST+STEP, ..., each of the next
-# kind, with files of their own. Fails with the number and the kind.
-runs() (
-	in=$WORK/in.$1 out=$WORK/out.$1 err=$WORK/err.$1 i=$1
-	nkinds=$(echo $KINDS | wc -w)
-	while [ "$i" -le "$RUNS" ]; do
-		kind=$(echo $KINDS | cut -d ' ' -f $((i % nkinds + 1)))
-		: >"$err"
-		why=$(kind_"$kind" "$i") || fail "run $i, $kind: $why"
-		i=$((i + $2))
-	done
-)
 
 test_runs_of_all_kinds_in_a_row_leave_nothing() {
 	runs 1 1 || exit 1
@@ -156,26 +124,8 @@ test_runs_of_all_kinds_in_a_row_leave_nothing() {
 }
 
 test_runs_of_all_kinds_four_at_a_time_leave_nothing() {
-	pids=
-	for j in 1 2 3 4; do
-		runs $j 4 >"$WORK/said.$j" 2>&1 &
-		pids="$pids $!"
-	done
-	bad=0
-	for p in $pids; do
-		wait "$p" || bad=1
-	done
-	[ $bad = 0 ] || fail "$(cat "$WORK"/said.*)"
+	runs_at_a_time 4
 	expect_nothing_left
-}
-
-# KiB that process $1 has for itself, without the guest's memory: mappings of
-# 60 MiB and more, for the guest has 64.
-own_memory() {
-	awk '/^[0-9a-f]+-[0-9a-f]+ / { next }
-	/^Size:/ { big = $2 >= 61440 }
-	/^Private_Dirty:/ && !big { kib += $2 }
-	END { print kib + 0 }' "/proc/$1/smaps"
 }
 
 # One VM that serves all: what it and its supervisor hold does not grow.
