@@ -16,7 +16,7 @@
  * who has refused is not asked before that, where it would look as if it were
  * silent. RFC 1812 4.3.2.8
  */
-#define REFUSES_NS   SECOND
+#define REFUSES_NS   (SECOND + SECOND / 16)
 /* By TCP it is a connection, and then an answer. */
 #define STREAM_PATIENCE 3
 

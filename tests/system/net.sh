@@ -206,6 +206,35 @@ test_resolver_on_the_hosts_loopback_works() {
 page of the world"
 }
 
+# UDP carries neither its answer to the guest nor that to the forwarder.
+test_long_answers_come_by_tcp() {
+	guest --net '/probe dns long.test TXT; /probe dns long.test TXT 198.18.0.1 tcp
+		/probe dns many.test A 198.18.0.1 tcp'
+	expect_rc 0
+	[ "$(sed -n 1p "$out")" = 'NOERROR cut' ] || fail 'not cut'
+	[ "$(sed -n 2p "$out")" = 'NOERROR 12060 bytes of text' ] ||
+		fail 'not whole'
+	[ "$(sed -n '3s/93\.184\.217/&/gp' "$out" | wc -w)" -gt 32 ] ||
+		fail 'too little of many.test'
+}
+
+# The world has no server at the one address; its kernel says so, but not often.
+# Whoever waits for silence to end, waits for more than a minute.
+test_resolver_that_is_closed_holds_up_nobody() {
+	ask='i=0; while [ $i -lt 30 ]; do i=$((i + 1)); /probe dns n$i.test A; done
+		/probe dns web.test A'
+	resolver 93.184.216.1 $RESOLVER
+	guest --net "$ask"
+	resolver 93.184.216.1
+	expect_rc 0
+	[ "$(grep -c '^NXDOMAIN$' "$out")" = 30 ] || fail 'the other has not answered'
+	expect_line "NOERROR $WEB4"
+	guest --net "$ask"
+	resolver $RESOLVER
+	expect_rc 0
+	[ "$(grep -c '^SERVFAIL$' "$out")" = 31 ] || fail 'not told at once'
+}
+
 test_resolver_by_option() {
 	resolver 93.184.216.99
 	guest "--net --dns $RESOLVER" '/probe dns web.test A'

@@ -152,6 +152,15 @@ net_names() {
 	done
 }
 
+# 60 records of 201 bytes, one of them the length.
+net_long_text() {
+	i=100
+	while [ $i -lt 160 ]; do
+		printf -- '--txt-record=long.test,%s%0197d ' $i 0
+		i=$((i + 1))
+	done
+}
+
 net_world() {
 	mkdir "$WORK/ns" "$WORK/www" "$WORK/hostwww"
 	: >"$WORK/ns/world"
@@ -185,7 +194,7 @@ net_world() {
 	serve_world dnsmasq -k -C /dev/null -h -R -u root -g root -a $RESOLVER \
 		-z --log-facility="$WORK/dns.log" -q -H "$WORK/names" -T 7 \
 		--cname=cdn.test,edge.cdn-of-others.test \
-		--txt-record=web.test,words --local=/test/
+		--txt-record=web.test,words --local=/test/ $(net_long_text)
 	resolver $RESOLVER
 	net_ready || { echo "# the world does not answer"; exit 2; }
 }

@@ -207,7 +207,7 @@ static void print_answer(const unsigned char *a, size_t n)
 {
 	static const char *const codes[16] = { "NOERROR", "FORMERR", "SERVFAIL",
 					       "NXDOMAIN", "NOTIMP", "REFUSED" };
-	size_t at = past_name(a, 12, n) + 4;
+	size_t at = past_name(a, 12, n) + 4, words = 0;
 	char text[INET6_ADDRSTRLEN];
 
 	printf("%s", codes[a[3] & 15] ? codes[a[3] & 15] : "?");
@@ -228,8 +228,12 @@ static void print_answer(const unsigned char *a, size_t n)
 		else if (type == 28 && len == 16)
 			printf(" %s", inet_ntop(AF_INET6, a + at, text,
 						sizeof(text)));
+		else if (type == 16)
+			words += len;
 		at += len;
 	}
+	if (words)
+		printf(" %zu bytes of text", words);
 	printf("%s\n", a[2] & 2 ? " cut" : "");
 }
 
