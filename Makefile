@@ -181,8 +181,8 @@ IMAGE_SRC += $(addprefix rootfs/,store.c store_dir.c store_look.c store_add.c \
 	store_same.c store_list.c store_remove.c)
 
 # net: a VM's network, for mayfly and mayfly-net.
-NET_SRC := $(addprefix net/,addr.c rule.c rule_parse.c plan.c table.c table_vm.c \
-	table_host.c flows.c)
+NET_SRC := $(addprefix net/,addr.c rule.c rule_parse.c plan.c table.c batch.c \
+	expr.c table_vm.c table_host.c flows.c)
 comma := ,
 # Links and sets by netlink; the program nft; taps.
 NET_SRC += $(addprefix net/,nl.c nl_names.c nfnl.c nft.c tap.c keep.c \
@@ -191,7 +191,8 @@ NET_SRC += $(addprefix net/,nl.c nl_names.c nfnl.c nft.c tap.c keep.c \
 NET_SRC += $(addprefix net/,lease.c ruleset.c ruleset_change.c legacy.c host.c \
 	host_look.c host_forward.c host_memory.c host_prune.c host_watch.c)
 NET_SRC += $(addprefix net/,dns.c dns_build.c forward.c forward_ask.c \
-	forward_guest.c forward_learn.c forward_setup.c forward_stream.c dial.c)
+	forward_answer.c forward_guest.c forward_learn.c forward_setup.c \
+	forward_stream.c dial.c)
 NET_LD := $(patsubst %,-Wl$(comma)--wrap=get%,addrinfo protobyname \
 	protobynumber) -Wl,-u,__wrap_getaddrinfo -lnl-route-3 -lnl-3
 $(foreach f,ruleset ruleset_change host_look,$(eval CFLAGS_net_$(f) := -I/usr/include/libnl3))
@@ -460,7 +461,7 @@ $(foreach t,$(KEEP_UNIT),$(eval UNIT_LIBS_$(t) := net base) \
 	$(eval UNIT_LD_$(t) := $(NET_LD)))
 UNIT += net_rule net_plan net_fence net_fence_frames net_fence_host
 $(foreach t,net_rule net_plan net_fence net_fence_frames net_fence_host,\
-	$(eval UNIT_LIBS_$(t) := net base))
+	$(eval UNIT_LIBS_$(t) := net base) $(eval UNIT_LD_$(t) := $(NET_LD)))
 UNIT += wire tree tree_pack agent_parts agent_session agent_more agent_limit agent_mount \
 	agent_net agent_dial
 $(foreach t,wire tree tree_pack,$(eval UNIT_LIBS_$(t) := wire))

@@ -52,11 +52,11 @@
  *
  * And then keeper.c, while the launcher goes on with other things:
  *
- *   KEEP_SETUP	-> tap0; the program nft with the table, which takes the
- *		longest; meanwhile the sockets of DNS.
+ *   KEEP_SETUP	-> tap0 and the sockets of DNS.
  *		<- KEEP_TAP, with the descriptors: the launcher waits for them
- *		Then settings, addresses, neighbours of tap0.
- *   KEEP_UPLINK -> addresses and route of up0. nft is waited for.
+ *		Then settings, addresses, neighbours of tap0; and the fence,
+ *		in one transaction. No other program has part in it.
+ *   KEEP_UPLINK -> addresses and route of up0.
  *   lock	runner/net/main.c: no capability but CAP_NET_ADMIN over this
  *		namespace, no file, no system call but for what follows.
  *		<- KEEP_READY

@@ -15,7 +15,6 @@
 
 #include "net/keep_wire.h"
 #include "net/learn.h"
-#include "net/nft.h"
 #include "net/nl.h"
 #include "net/tap.h"
 #include "net/watch.h"
@@ -37,7 +36,6 @@ struct keeper {
 	struct nfnl *nfnl;
 	int links;	  /* tells when one goes */
 	unsigned link[2]; /* tap0, and up0 if it is not pasta's */
-	struct nft nft;
 	int tap;
 	int dns[KEEP_FDS_MAX - 1];
 	unsigned ndns;
@@ -225,18 +223,16 @@ static int make_listeners(struct keeper *k, struct err *err)
 
 /* --- the table, the uplink ----------------------------------------------------- */
 
-static int start_table(struct keeper *k, struct err *err)
+static int load_table(struct keeper *k, struct err *err)
 {
-	_cleanup_free_ char *text = malloc(NET_TABLE_MAX);
+	_cleanup_free_ void *batch = malloc(NET_TABLE_MAX);
 	int len;
 
-	if (!text)
+	if (!batch)
 		return err_set(err, -ENOMEM, "table");
-	len = net_plan_vm_table(&k->setup.plan, &k->setup.rules, text,
+	len = net_plan_vm_table(&k->setup.plan, &k->setup.rules, batch,
 				NET_TABLE_MAX, err);
-	if (len < 0)
-		return len;
-	return nft_start(&k->nft, text, (size_t)len, err);
+	return len < 0 ? len : nfnl_send(k->nfnl, batch, (size_t)len, err);
 }
 
 static int set_up_uplink(struct keeper *k, struct err *err)
@@ -326,16 +322,6 @@ static int open_tools(struct keeper *k, struct err *err)
 	return 0;
 }
 
-static int finish_table(struct keeper *k, struct err *err)
-{
-	int r = nft_finish(&k->nft, NFT_TIMEOUT_MS, err);
-
-	nft_free(&k->nft);
-	rt_close(k->rt);
-	k->rt = NULL;
-	return r;
-}
-
 int keeper_make(struct keeper **out, uint32_t *become, struct err *err)
 {
 	static const struct {
@@ -343,10 +329,10 @@ int keeper_make(struct keeper **out, uint32_t *become, struct err *err)
 		int (*fn)(struct keeper *k, struct err *err);
 	} step[] = {
 		{ "setup", hear_setup },	 { "tap", make_tap },
-		{ "table", start_table },	 { "listeners", make_listeners },
-		{ "told", give_tap },		 { "settings", put_settings },
-		{ "tools", open_tools },	 { "link", set_up_tap },
-		{ "uplink", set_up_uplink },	 { "fence", finish_table },
+		{ "listeners", make_listeners }, { "told", give_tap },
+		{ "settings", put_settings },	 { "tools", open_tools },
+		{ "link", set_up_tap },		 { "fence", load_table },
+		{ "uplink", set_up_uplink },
 	};
 	struct keeper *k = calloc(1, sizeof(*k));
 	int r = 0;
@@ -355,15 +341,13 @@ int keeper_make(struct keeper **out, uint32_t *become, struct err *err)
 		return err_set(err, -ENOMEM, "network");
 	k->learn = k->links = -1;
 	k->tap = KEEP_TUN_FD;
-	nft_init(&k->nft);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(step); i++) {
 		r = step[i].fn(k, err);
 		if (r == 0)
 			fault_point("keep", step[i].name);
 	}
-	/* Else this process is about to end, and the kernel knows what is
-	 * left of it. */
-	nft_free(&k->nft);
+	rt_close(k->rt);
+	k->rt = NULL;
 	*out = k;
 	*become = k->setup.become;
 	return r;

@@ -1,29 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Elements of nftables' sets, built by libnl's messages and attributes. */
+/* Transactions of nftables: sending them, and what the kernel says. */
 #include "net/nl.h"
 
-#include <arpa/inet.h>
-#include <endian.h>
+#include <netinet/in.h> /* first: the kernel's headers have it as well */
+
 #include <errno.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
+#include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 
+#include "net/batch.h"
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
 
 /*
- * A transaction is one datagram: a begin, the requests, an end. The kernel
- * works it off while we are in sendmsg() and queues an answer to each request,
- * so that reading never waits. Requests past a failure are looked at as well,
- * but nothing of such a transaction stays.
+ * A transaction is one datagram. The kernel works it off while we are in
+ * sendmsg() and queues an answer to what has failed and to the last request, so
+ * that reading never waits. Requests past a failure are looked at as well, but
+ * nothing of such a transaction stays.
  *
  * An element that is there gets its time anew by being added. Kernels before
  * 6.12 leave the time as it is: there it is added, so that it is there,
@@ -31,32 +33,34 @@
  * transaction that fails costs 13 ms, and one of these 0.2.)
  */
 
-#define EACH_MAX      3 /* requests for an element */
-#define MESSAGES      (2 + EACH_MAX * NFNL_ADD_MAX)
-#define MESSAGE_BYTES 256
+#define EACH_MAX 3 /* requests for an element */
+/* A request for one, with names of NFT_SET_MAXNAMELEN at the most. */
+#define EACH_BYTES 704
+#define BUFFER	   ((2 + EACH_MAX * NFNL_ADD_MAX) * EACH_BYTES)
 
-/* Room for a failure of each; libnl's default has it for 30. */
-#define ANSWER_BYTES (2 * MESSAGES * 1024)
+/* Room for answers: one of the kernel's buffers each, of which libnl's default
+ * has 30. */
+#define ANSWER_BYTES (512 * 1024)
 
 struct nfnl {
 	struct nl_sock *sk;
 	int updates; /* adding again sets the time */
 	uint32_t seq;
-	unsigned n; /* messages of this transaction */
-	struct nl_msg *msg[MESSAGES];
-	struct {
-		int wanted; /* an answer */
-		int answered, error;
-	} state[MESSAGES];
+	alignas(struct nlmsghdr) uint8_t buf[BUFFER]; /* of nfnl_add() */
+};
+
+/* What came of a batch. */
+struct outcome {
+	uint32_t first, last; /* its first message; the one that is answered */
+	int heard;	      /* the last one was */
+	int error;	      /* the first failure, */
+	uint32_t seq, place;  /* the message it is about, and where in that */
 };
 
 void nfnl_close(struct nfnl *n)
 {
 	if (!n)
 		return;
-	for (size_t i = 0; i < MESSAGES; i++)
-		if (n->msg[i])
-			nlmsg_free(n->msg[i]);
 	if (n->sk)
 		nl_socket_free(n->sk);
 	free(n);
@@ -73,151 +77,80 @@ static int kernel_updates(void)
 	       (major > 6 || (major == 6 && minor >= 12));
 }
 
+static int open_socket(struct nfnl *n)
+{
+	const int on = 1;
+	int fd;
+
+	n->sk = nl_socket_alloc();
+	if (!n->sk)
+		return -ENOMEM;
+	if (nl_connect(n->sk, NETLINK_NETFILTER) < 0)
+		return errno ? -errno : -EIO;
+	/* As far as net.core's limits go. */
+	if (nl_socket_set_buffer_size(n->sk, ANSWER_BYTES, NFNL_SEND_MAX) < 0)
+		return errno ? -errno : -EIO;
+	fd = nl_socket_get_fd(n->sk);
+	/* Which attribute it is about, and not all of the message again. */
+	(void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
+	(void)setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
+	return 0;
+}
+
 int nfnl_open(struct nfnl **out, struct err *err)
 {
 	struct nfnl *n = calloc(1, sizeof(*n));
-	int r = 0;
+	int r;
 
 	if (!n)
 		return err_set(err, -ENOMEM, "nfnetlink");
 	n->updates = kernel_updates();
-	n->sk = nl_socket_alloc();
-	if (!n->sk || nl_connect(n->sk, NETLINK_NETFILTER) < 0 ||
-	    nl_socket_set_buffer_size(n->sk, ANSWER_BYTES, 0) < 0)
-		r = errno ? -errno : -EIO;
-	for (size_t i = 0; r == 0 && i < MESSAGES; i++) {
-		n->msg[i] = nlmsg_alloc_size(MESSAGE_BYTES);
-		if (!n->msg[i])
-			r = -ENOMEM;
-	}
+	errno = 0;
+	r = open_socket(n);
 	if (r < 0) {
 		nfnl_close(n);
-		return err_set(err, r, "nfnetlink");
+		err_set(err, r, "nfnetlink");
+		if (r == -EPROTONOSUPPORT)
+			err_hint(err, "sudo modprobe nf_tables");
+		return r;
 	}
 	*out = n;
 	return 0;
 }
 
-/* --- building ------------------------------------------------------------ */
-
-static struct nl_msg *add(struct nfnl *n, int type, int flags, int family,
-			  uint16_t res_id)
-{
-	const struct nfgenmsg g = { .nfgen_family = (uint8_t)family,
-				    .version = NFNETLINK_V0,
-				    .res_id = htons(res_id) };
-	struct nl_msg *m;
-
-	if (n->n == MESSAGES)
-		return NULL;
-	m = n->msg[n->n];
-	nlmsg_hdr(m)->nlmsg_len = NLMSG_HDRLEN; /* empty, to be filled anew */
-	if (!nlmsg_put(m, 0, n->seq + n->n, type, 0, NLM_F_REQUEST | flags) ||
-	    nlmsg_append(m, (void *)&g, sizeof(g), NLMSG_ALIGNTO) < 0)
-		return NULL;
-	n->state[n->n].wanted = !!(flags & NLM_F_ACK);
-	n->state[n->n].error = n->state[n->n].answered = 0;
-	n->n++;
-	return m;
-}
-
-static int put_key(struct nl_msg *m, const struct nfnl_element *e)
-{
-	struct nlattr *a = nla_nest_start(m, NFTA_SET_ELEM_KEY);
-
-	if (!a || nla_put(m, NFTA_DATA_VALUE, (int)e->key_len, e->key) < 0)
-		return -EMSGSIZE;
-	nla_nest_end(m, a);
-	return 0;
-}
-
-static int put_element(struct nfnl *n, int type, int flags, const char *table,
-		       const struct nfnl_element *e)
-{
-	struct nl_msg *m = add(n, NFNL_SUBSYS_NFTABLES << 8 | type,
-			       NLM_F_CREATE | flags, NFPROTO_INET, 0);
-	const uint64_t ms = htobe64((uint64_t)e->timeout_s * 1000);
-	struct nlattr *list, *one;
-
-	if (!m || nla_put_string(m, NFTA_SET_ELEM_LIST_TABLE, table) < 0 ||
-	    nla_put_string(m, NFTA_SET_ELEM_LIST_SET, e->set) < 0)
-		return -EMSGSIZE;
-	list = nla_nest_start(m, NFTA_SET_ELEM_LIST_ELEMENTS);
-	one = list ? nla_nest_start(m, NFTA_LIST_ELEM) : NULL;
-	if (!one || put_key(m, e) < 0)
-		return -EMSGSIZE;
-	if (type == NFT_MSG_NEWSETELEM && e->timeout_s &&
-	    nla_put(m, NFTA_SET_ELEM_TIMEOUT, sizeof(ms), &ms) < 0)
-		return -EMSGSIZE;
-	nla_nest_end(m, one);
-	nla_nest_end(m, list);
-	return 0;
-}
-
-static int build(struct nfnl *n, const char *table,
-		 const struct nfnl_element *e, unsigned count)
-{
-	int r = 0;
-
-	n->seq += MESSAGES;
-	n->n = 0;
-	if (!add(n, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES))
-		return -EMSGSIZE;
-	for (unsigned i = 0; i < count && r == 0; i++) {
-		/* Failures are told in any case; the last request is told to
-		 * have been understood as well. */
-		int flags = i + 1 == count ? NLM_F_ACK : 0;
-
-		if (!n->updates)
-			r = put_element(n, NFT_MSG_NEWSETELEM, 0, table, e + i);
-		if (r == 0 && !n->updates)
-			r = put_element(n, NFT_MSG_DELSETELEM, 0, table, e + i);
-		if (r == 0)
-			r = put_element(n, NFT_MSG_NEWSETELEM, flags, table,
-					e + i);
-	}
-	if (r == 0 && !add(n, NFNL_MSG_BATCH_END, 0, AF_UNSPEC,
-			   NFNL_SUBSYS_NFTABLES))
-		r = -EMSGSIZE;
-	return r;
-}
-
 /* --- sending, and what comes back ----------------------------------------- */
 
-static int send_all(struct nfnl *n)
-{
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	struct iovec iov[MESSAGES];
-	const struct msghdr m = { .msg_name = &kernel,
-				  .msg_namelen = sizeof(kernel),
-				  .msg_iov = iov, .msg_iovlen = n->n };
-
-	for (unsigned i = 0; i < n->n; i++) {
-		iov[i].iov_base = nlmsg_hdr(n->msg[i]);
-		iov[i].iov_len = NLMSG_ALIGN(nlmsg_hdr(n->msg[i])->nlmsg_len);
-	}
-	return sendmsg(nl_socket_get_fd(n->sk), &m, 0) < 0 ? -errno : 0;
-}
-
-static void take(struct nfnl *n, const struct nlmsghdr *h)
+static void take(struct outcome *o, const struct nlmsghdr *h)
 {
 	const struct nlmsgerr *e = nlmsg_data(h);
-	uint32_t i = h->nlmsg_seq - n->seq;
+	const struct nlattr *place;
 
-	if (h->nlmsg_type != NLMSG_ERROR || i >= n->n ||
-	    nlmsg_datalen(h) < (int)sizeof(*e))
+	if (h->nlmsg_type != NLMSG_ERROR ||
+	    nlmsg_datalen(h) < (int)sizeof(*e) ||
+	    h->nlmsg_seq - o->first > o->last - o->first)
 		return;
-	n->state[i].answered = 1;
-	n->state[i].error = e->error;
+	if (h->nlmsg_seq == o->last)
+		o->heard = 1;
+	if (e->error >= 0 || (o->error && h->nlmsg_seq >= o->seq))
+		return;
+	o->error = e->error;
+	o->seq = h->nlmsg_seq;
+	o->place = 0;
+	if (!(h->nlmsg_flags & NLM_F_ACK_TLVS) ||
+	    !(h->nlmsg_flags & NLM_F_CAPPED))
+		return;
+	place = nlmsg_find_attr((struct nlmsghdr *)h, sizeof(*e),
+				NLMSGERR_ATTR_OFFS);
+	if (place && nla_len(place) == sizeof(o->place))
+		memcpy(&o->place, nla_data(place), sizeof(o->place));
 }
 
-static int receive_all(struct nfnl *n)
+static int receive_all(struct nfnl *n, struct outcome *o)
 {
 	union {
 		char b[8192];
 		struct nlmsghdr h;
 	} buf;
-
 	int r = 0;
 
 	for (;;) {
@@ -236,33 +169,118 @@ static int receive_all(struct nfnl *n)
 		}
 		for (struct nlmsghdr *h = &buf.h; nlmsg_ok(h, left);
 		     h = nlmsg_next(h, &left))
-			take(n, h);
+			take(o, h);
 	}
 }
 
-/* The first failure; and was the last request heard? */
-static int judge(const struct nfnl *n)
+/* The request before the batch's end is the one that is answered. */
+static uint32_t last_request(const uint8_t *batch, size_t len)
 {
-	for (unsigned i = 0; i < n->n; i++)
-		if (n->state[i].error < 0)
-			return n->state[i].error;
-	for (unsigned i = 0; i < n->n; i++)
-		if (n->state[i].wanted && !n->state[i].answered)
-			return -EPROTO;
-	return 0;
+	const struct nlmsghdr *h = (const struct nlmsghdr *)batch;
+
+	while (NLMSG_ALIGN(h->nlmsg_len) < len) {
+		len -= NLMSG_ALIGN(h->nlmsg_len);
+		batch += NLMSG_ALIGN(h->nlmsg_len);
+		h = (const struct nlmsghdr *)batch;
+	}
+	return h->nlmsg_seq - 1;
+}
+
+/* The first failure; and was the last request heard? */
+static int transact(struct nfnl *n, const void *batch, size_t len,
+		    struct outcome *o)
+{
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	struct iovec iov = { .iov_base = (void *)batch, .iov_len = len };
+	const struct msghdr m = { .msg_name = &kernel,
+				  .msg_namelen = sizeof(kernel),
+				  .msg_iov = &iov, .msg_iovlen = 1 };
+	int r;
+
+	*o = (struct outcome){
+		.first = ((const struct nlmsghdr *)batch)->nlmsg_seq,
+		.last = last_request(batch, len) };
+	if (sendmsg(nl_socket_get_fd(n->sk), &m, 0) < 0)
+		return -errno;
+	r = receive_all(n, o);
+	if (o->error)
+		return o->error;
+	return r < 0 ? r : o->heard ? 0 : -EPROTO;
+}
+
+/* What a kernel may have as a module, and not on this host. */
+static const char *module_of(const char *name, const char *expr)
+{
+	static const char *const modules[][2] = {
+		{ "connlimit", "nft_connlimit" }, { "ct", "nft_ct" },
+		{ "limit", "nft_limit" },	  { "masq", "nft_masq" },
+		{ "notrack", "nft_ct" },	  { "reject", "nft_reject_inet" },
+		{ "", "nft_chain_nat" },
+	};
+
+	/* Of chains only that of the type nat. */
+	if (!*expr && strncmp(name, "chain", 5) != 0)
+		return NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(modules); i++)
+		if (!strcmp(expr, modules[i][0]))
+			return modules[i][1];
+	return NULL;
+}
+
+int nfnl_send(struct nfnl *n, const void *batch, size_t len, struct err *err)
+{
+	char name[BATCH_NAME_MAX], expr[BATCH_NAME_MAX];
+	const char *module;
+	struct outcome o;
+	int r = transact(n, batch, len, &o);
+
+	if (r == 0)
+		return 0;
+	if (!o.error)
+		return err_set(err, r, "load a table of %zu bytes", len);
+	batch_name(batch, len, o.seq, o.place, name, expr);
+	if (*expr)
+		err_set(err, r, "the kernel has refused %s (%s)", name, expr);
+	else
+		err_set(err, r, "the kernel has refused %s", name);
+	module = r == -ENOENT ? module_of(name, expr) :
+		 r == -EOPNOTSUPP ? "nf_tables" : NULL;
+	if (module)
+		err_hint(err, "sudo modprobe %s", module);
+	return r;
+}
+
+/* --- elements --------------------------------------------------------------- */
+
+static void put(struct batch *b, int type, const struct nfnl_element *e)
+{
+	size_t nest = batch_elements(b, type, e->set, 0);
+
+	batch_element(b, e->key, e->key_len, type == NFT_MSG_NEWSETELEM ?
+		      (uint64_t)e->timeout_s * 1000 : 0);
+	batch_shut(b, nest);
 }
 
 int nfnl_add(struct nfnl *n, const char *table, const struct nfnl_element *e,
 	     unsigned count)
 {
-	int r;
+	struct outcome o;
+	struct batch b;
+	int len;
 
 	if (count > NFNL_ADD_MAX)
 		return -E2BIG;
-	r = build(n, table, e, count);
-	if (r == 0)
-		r = send_all(n);
-	if (r == 0)
-		r = receive_all(n);
-	return r < 0 ? r : judge(n);
+	batch_open(&b, n->buf, sizeof(n->buf), n->seq);
+	b.family = NFPROTO_INET;
+	b.table = table;
+	for (unsigned i = 0; i < count; i++) {
+		if (!n->updates) {
+			put(&b, NFT_MSG_NEWSETELEM, &e[i]);
+			put(&b, NFT_MSG_DELSETELEM, &e[i]);
+		}
+		put(&b, NFT_MSG_NEWSETELEM, &e[i]);
+	}
+	len = batch_close(&b, NULL);
+	n->seq = b.seq;
+	return len < 0 ? len : transact(n, n->buf, (size_t)len, &o);
 }

@@ -99,12 +99,20 @@ int rt_route_each(struct rt *rt, int family /* AF_INET, AF_INET6 */,
 		  int (*fn)(const struct rt_seen_route *r, void *opaque),
 		  void *opaque);
 
-/* --- nfnetlink: elements of sets ---------------------------------------- */
+/* --- nfnetlink: tables, and elements of sets ----------------------------- */
 
 struct nfnl;
 
 int nfnl_open(struct nfnl **out, struct err *err);
 void nfnl_close(struct nfnl *n);
+
+/*
+ * A whole batch (batch.h), all of it or nothing, with words that name the rule
+ * or the set that the kernel does not take. What is longer than NFNL_SEND_MAX,
+ * or what net.core.wmem_max lets be, is -EMSGSIZE.
+ */
+#define NFNL_SEND_MAX (256 * 1024)
+int nfnl_send(struct nfnl *n, const void *batch, size_t len, struct err *err);
 
 /* An element of a set, its key as nftables has it. */
 struct nfnl_element {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * table_vm: the fence of a VM, as nft reads it.
+ * table_vm: the fence of a VM.
  *
  *	guest -> tap0   netdev mayfly/guest: who it says that it is
  *	to the gateway  inet mayfly/to_us: DNS and echo
@@ -8,14 +8,30 @@
  *			is for to_world, which has net_decide()'s steps in order
  *	from the world  what belongs to a flow of the guest's, and no more
  *
- * Names of chains must not be words of nft's grammar.
+ * tests/unit/fence_text.h has the same as nft reads it, and the tests hold the
+ * one against the other: names of chains must not be words of nft's grammar.
  */
-#include <errno.h>
-#include <stdio.h>
+#include <netinet/in.h> /* first: the kernel's headers have it as well */
 
+#include <errno.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter_ipv4.h>
+#include <netinet/icmp6.h>
+#include <netinet/ip_icmp.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "net/batch.h"
+#include "net/expr.h"
 #include "net/plan.h"
-#include "net/table.h"
 #include "runner/base/err.h"
+#include "runner/base/mem.h"
+
+static const uint8_t tcp_or_udp[] = { IPPROTO_TCP, IPPROTO_UDP };
+static const uint8_t neighbours[] = { ND_NEIGHBOR_SOLICIT,
+				      ND_NEIGHBOR_ADVERT };
 
 /* The steps are written for each kind of flow: what has a port, DNS where it is
  * guarded (rules that name the port only), echo (rules without a port only). */
@@ -34,90 +50,94 @@ static int is_for(const struct net_rule *r, enum kind kind)
 	return 1;
 }
 
-static const char *ip(int family)
+static enum field daddr(int family)
 {
-	return family == 6 ? "ip6" : "ip";
+	return family == 6 ? IP6_DADDR : IP_DADDR;
 }
 
-static void add_rule(struct table *t, const struct net_rule *r,
-		     const char *verdict)
+static struct term is_family(int family)
 {
-	/* "ip daddr 0.0.0.0/0" is no match to nft, only the family is. */
-	if (r->prefix.len) {
-		table_put(t, "\t\t%s daddr ", ip(r->prefix.addr.family));
-		table_prefix(t, &r->prefix);
-	} else {
-		table_put(t, "\t\tmeta nfproto ipv%u", r->prefix.addr.family);
-	}
+	return is(NFPROTO, family == 6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+}
+
+static void add_rule(struct batch *b, const struct net_rule *r,
+		     const char *chain)
+{
+	int family = r->prefix.addr.family;
+	/* "ip daddr 0.0.0.0/0" is no match, only the family is. */
+	struct term to = r->prefix.len ? within(daddr(family), &r->prefix) :
+					 is_family(family);
+
 	if (r->port)
-		table_put(t, " th dport %u", r->port);
-	table_put(t, " goto %s\n", verdict);
+		rule(b, to, is(TH_DPORT, r->port), go_to(chain));
+	else
+		rule(b, to, go_to(chain));
 }
 
-static void add_denied(struct table *t, const struct net_rules *rs,
+static void add_denied(struct batch *b, const struct net_rules *rs,
 		       enum kind kind)
 {
 	const struct net_rule *r;
 
 	for (r = rs->deny; r < rs->deny + rs->ndeny; r++)
 		if (!r->is_name && (is_for(r, kind) || !r->port))
-			add_rule(t, r, "refuse");
+			add_rule(b, r, "refuse");
 }
 
-static void add_allowed(struct table *t, const struct net_rules *rs,
+static void add_allowed(struct batch *b, const struct net_rules *rs,
 			enum kind kind, int step)
 {
 	const struct net_rule *r;
 
 	for (r = rs->allow; r < rs->allow + rs->nallow; r++)
 		if (net_rule_step(r) == step && is_for(r, kind))
-			add_rule(t, r, "admit");
+			add_rule(b, r, "admit");
 }
 
-static void add_refused(struct table *t, const char *set)
+static void add_refused(struct batch *b, const char *set4, const char *set6)
 {
-	for (int family = 4; family <= 6; family += 2)
-		table_put(t, "\t\t%s daddr @%s%d goto refuse\n", ip(family),
-			  set, family);
+	rule(b, in_set(IP_DADDR, set4), go_to("refuse"));
+	rule(b, in_set(IP6_DADDR, set6), go_to("refuse"));
 }
 
-static void add_learned(struct table *t, enum kind kind)
+static void add_learned(struct batch *b, enum kind kind)
 {
 	for (int family = 4; family <= 6; family += 2) {
-		const char *all = family == 4 ? NET_SET_ADDR4 : NET_SET_ADDR6;
-		const char *one = family == 4 ? NET_SET_ADDR4_PORT :
-						NET_SET_ADDR6_PORT;
+		const struct net_addr a = { .family = (uint8_t)family };
+		const char *all = net_learned_set(&a, 0);
+		const char *one = net_learned_set(&a, 1);
 
 		if (kind != DNS_PORT)
-			table_put(t, "\t\t%s daddr @%s goto admit\n",
-				  ip(family), all);
+			rule(b, in_set(daddr(family), all), go_to("admit"));
 		if (kind != NO_PORT)
-			table_put(t, "\t\t%s daddr . th dport @%s goto admit\n",
-				  ip(family), one);
+			rule(b, in_set_with_port(daddr(family), one),
+			     go_to("admit"));
 	}
 }
 
 /* The steps of rule.h, but for those that no flow of this kind can meet. */
-static void add_steps(struct table *t, const char *chain,
+static void add_steps(struct batch *b, const char *chain,
 		      const struct net_rules *rs, enum kind kind)
 {
-	table_put(t, "\tchain %s {\n", chain);
-	add_denied(t, rs, kind);
-	add_refused(t, "own");
-	add_allowed(t, rs, kind, 3);
-	add_refused(t, "exact");
-	add_allowed(t, rs, kind, 5);
-	add_refused(t, "special");
-	add_allowed(t, rs, kind, 8);
+	batch_chain(b, chain, NULL);
+	add_denied(b, rs, kind);
+	add_refused(b, "own4", "own6");
+	add_allowed(b, rs, kind, 3);
+	add_refused(b, "exact4", "exact6");
+	add_allowed(b, rs, kind, 5);
+	add_refused(b, "special4", "special6");
+	add_allowed(b, rs, kind, 8);
 	if (net_learns(rs))
-		add_learned(t, kind);
-	table_put(t, "\t\tgoto %s\n\t}\n",
-		  net_is_list(rs) || kind == DNS_PORT ? "refuse" : "admit");
+		add_learned(b, kind);
+	rule(b, go_to(net_is_list(rs) || kind == DNS_PORT ? "refuse" :
+							    "admit"));
 }
 
-static void add_to_world(struct table *t, const struct net_plan *plan,
-		       const struct net_rules *rs)
+static void add_to_world(struct batch *b, const struct net_plan *plan,
+			 const struct net_rules *rs)
 {
+	static const uint8_t dns_ports[][2] = { { 0, 53 },
+						{ 853 >> 8, 853 & 0xff } };
 	int guarded = net_guards_dns(rs);
 
 	/*
@@ -126,74 +146,98 @@ static void add_to_world(struct table *t, const struct net_plan *plan,
 	 * each packet that it is to count, and knows some of them twice: so a
 	 * flow is counted by its first packet alone, and not too many a second.
 	 */
-	table_put(t, "\tchain admit {\n"
-		  "\t\tct status confirmed accept\n"
-		  "\t\tlimit rate over %d/second burst %d packets goto refuse\n"
-		  "\t\tct count over %d goto refuse\n\t\taccept\n\t}\n",
-		  NET_FLOWS_SECOND, NET_FLOWS_MAX, NET_FLOWS_MAX);
-	add_steps(t, "world_port", rs, ANY_PORT);
+	batch_chain(b, "admit", NULL);
+	rule(b, has(CT_STATUS, IPS_CONFIRMED), verdict(NF_ACCEPT));
+	rule(b, limit_over(NET_FLOWS_SECOND, NET_FLOWS_MAX), go_to("refuse"));
+	rule(b, ct_count_over(NET_FLOWS_MAX), go_to("refuse"));
+	rule(b, verdict(NF_ACCEPT));
+
+	add_steps(b, "world_port", rs, ANY_PORT);
 	if (guarded)
-		add_steps(t, "world_dns", rs, DNS_PORT);
-	add_steps(t, "world_echo", rs, NO_PORT);
-	table_put(t, "\tchain to_world {\n");
+		add_steps(b, "world_dns", rs, DNS_PORT);
+	add_steps(b, "world_echo", rs, NO_PORT);
+
+	batch_chain(b, "to_world", NULL);
 	/* The second step; what the first refuses is refused here as well. */
-	add_refused(t, NET_SET_LATER);
+	add_refused(b, NET_SET_LATER4, NET_SET_LATER6);
 	if (!plan->has_v6)
-		table_put(t, "\t\tmeta nfproto ipv6 goto refuse\n");
+		rule(b, is_family(6), go_to("refuse"));
 	if (guarded)
-		table_put(t, "\t\tmeta l4proto { tcp, udp } th dport "
-			  "{ 53, 853 } goto world_dns\n");
-	table_put(t, "\t\tmeta l4proto { tcp, udp } goto world_port\n"
-		  "\t\tip protocol icmp icmp type echo-request "
-		  "goto world_echo\n"
-		  "\t\tmeta nfproto ipv6 icmpv6 type echo-request "
-		  "goto world_echo\n"
-		  "\t\tgoto refuse\n\t}\n");
+		rule(b, among(L4PROTO, 2, tcp_or_udp),
+		     among(TH_DPORT, 2, dns_ports), go_to("world_dns"));
+	rule(b, among(L4PROTO, 2, tcp_or_udp), go_to("world_port"));
+	rule(b, is(IP_PROTO, IPPROTO_ICMP), is(ICMP_TYPE, ICMP_ECHO),
+	     go_to("world_echo"));
+	rule(b, is(ICMPV6_TYPE, ICMP6_ECHO_REQUEST), go_to("world_echo"));
+	rule(b, go_to("refuse"));
 }
 
-static void add_set(struct table *t, const char *name,
+/* --- sets ------------------------------------------------------------------- */
+
+static uint32_t open_set(struct batch *b, const char *name, int family,
+			 uint32_t flags, uint32_t size)
+{
+	return batch_set(b, &(struct batch_set){
+		.name = name, .flags = flags, .size = size,
+		.type = family == 6 ? TYPE_IPV6_ADDR : TYPE_IPV4_ADDR,
+		.key_len = family == 6 ? 16 : 4 });
+}
+
+static void add_set(struct batch *b, const char *name4, const char *name6,
 		    const struct net_prefix *(*get)(unsigned),
 		    const struct net_rules *rs)
 {
-	char full[16];
-
 	for (int family = 4; family <= 6; family += 2) {
-		const struct net_prefix *p;
-		int n = 0;
+		const struct net_prefix *p, *all[BATCH_RANGES_MAX];
+		const char *name = family == 6 ? name6 : name4;
+		unsigned n = 0;
 
-		snprintf(full, sizeof(full), "%s%d", name, family);
-		table_set_open(t, full, family);
 		for (unsigned i = 0; (p = get(i)); i++)
-			if (p->addr.family == family)
-				table_set_element(t, p, &n);
+			if (p->addr.family == family && n < ARRAY_SIZE(all))
+				all[n++] = p;
 		for (unsigned i = 0; rs && i < rs->nown; i++)
-			if (rs->own[i].addr.family == family)
-				table_set_element(t, &rs->own[i], &n);
-		table_set_close(t, n);
+			if (rs->own[i].addr.family == family &&
+			    n < ARRAY_SIZE(all))
+				all[n++] = &rs->own[i];
+		/* Some may be missing. */
+		if (n == ARRAY_SIZE(all))
+			b->bad = 1;
+		batch_ranges(b, name, open_set(b, name, family,
+					       NFT_SET_INTERVAL, 0), all, n);
 	}
 }
 
 /* Of addresses that the host gets while the guest runs. */
-static void add_later_sets(struct table *t)
+static void add_later_sets(struct batch *b)
 {
-	for (int family = 4; family <= 6; family += 2)
-		table_put(t, "\tset " NET_SET_LATER "%d {\n\t\ttype ipv%d_addr\n"
-			  "\t\tsize %d\n\t}\n", family, family,
-			  NET_LATER_MAX);
+	open_set(b, NET_SET_LATER4, 4, 0, NET_LATER_MAX);
+	open_set(b, NET_SET_LATER6, 6, 0, NET_LATER_MAX);
 }
 
-static void add_learned_sets(struct table *t)
+static void add_learned_sets(struct batch *b)
 {
-	for (int family = 4; family <= 6; family += 2)
-		for (unsigned port = 0; port < 2; port++) {
-			struct net_addr a = { .family = family };
+	open_set(b, NET_SET_ADDR4, 4, NFT_SET_TIMEOUT, NET_LEARNED_MAX);
+	batch_set(b, &(struct batch_set){
+		.name = NET_SET_ADDR4_PORT, .flags = NFT_SET_TIMEOUT,
+		.type = TYPE_CONCAT(TYPE_IPV4_ADDR, TYPE_INET_SERVICE),
+		.key_len = 4 + 4, .size = NET_LEARNED_MAX });
+	open_set(b, NET_SET_ADDR6, 6, NFT_SET_TIMEOUT, NET_LEARNED_MAX);
+	batch_set(b, &(struct batch_set){
+		.name = NET_SET_ADDR6_PORT, .flags = NFT_SET_TIMEOUT,
+		.type = TYPE_CONCAT(TYPE_IPV6_ADDR, TYPE_INET_SERVICE),
+		.key_len = 16 + 4, .size = NET_LEARNED_MAX });
+}
 
-			table_put(t, "\tset %s {\n\t\ttype ipv%d_addr%s\n"
-				  "\t\tsize %d\n\t\tflags timeout\n\t}\n",
-				  net_learned_set(&a, port), family,
-				  port ? " . inet_service" : "",
-				  NET_LEARNED_MAX);
-		}
+/* --- the guest, the gateway, the way through ---------------------------------- */
+
+/* As a request for the gateway's MAC has it (RFC 826). */
+static void put_sender(uint8_t out[12], const struct net_plan *plan)
+{
+	static const uint8_t request[] = { 0, 1 };
+
+	memcpy(out, request, 2);
+	memcpy(out + 2, plan->guest_mac, 6);
+	memcpy(out + 8, plan->guest4.b, 4);
 }
 
 /*
@@ -202,127 +246,139 @@ static void add_learned_sets(struct table *t)
  * nobody needs one; of IPv6 the extension headers). ARP asks for the gateway.
  * Broadcast and multicast end here, but for neighbour solicitations.
  */
-static void add_source(struct table *t, const struct net_plan *plan)
+static void add_source(struct batch *b, const struct net_plan *plan)
 {
-	char gate[NET_ADDR_MAX], four[NET_ADDR_MAX], six[NET_ADDR_MAX];
-	const uint8_t *m = plan->guest_mac;
+	static const uint8_t steering[] = { IPPROTO_HOPOPTS, IPPROTO_ROUTING,
+		IPPROTO_FRAGMENT, IPPROTO_AH, IPPROTO_DSTOPTS, IPPROTO_MH,
+		139 /* HIP */, 140 /* Shim6 */ };
+	static const uint8_t ether_ip[] = { 0, 1, 8, 0 };
+	struct net_addr link;
+	uint8_t own[2][16], sender[12];
 
-	net_addr_format(&plan->gate4.addr, gate);
-	net_addr_format(&plan->guest4, four);
-	net_addr_format(&plan->guest6, six);
-	table_put(t, "table netdev " NET_TABLE " {\n\tchain guest {\n"
-		  "\t\ttype filter hook ingress device \"" NET_TAP "\" "
-		  "priority 0; policy drop;\n"
-		  "\t\tether saddr != %02x:%02x:%02x:%02x:%02x:%02x drop\n",
-		  m[0], m[1], m[2], m[3], m[4], m[5]);
-	table_put(t, "\t\tmeta pkttype host ip saddr %s ip hdrlength 5 "
-		  "ip frag-off & 0x3fff == 0 accept\n", four);
-	table_put(t, "\t\tip6 saddr != { %s, " NET_GUEST6_LINK " } drop\n"
-		  "\t\tip6 nexthdr ipv6-icmp icmpv6 type "
-		  "{ nd-neighbor-solicit, nd-neighbor-advert } accept\n"
-		  "\t\tmeta pkttype host ip6 nexthdr != "
-		  "{ 0, 43, 44, 51, 60, 135, 139, 140 } accept\n", six);
-	table_put(t, "\t\tarp htype 1 arp ptype ip arp operation request "
-		  "arp saddr ether %02x:%02x:%02x:%02x:%02x:%02x "
-		  "arp saddr ip %s arp daddr ip %s accept\n\t}\n}\n",
-		  m[0], m[1], m[2], m[3], m[4], m[5], four, gate);
+	b->bad |= net_addr_read(&link, NET_GUEST6_LINK) < 0;
+	memcpy(own[0], plan->guest6.b, 16);
+	memcpy(own[1], link.b, 16);
+	put_sender(sender, plan);
+	batch_table(b, NFPROTO_NETDEV, NET_TABLE);
+	batch_chain(b, "guest", &(struct batch_hook){
+		"filter", NF_NETDEV_INGRESS, 0, NF_DROP, NET_TAP });
+	rule(b, is_not_bytes(ETHER_SADDR, plan->guest_mac), verdict(NF_DROP));
+	rule(b, is(PKTTYPE, 0 /* to us */), is_bytes(IP_SADDR, plan->guest4.b),
+	     masked(IP_VERSION_IHL, 0x0f, 5), masked(IP_FRAG_OFF, 0x3fff, 0),
+	     verdict(NF_ACCEPT));
+	rule(b, not_among(IP6_SADDR, 2, own), verdict(NF_DROP));
+	rule(b, is(IP6_NEXTHDR, IPPROTO_ICMPV6),
+	     among(ICMPV6_TYPE, 2, neighbours), verdict(NF_ACCEPT));
+	rule(b, is(PKTTYPE, 0), not_among(IP6_NEXTHDR, ARRAY_SIZE(steering),
+					  steering), verdict(NF_ACCEPT));
+	rule(b, is_bytes(ARP_HTYPE_PTYPE, ether_ip),
+	     is_bytes(ARP_OPERATION_SENDER, sender),
+	     is_bytes(ARP_DADDR_IP, plan->gate4.addr.b), verdict(NF_ACCEPT));
 }
 
 /* The gateway's own: it has DNS for the guest, answers echo and neighbours,
  * and starts nothing. None of it is tracked, so none of it counts. */
-static void add_gateway(struct table *t, const struct net_plan *plan)
+static void add_gateway(struct batch *b, const struct net_plan *plan)
 {
-	char four[NET_ADDR_MAX], six[NET_ADDR_MAX];
+	static const uint8_t errors4[] = { ICMP_ECHOREPLY, ICMP_DEST_UNREACH,
+		ICMP_TIME_EXCEEDED, ICMP_PARAMETERPROB };
+	static const uint8_t errors6[] = { ICMP6_ECHO_REPLY, ICMP6_DST_UNREACH,
+		ICMP6_PACKET_TOO_BIG, ICMP6_TIME_EXCEEDED, ICMP6_PARAM_PROB,
+		ND_NEIGHBOR_SOLICIT, ND_NEIGHBOR_ADVERT };
+	const uint8_t *four = plan->gate4.addr.b, *six = plan->gate6.addr.b;
 
-	net_addr_format(&plan->gate4.addr, four);
-	net_addr_format(&plan->gate6.addr, six);
-	table_put(t, "\tchain raw_in {\n"
-		  "\t\ttype filter hook prerouting priority raw; policy accept;\n"
-		  "\t\tiifname \"" NET_TAP "\" ip daddr %s notrack\n"
-		  "\t\tiifname \"" NET_TAP "\" ip6 daddr %s notrack\n\t}\n",
-		  four, six);
-	table_put(t, "\tchain raw_out {\n"
-		  "\t\ttype filter hook output priority raw; policy accept;\n"
-		  "\t\toifname \"" NET_TAP "\" ip saddr %s notrack\n"
-		  "\t\toifname \"" NET_TAP "\" ip6 saddr %s notrack\n\t}\n",
-		  four, six);
-	table_put(t, "\tchain to_us {\n"
-		  "\t\ttype filter hook input priority filter; policy drop;\n"
-		  "\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } "
-		  "ip6 hoplimit 255 accept\n"
-		  "\t\tiifname != \"" NET_TAP "\" drop\n"
-		  "\t\tip daddr %s goto to_gateway\n"
-		  "\t\tip6 daddr %s goto to_gateway\n"
-		  "\t\tgoto refuse\n\t}\n", four, six);
-	table_put(t, "\tchain to_gateway {\n"
-		  "\t\tmeta l4proto { tcp, udp } th dport %d accept\n"
-		  "\t\tip protocol icmp icmp type echo-request accept\n"
-		  "\t\tmeta nfproto ipv6 icmpv6 type echo-request accept\n"
-		  "\t\tgoto refuse\n\t}\n", NET_DNS_PORT);
-	table_put(t, "\tchain from_us {\n"
-		  "\t\ttype filter hook output priority filter; policy drop;\n"
-		  "\t\tip protocol icmp icmp type { echo-reply, "
-		  "destination-unreachable, time-exceeded, parameter-problem } "
-		  "accept\n"
-		  "\t\tmeta nfproto ipv6 icmpv6 type { echo-reply, "
-		  "destination-unreachable, packet-too-big, time-exceeded, "
-		  "parameter-problem, nd-neighbor-solicit, nd-neighbor-advert "
-		  "} accept\n"
-		  "\t\toifname != \"" NET_TAP "\" drop\n"
-		  "\t\tmeta l4proto { tcp, udp } th sport %d accept\n"
-		  "\t\ttcp flags & rst == rst accept\n\t}\n", NET_DNS_PORT);
+	batch_chain(b, "raw_in", &(struct batch_hook){
+		"filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW, NF_ACCEPT, NULL });
+	rule(b, is_link(IIFNAME, NET_TAP), is_bytes(IP_DADDR, four), notrack());
+	rule(b, is_link(IIFNAME, NET_TAP), is_bytes(IP6_DADDR, six), notrack());
+
+	batch_chain(b, "raw_out", &(struct batch_hook){
+		"filter", NF_INET_LOCAL_OUT, NF_IP_PRI_RAW, NF_ACCEPT, NULL });
+	rule(b, is_link(OIFNAME, NET_TAP), is_bytes(IP_SADDR, four), notrack());
+	rule(b, is_link(OIFNAME, NET_TAP), is_bytes(IP6_SADDR, six), notrack());
+
+	batch_chain(b, "to_gateway", NULL);
+	rule(b, among(L4PROTO, 2, tcp_or_udp), is(TH_DPORT, NET_DNS_PORT),
+	     verdict(NF_ACCEPT));
+	rule(b, is(IP_PROTO, IPPROTO_ICMP), is(ICMP_TYPE, ICMP_ECHO),
+	     verdict(NF_ACCEPT));
+	rule(b, is(ICMPV6_TYPE, ICMP6_ECHO_REQUEST), verdict(NF_ACCEPT));
+	rule(b, go_to("refuse"));
+
+	batch_chain(b, "to_us", &(struct batch_hook){
+		"filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER, NF_DROP, NULL });
+	rule(b, among(ICMPV6_TYPE, 2, neighbours), is(IP6_HOPLIMIT, 255),
+	     verdict(NF_ACCEPT));
+	rule(b, is_not_link(IIFNAME, NET_TAP), verdict(NF_DROP));
+	rule(b, is_bytes(IP_DADDR, four), go_to("to_gateway"));
+	rule(b, is_bytes(IP6_DADDR, six), go_to("to_gateway"));
+	rule(b, go_to("refuse"));
+
+	batch_chain(b, "from_us", &(struct batch_hook){
+		"filter", NF_INET_LOCAL_OUT, NF_IP_PRI_FILTER, NF_DROP, NULL });
+	rule(b, is(IP_PROTO, IPPROTO_ICMP),
+	     among(ICMP_TYPE, ARRAY_SIZE(errors4), errors4), verdict(NF_ACCEPT));
+	rule(b, among(ICMPV6_TYPE, ARRAY_SIZE(errors6), errors6),
+	     verdict(NF_ACCEPT));
+	rule(b, is_not_link(OIFNAME, NET_TAP), verdict(NF_DROP));
+	rule(b, among(L4PROTO, 2, tcp_or_udp), is(TH_SPORT, NET_DNS_PORT),
+	     verdict(NF_ACCEPT));
+	rule(b, masked(TCP_FLAGS, TH_RST, TH_RST), verdict(NF_ACCEPT));
 }
 
 /* The order is that of how often they are met. Errors belong to a flow only
  * where conntrack has found the one that they are about. */
-static void add_through(struct table *t)
+static void add_through(struct batch *b)
 {
-	table_put(t, "\tchain through {\n"
-		  "\t\ttype filter hook forward priority filter; policy drop;\n"
-		  "\t\ttcp flags & (syn | rst) == syn "
-		  "tcp option maxseg size set rt mtu\n"
-		  "\t\tct state established accept\n"
-		  "\t\tct state related meta l4proto { icmp, ipv6-icmp } accept\n"
-		  "\t\tiifname != \"" NET_TAP "\" drop\n"
-		  "\t\tct state != new drop\n"
-		  "\t\toifname \"" NET_UPLINK "\" goto to_world\n"
-		  "\t\tgoto refuse\n\t}\n");
-	table_put(t, "\tchain masq {\n"
-		  "\t\ttype nat hook postrouting priority srcnat; "
-		  "policy accept;\n"
-		  "\t\toifname \"" NET_UPLINK "\" masquerade\n\t}\n");
+	static const uint8_t icmp[] = { IPPROTO_ICMP, IPPROTO_ICMPV6 };
+
+	batch_chain(b, "through", &(struct batch_hook){
+		"filter", NF_INET_FORWARD, NF_IP_PRI_FILTER, NF_DROP, NULL });
+	rule(b, masked(TCP_FLAGS, TH_SYN | TH_RST, TH_SYN), clamp_mss());
+	rule(b, has(CT_STATE, NF_CT_STATE_BIT(IP_CT_ESTABLISHED)),
+	     verdict(NF_ACCEPT));
+	rule(b, has(CT_STATE, NF_CT_STATE_BIT(IP_CT_RELATED)),
+	     among(L4PROTO, 2, icmp), verdict(NF_ACCEPT));
+	rule(b, is_not_link(IIFNAME, NET_TAP), verdict(NF_DROP));
+	rule(b, is_not(CT_STATE, NF_CT_STATE_BIT(IP_CT_NEW)), verdict(NF_DROP));
+	rule(b, is_link(OIFNAME, NET_UPLINK), go_to("to_world"));
+	rule(b, go_to("refuse"));
+
+	batch_chain(b, "masq", &(struct batch_hook){
+		"nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC, NF_ACCEPT,
+		NULL });
+	rule(b, is_link(OIFNAME, NET_UPLINK), masquerade());
 }
 
 /* At once; but who asks for more than this is not answered. */
-static void add_refuse(struct table *t)
+static void add_refuse(struct batch *b)
 {
-	table_put(t, "\tchain refuse {\n"
-		  "\t\tlimit rate over 1000/second burst 1000 packets drop\n"
-		  "\t\tmeta l4proto tcp reject with tcp reset\n"
-		  "\t\treject with icmpx type admin-prohibited\n\t}\n");
+	batch_chain(b, "refuse", NULL);
+	rule(b, limit_over(1000, 1000), verdict(NF_DROP));
+	rule(b, is(L4PROTO, IPPROTO_TCP), reject_with_tcp_reset());
+	rule(b, reject_as_prohibited());
 }
 
 int net_plan_vm_table(const struct net_plan *plan,
-		      const struct net_rules *rules, char *buf, size_t size,
+		      const struct net_rules *rules, void *buf, size_t size,
 		      struct err *err)
 {
-	struct table t;
+	struct batch b;
 
-	table_open(&t, buf, size);
 	if (!net_plan_valid(plan) || !net_rules_valid(rules))
 		return err_say(err, -EINVAL, "no such plan of a network");
-	add_source(&t, plan);
-	table_put(&t, "table inet " NET_TABLE " {\n");
-	add_set(&t, "own", net_ours, rules);
-	add_set(&t, "exact", net_exact_only, NULL);
-	add_set(&t, "special", net_special, NULL);
-	add_later_sets(&t);
+	batch_open(&b, buf, size, 0);
+	add_source(&b, plan);
+	batch_table(&b, NFPROTO_INET, NET_TABLE);
+	add_set(&b, "own4", "own6", net_ours, rules);
+	add_set(&b, "exact4", "exact6", net_exact_only, NULL);
+	add_set(&b, "special4", "special6", net_special, NULL);
+	add_later_sets(&b);
 	if (net_learns(rules))
-		add_learned_sets(&t);
-	add_refuse(&t);
-	add_to_world(&t, plan, rules);
-	add_gateway(&t, plan);
-	add_through(&t);
-	table_put(&t, "}\n");
-	return table_end(&t, err);
+		add_learned_sets(&b);
+	add_refuse(&b);
+	add_to_world(&b, plan, rules);
+	add_gateway(&b, plan);
+	add_through(&b);
+	return batch_close(&b, err);
 }

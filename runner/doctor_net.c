@@ -190,7 +190,8 @@ static void forward_rules(struct doctor *d)
 
 void doctor_net(struct doctor *d)
 {
-	nft(d);
+	if (geteuid() == 0)
+		nft(d);
 	tun(d);
 	if (geteuid() != 0)
 		pasta(d);

@@ -26,8 +26,8 @@ LAUNCHER='launcher.keep_cloned launcher.keep_mapped launcher.keeper
 	launcher.uplink launcher.files launcher.cgroup launcher.boot launcher.go
 	launcher.forwarder'
 CHILD='keep.session keep.descriptors keep.go keep.user'
-KEEPER='keep.setup keep.tap keep.table keep.settings keep.tools keep.link
-	keep.listeners keep.told keep.uplink keep.fence'
+KEEPER='keep.setup keep.tap keep.listeners keep.told keep.settings
+	keep.tools keep.link keep.fence keep.uplink'
 
 # fault STAGE ACTION [OPTION...] -- CMD...: a run to its end.
 fault() {
@@ -87,13 +87,13 @@ test_keeper_killed_later_is_a_crash_with_words() {
 }
 
 test_keeper_that_sleeps_is_given_up() {
-	for s in keep.descriptors keep.setup keep.table; do
+	for s in keep.descriptors keep.setup keep.listeners; do
 		fault "$s" stop --boot-timeout 1 -- sleep 1000
 		expect_rc 125
 		expect_err 'network: no tap was made within the --boot-timeout of 1 s'
 		expect_pruned "$s:stop"
 	done
-	for s in keep.told keep.fence; do
+	for s in keep.told keep.link; do
 		fault "$s" stop --boot-timeout 2 -- sleep 1000
 		expect_rc 125
 		expect_err 'mayfly: .*2 s'
@@ -103,7 +103,7 @@ test_keeper_that_sleeps_is_given_up() {
 
 # Its guest never had a fence, so it never ran.
 test_no_guest_runs_before_its_fence() {
-	fault keep.fence stop --boot-timeout 2 --console "$WORK/console" \
+	fault keep.link stop --boot-timeout 2 --console "$WORK/console" \
 		--append 'ignore_loglevel earlyprintk=ttyS0' -- true
 	expect_rc 125
 	[ ! -s "$WORK/console" ] || fail "$(head -n 3 "$WORK/console")"
