@@ -41,17 +41,6 @@ int host_read_legacy(struct legacy l[2], struct err *err)
 	return r < 0 ? r : legacy_read(&l[1], 6, err);
 }
 
-static int is_covered(const struct net_shared *s,
-		      const struct net_host_want *want)
-{
-	if (want->v6 && !s->has_v6)
-		return 0;
-	for (unsigned i = 0; i < s->npools; i++)
-		if (net_prefix_covers(&s->pools[i], &want->pool))
-			return 1;
-	return 0;
-}
-
 static int forwards(const struct net_shared *s)
 {
 	return forward_is_on(4) && (!s->has_v6 || forward_is_on(6));
@@ -65,7 +54,7 @@ static int is_unchanged(const struct host_memory *m,
 	uint32_t generation;
 	int r;
 
-	if (!m->generation || !is_covered(&m->shared, want) ||
+	if (!m->generation || (want->v6 && !m->shared.has_v6) ||
 	    !forwards(&m->shared))
 		return 0;
 	r = ruleset_generation(&generation, err);
@@ -90,7 +79,7 @@ static int find(const struct host_memory *m, struct found *f, struct err *err)
 
 	if (net_plan_host_mark(&m->shared, f->own) < 0)
 		return err_say(err, -EINVAL, "table inet " NET_TABLE
-					     ": too many pools");
+					     ": too many links");
 	r = ruleset_read(&f->rs, err);
 	return r < 0 ? r : host_read_legacy(f->legacy, err);
 }
@@ -131,25 +120,6 @@ static int has_rules(const struct found *f)
 			return 0;
 	}
 	return 1;
-}
-
-static int merge(struct host_memory *m, const struct net_host_want *want,
-		 struct err *err)
-{
-	struct net_shared *s = &m->shared;
-
-	s->has_v6 |= want->v6;
-	for (unsigned i = 0; i < s->npools; i++)
-		if (net_prefix_covers(&s->pools[i], &want->pool))
-			return 0;
-	if (s->npools == NET_POOLS_MAX) {
-		err_say(err, -E2BIG, "more than %d pools of addresses are in use",
-			NET_POOLS_MAX);
-		return err_hint(err, "mayfly net prune, when no run has a "
-				     "network");
-	}
-	s->pools[s->npools++] = want->pool;
-	return 0;
 }
 
 /* Before forwarding is changed, and before the table that depends on it. */
@@ -281,9 +251,8 @@ int net_host_apply(int state, const struct net_host_want *want, struct err *err)
 		r = is_unchanged(&m, want, err);
 	if (r)
 		return MIN(r, 0);
-	r = merge(&m, want, err);
-	if (r == 0)
-		r = note(state, &m, err);
+	m.shared.has_v6 |= want->v6;
+	r = note(state, &m, err);
 	if (r == 0)
 		r = settle(state, &m, want->again, err);
 	return r < 0 ? err_wrap(err, "network of the host") : 0;

@@ -71,14 +71,13 @@ int net_host_look(struct net_host *h, struct net_rules *rules,
 		  struct net_host_notes *notes, struct err *err);
 
 struct net_host_want {
-	struct net_prefix pool; /* of uplinks' addresses */
-	int v6;			/* net_host_look() said that it may be */
-	int again;		/* of a run that had all of it before */
+	int v6;	   /* net_host_look() said that it may be */
+	int again; /* of a run that had all of it before */
 };
 
 /*
  * Have all of it there. A lease must be held, so that nobody undoes it at the
- * same time. Another run's pool stays where it is.
+ * same time.
  */
 int net_host_apply(int state, const struct net_host_want *want, struct err *err);
 

@@ -113,17 +113,6 @@ static json_t *chains_of(const struct host_memory *m)
 	return list;
 }
 
-static json_t *pools_of(const struct net_shared *s)
-{
-	json_t *list = json_array();
-	char text[NET_PREFIX_MAX];
-
-	for (unsigned i = 0; i < s->npools; i++)
-		json_array_append_new(list, json_string(net_prefix_format(
-						    &s->pools[i], text)));
-	return list;
-}
-
 static json_t *links_of(const unsigned *index, unsigned n)
 {
 	json_t *list = json_array();
@@ -145,8 +134,8 @@ static char *format(const struct host_memory *m, const char *where)
 {
 	const struct net_shared *s = &m->shared;
 	_cleanup_(cleanup_json) json_t *doc = json_pack(
-		"{s:s, s:o, s:b, s:o, s:o, s:b, s:o, s:I, s:I, s:s, s:b, s:o}",
-		"where", where, "pools", pools_of(s), "has_ipv6", s->has_v6,
+		"{s:s, s:b, s:o, s:o, s:b, s:o, s:I, s:I, s:s, s:b, s:o}",
+		"where", where, "has_ipv6", s->has_v6,
 		"ipv4", family_of(&s->router4, &m->open4),
 		"ipv6", family_of(&s->router6, &m->open6),
 		"accept_redirects", m->accept_redirects,
@@ -163,23 +152,6 @@ static char *format(const struct host_memory *m, const char *where)
 static uint64_t unwide(const char *text)
 {
 	return strtoull(text, NULL, 16);
-}
-
-static int parse_pools(struct net_shared *s, const json_t *list)
-{
-	const json_t *v;
-	size_t i;
-
-	json_array_foreach(list, i, v) {
-		const char *text = json_string_value(v);
-
-		if (s->npools == NET_POOLS_MAX || !text ||
-		    net_prefix_parse(&s->pools[s->npools], text, NULL) < 0 ||
-		    net_pool_check(&s->pools[s->npools], NULL) < 0)
-			return -EBADMSG;
-		s->npools++;
-	}
-	return 0;
 }
 
 static int parse_links(unsigned index[NET_CLOSED_MAX], unsigned *n,
@@ -235,19 +207,19 @@ static int parse_chains(struct host_memory *m, json_t *list)
 static int parse(struct host_memory *m, json_t *doc, const char *where)
 {
 	struct net_shared *s = &m->shared;
-	json_t *pools, *four, *six, *chains;
+	json_t *four, *six, *chains;
 	json_int_t generation, rules;
 	const char *of, *legacy, *mark;
 
-	if (json_unpack(doc, "{s:s, s:o, s:b, s:o, s:o, s:b, s:o, s:I, s:I, "
-			"s:s, s:b, s:s}", "where", &of, "pools", &pools, "has_ipv6",
+	if (json_unpack(doc, "{s:s, s:b, s:o, s:o, s:b, s:o, s:I, s:I, "
+			"s:s, s:b, s:s}", "where", &of, "has_ipv6",
 			&s->has_v6, "ipv4", &four, "ipv6", &six,
 			"accept_redirects", &m->accept_redirects, "chains",
 			&chains, "generation", &generation, "rules", &rules,
 			"mark", &mark, "loaded", &m->loaded,
 			"legacy", &legacy) < 0 ||
 	    strlen(mark) >= sizeof(m->mark) ||
-	    strcmp(of, where) || parse_pools(s, pools) < 0 ||
+	    strcmp(of, where) ||
 	    parse_family(&s->router4, &m->open4, four) < 0 ||
 	    parse_family(&s->router6, &m->open6, six) < 0 ||
 	    parse_chains(m, chains) < 0)

@@ -10,8 +10,7 @@
  *
  * Pure: what is planned here is done by keep.c (the netns), by the launcher
  * (the veth pair) and by host.c (what is shared on the host). Nothing is
- * allocated; a table is written by batch.h, or by table.h as text for nft, whole
- * or not at all.
+ * allocated; text is written by table.h, whole or not at all.
  */
 #ifndef MAYFLY_NET_PLAN_H
 #define MAYFLY_NET_PLAN_H
@@ -49,9 +48,8 @@ struct err;
 #define NET_MTU	    1500
 #define NET_DNS_PORT 53
 
-/* The batch of a VM's table: NFNL_SEND_MAX at the most. */
-#define NET_TABLE_MAX	   (256 * 1024)
-/* Text of a table, with its NUL. */
+/* Text of a table, with its NUL: no more than a message can carry. */
+#define NET_TABLE_MAX	   65536
 #define NET_HOST_TABLE_MAX 16384
 
 /*
@@ -129,16 +127,15 @@ int net_plan_make(struct net_plan *plan, const struct net_host *host,
 int net_plan_valid(const struct net_plan *plan);
 
 /*
- * For nfnl_send() in the VM's netns, where nothing else is and tap0 is there
+ * For `nft -f -` in the VM's netns, where nothing else is and tap0 is there
  * (up0 need not be). One batch: all of it stands, or nothing. The pool must be
- * among @rules->own (net_rules_own()). @buf is aligned as malloc() does. The
- * length, or -E2BIG with words.
+ * among @rules->own (net_rules_own()). Length without the NUL, or -E2BIG with
+ * words.
  */
 int net_plan_vm_table(const struct net_plan *plan,
-		      const struct net_rules *rules, void *buf, size_t size,
+		      const struct net_rules *rules, char *buf, size_t size,
 		      struct err *err);
 
-#define NET_POOLS_MAX  64
 #define NET_CLOSED_MAX 32
 
 /*
@@ -155,9 +152,7 @@ struct net_router {
 
 /* What is shared by all VMs of the host. */
 struct net_shared {
-	struct net_prefix pools[NET_POOLS_MAX];
-	unsigned npools;
-	int has_v6;	/* forward IPv6 as well */
+	int has_v6; /* forward IPv6 as well */
 	struct net_router router4, router6;
 };
 
@@ -172,7 +167,7 @@ int net_plan_host_table(const struct net_shared *shared, char *buf, size_t size,
 #define NET_MARK_MAX 32
 int net_plan_host_mark(const struct net_shared *shared, char mark[NET_MARK_MAX]);
 /* Does a table marked @has, of another directory's runs, what one marked @wants
- * would: of the same version and for the same pools, and no less in it? */
+ * would: of the same version, and no less in it? */
 int net_mark_serves(const char *has, const char *wants);
 
 /* /proc/sys/net/PATH of the VM's netns, after tap0 is there; those of IPv6 may

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * table_host: what VMs share on the host, as nft reads it. Nothing in it is of
- * one VM: it knows links by their names, mfy*, and addresses by their pools.
+ * one VM, or of one directory of runs: it knows links by their names, mfy*, and
+ * addresses by the routes to them.
  *
  * It is a second fence behind that of each VM's netns: it holds where the host
  * has got an address since, and where a netns itself were taken over.
@@ -16,24 +17,9 @@
 
 #define LINKS "\"" NET_HOST_LINK "*\""
 
-static void add_pools(struct table *t, const struct net_shared *shared)
-{
-	struct net_prefix six;
-	int n = 0;
-
-	table_set_open(t, "pools4", 4);
-	for (unsigned i = 0; i < shared->npools; i++)
-		table_set_element(t, &shared->pools[i], &n);
-	table_set_close(t, n);
-	n = 0;
-	table_set_open(t, "pools6", 6);
-	if (net_prefix_parse(&six, NET_POOL6, NULL) == 0)
-		table_set_element(t, &six, &n);
-	table_set_close(t, n);
-}
-
 /* A source must be one that the host would answer by the same link: each link
- * has a route to its own VM alone. */
+ * has a route to its own VM alone; and for IPv6 one to link-local addresses. 0/8
+ * is where fib lets pass what is sent to all. */
 static void add_source(struct table *t)
 {
 	table_put(t, "\tchain source {\n"
@@ -42,8 +28,8 @@ static void add_source(struct table *t)
 		  "\tchain source_vm {\n"
 		  "\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } "
 		  "ip6 hoplimit 255 accept\n"
-		  "\t\tip saddr != @pools4 drop\n"
-		  "\t\tip6 saddr != @pools6 drop\n"
+		  "\t\tip saddr 0.0.0.0/8 drop\n"
+		  "\t\tip6 saddr != " NET_POOL6 " drop\n"
 		  "\t\tfib saddr . iif oif missing drop\n\t}\n");
 }
 
@@ -135,14 +121,15 @@ static void add_forward(struct table *t, const struct net_shared *shared)
 		  "\t\tdrop\n\t}\n");
 }
 
+/* By what it came from, for others may have addresses of a pool that is large.
+ * (Linux 5.7: postrouting knows that, too.) */
 static void add_masquerade(struct table *t)
 {
 	table_put(t, "\tchain masq {\n"
 		  "\t\ttype nat hook postrouting priority srcnat; "
 		  "policy accept;\n"
 		  "\t\toifname " LINKS " accept\n"
-		  "\t\tip saddr @pools4 masquerade\n"
-		  "\t\tip6 saddr @pools6 masquerade\n\t}\n");
+		  "\t\tiifname " LINKS " masquerade\n\t}\n");
 }
 
 /* FNV-1a: to tell texts of ours apart, of which nobody else makes any. */
@@ -160,7 +147,6 @@ static void add_table(struct table *t, const struct net_shared *shared)
 	table_put(t, "table inet " NET_TABLE "\n"
 		  "delete table inet " NET_TABLE "\n"
 		  "table inet " NET_TABLE " {\n");
-	add_pools(t, shared);
 	table_put(t, "\tchain refuse {\n"
 		  "\t\tlimit rate over 1000/second burst 1000 packets drop\n"
 		  "\t\tmeta l4proto tcp reject with tcp reset\n"
@@ -174,31 +160,24 @@ static void add_table(struct table *t, const struct net_shared *shared)
 
 static int shared_check(const struct net_shared *shared, struct err *err)
 {
-	if (!shared->npools || shared->npools > NET_POOLS_MAX)
-		return err_say(err, -EINVAL, "%u pools of addresses",
-			       shared->npools);
 	if (shared->router4.nclosed > NET_CLOSED_MAX ||
 	    shared->router6.nclosed > NET_CLOSED_MAX)
 		return err_say(err, -EINVAL, "more than %d closed links",
 			       NET_CLOSED_MAX);
-	for (unsigned i = 0; i < shared->npools; i++)
-		if (net_pool_check(&shared->pools[i], err) < 0)
-			return -EINVAL;
 	return 0;
 }
 
-/* "mark_KIND_FLAGS_TEXT": version and pools, what of IPv6 and of routers is in
- * it, all of it. */
+/* "mark_KIND_FLAGS_TEXT": version, what of IPv6 and of routers is in it, all of
+ * it. */
 #define KIND_LEN 13 /* "mark_01234567" */
 
 static int make_mark(const struct net_shared *shared, const struct table *t,
 		     char mark[NET_MARK_MAX])
 {
-	struct net_shared plain = { .npools = shared->npools };
+	const struct net_shared plain = { .has_v6 = 0 };
 	char buf[NET_HOST_TABLE_MAX];
 	struct table kind;
 
-	memcpy(plain.pools, shared->pools, sizeof(plain.pools));
 	table_open(&kind, buf, sizeof(buf));
 	add_table(&kind, &plain);
 	snprintf(mark, NET_MARK_MAX, NET_MARK "%08x_%d_%08x",

@@ -119,9 +119,9 @@ static int make_plan(struct network *n, const struct net_prefix *pool,
 /* A lease whose link can be made, and what all VMs share. */
 static int lead_out_root(struct network *n, struct state *state, struct err *err)
 {
-	const struct net_host_want want = { .pool = pool_of(n->c),
-					    .v6 = n->host.has_v6 };
-	unsigned from = 0, end = net_pool_leases(&want.pool);
+	const struct net_host_want want = { .v6 = n->host.has_v6 };
+	const struct net_prefix pool = pool_of(n->c);
+	unsigned from = 0, end = net_pool_leases(&pool);
 	int root = state_rootfd(state), r;
 	struct rt *rt;
 
@@ -137,7 +137,7 @@ static int lead_out_root(struct network *n, struct state *state, struct err *err
 			break;
 		fault_point("launcher", "lease");
 		from = n->lease.number + 1;
-		r = make_plan(n, &want.pool, err);
+		r = make_plan(n, &pool, err);
 		if (r < 0)
 			break;
 		r = make_veth(n, rt, state_id(state), err);

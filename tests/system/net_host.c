@@ -4,8 +4,8 @@
  * tests/system/net_host.sh. The directory of runs is $MAYFLY_STATE_DIR, the
  * host the network namespace that this is started in.
  *
- *	apply [POOL [6]]	net_host_apply(); prints how long it took, in us
- *	hold ID NETNS [POOL [6]] take a lease, make its link with the other end,
+ *	apply [6]		net_host_apply(); prints how long it took, in us
+ *	hold ID NETNS [POOL]	take a lease, make its link with the other end,
  *				up0, in the namespace of that file, apply,
  *				print the number; wait for a byte or the end
  *				of standard input, and drop the lease
@@ -27,22 +27,12 @@
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
 
-static int parse_want(struct net_host_want *want, int argc, char **argv,
-		      struct err *err)
+static int apply(int state, int v6, struct err *err)
 {
-	want->v6 = argc > 1;
-	return net_prefix_parse(&want->pool, argc > 0 ? argv[0] : NET_POOL4,
-				err);
-}
-
-static int apply(int state, int argc, char **argv, struct err *err)
-{
-	struct net_host_want want;
-	int r = parse_want(&want, argc, argv, err);
+	const struct net_host_want want = { .v6 = v6 };
 	uint64_t begin = io_now_ns();
+	int r = net_host_apply(state, &want, err);
 
-	if (r == 0)
-		r = net_host_apply(state, &want, err);
 	if (r == 0)
 		printf("%llu\n",
 		       (unsigned long long)(io_now_ns() - begin) / 1000);
@@ -79,9 +69,10 @@ static int make_link(const struct net_lease *l, const struct net_plan *plan,
 
 static int hold(int state, int argc, char **argv, struct err *err)
 {
-	struct net_host_want want;
+	const struct net_host_want want = { .v6 = 0 };
 	struct net_lease l = NET_LEASE_NONE;
 	struct net_host h = { 0 };
+	struct net_prefix pool;
 	struct net_plan plan;
 	_cleanup_fd_ int netns = -1;
 	unsigned from = 0;
@@ -92,8 +83,10 @@ static int hold(int state, int argc, char **argv, struct err *err)
 		return err_say(err, -EINVAL, "hold ID NETNS");
 	netns = open(argv[1], O_RDONLY | O_CLOEXEC);
 	r = netns < 0 ? err_set(err, -errno, "%s", argv[1])
-		      : parse_want(&want, argc - 2, argv + 2, err);
-	h.has_v6 = want.v6;
+		      : net_prefix_parse(&pool, argc > 2 ? argv[2] : NET_POOL4,
+					 err);
+	if (r < 0)
+		return r;
 	do {
 		if (r == -EEXIST)
 			net_lease_drop(&l);
@@ -101,7 +94,7 @@ static int hold(int state, int argc, char **argv, struct err *err)
 				   NULL, err);
 		from = l.number + 1;
 		if (r == 0)
-			r = net_plan_make(&plan, &h, l.number, &want.pool, err);
+			r = net_plan_make(&plan, &h, l.number, &pool, err);
 		if (r == 0)
 			r = make_link(&l, &plan, argv[0], netns, err);
 	} while (r == -EEXIST);
@@ -147,7 +140,7 @@ int main(int argc, char **argv)
 	if (state < 0)
 		err_say(&err, r, "MAYFLY_STATE_DIR: no directory");
 	else if (!strcmp(what, "apply"))
-		r = apply(state, argc - 2, argv + 2, &err);
+		r = apply(state, argc > 2, &err);
 	else if (!strcmp(what, "hold"))
 		r = hold(state, argc - 2, argv + 2, &err);
 	else if (!strcmp(what, "look"))

@@ -218,27 +218,31 @@ test_links_that_forwarded_alone_do_so_again() {
 	echo 1 >/proc/sys/net/ipv6/conf/e1/forwarding
 	before
 	reaches out $FAR
-	"$TOOL" apply 198.19.0.0/16 6 >/dev/null || fail 'apply'
+	"$TOOL" apply 6 >/dev/null || fail 'apply'
 	[ "$(cat /proc/sys/net/ipv6/conf/all/forwarding)" = 1 ] || fail 'no IPv6'
 	reaches out $FAR
 	prune
 	as_before
 }
 
-test_second_pool_joins_the_first() {
+# What others of such addresses send is theirs.
+test_pool_around_a_network_changes_none_of_its_sources() {
 	fresh
-	before
+	echo 1 >/proc/sys/net/ipv4/ip_forward
+	POOL=203.0.0.0/16
 	vm 1
-	"$TOOL" apply 10.77.0.0/24 >/dev/null || fail 'apply'
-	nft list set inet mayfly pools4 | grep -q 198.19 || fail 'the first is gone'
-	nft list set inet mayfly pools4 | grep -q 10.77 || fail 'no second'
+	in_ns out nft "add table ip seen
+		add chain ip seen in { type filter hook input priority 0; }
+		add rule ip seen in ip saddr $FAR counter comment far
+		add rule ip seen in ip saddr $HOST counter comment host"
+	reaches far $OUT
+	in_ns out nft list chain ip seen in >"$out"
+	grep -q 'packets 1 .*far' "$out" || fail 'its source was changed'
 	reaches vm1 $OUT
-	prune
-	told 'kept what is shared: 1 of the runs has a network'
-	reaches vm1 $OUT
+	in_ns out nft list chain ip seen in >"$out"
+	grep -q 'packets 1 .*host' "$out" || fail 'not the source of the VM'
 	end_vm 1
 	prune
-	as_before
 }
 
 # --- others change the ruleset ------------------------------------------------
@@ -503,6 +507,7 @@ test_two_directories_of_runs_leave_each_other_alone() {
 	one=$MAYFLY_STATE_DIR
 	MAYFLY_STATE_DIR=$WORK/state-two
 	mkdir -m 700 "$MAYFLY_STATE_DIR"
+	POOL=10.77.0.0/16
 	vm 2
 	nft -a list ruleset >"$WORK/two"
 	# The first one's serves both; it alone knows who was no router.

@@ -31,6 +31,7 @@ link() {
 
 # As after boot, with nobody's rules.
 fresh() {
+	POOL=198.19.0.0/16
 	for p in $(ours); do
 		case $(readlink /proc/$p/exe) in
 		*/net-host) kill -9 $p 2>/dev/null ;;
@@ -58,22 +59,21 @@ fresh() {
 	link e1 203.0.113.1 far $FAR
 }
 
-# vm N [WORD...]: a run holds its network; the number of its lease.
+# vm N: a run holds its network, of $POOL; the number of its lease.
 vm() {
 	n=$1
-	shift
 	ip netns add "vm$n"
 	mkfifo "$WORK/in$n"
-	"$TOOL" hold "$(printf '%012x' "$n")" "/run/netns/vm$n" "$@" \
+	"$TOOL" hold "$(printf '%012x' "$n")" "/run/netns/vm$n" "$POOL" \
 		<>"$WORK/in$n" >"$WORK/number$n" 2>"$err" &
 	echo $! >"$WORK/pid$n"
 	wait_for 30 test -s "$WORK/number$n" || fail "vm $n has no network"
 	number=$(cat "$WORK/number$n")
 	in_ns "vm$n" ip link set lo up
-	in_ns "vm$n" ip addr add 198.19.$((number / 128)).$((2 * (number % 128) + 1))/31 dev up0
+	base=${POOL%.*.*}.$((number / 128))
+	in_ns "vm$n" ip addr add $base.$((2 * (number % 128) + 1))/31 dev up0
 	in_ns "vm$n" ip link set up0 up
-	in_ns "vm$n" ip route add default via \
-		198.19.$((number / 128)).$((2 * (number % 128)))
+	in_ns "vm$n" ip route add default via $base.$((2 * (number % 128)))
 }
 
 uplink() { # of VM N

@@ -98,9 +98,7 @@ static void make_host(void)
 	start_server(&other_server, OTHER, VM);
 	start_server(&server, WORLD, VM);
 	open_world();
-	shared.npools = 1;
 	shared.has_v6 = 1;
-	cr_assert_eq(net_prefix_parse(&shared.pools[0], NET_POOL4, NULL), 0);
 }
 
 static void expect_end(int ns, enum flow_kind kind, const char *to,
@@ -307,8 +305,8 @@ Test(net_fence_host, takes_the_place_of_what_was_there)
 	sh(HOST, "nft list chain inet mayfly %s >/dev/null", mark);
 	sh(HOST, "nft 'add rule inet mayfly from_vm drop; "
 	   "add rule inet mayfly masq drop'");
-	shared.pools[shared.npools++] = (struct net_prefix){
-		net_addr4(10, 200, 0, 0), 24 };
+	shared.router4.was_off = shared.router4.nclosed = 1;
+	shared.router4.closed[0] = 4711;
 	load_shared();
 	load_shared();
 	sh(HOST, "! nft list chain inet mayfly %s >/dev/null 2>&1", mark);

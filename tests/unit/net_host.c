@@ -110,10 +110,6 @@ static struct host_memory *sample(void)
 	struct host_memory *m = calloc(1, sizeof(*m));
 
 	cr_assert(m);
-	cr_assert_eq(net_prefix_parse(&m->shared.pools[0], NET_POOL4, NULL), 0);
-	cr_assert_eq(net_prefix_parse(&m->shared.pools[1], "10.1.0.0/16",
-				      NULL), 0);
-	m->shared.npools = 2;
 	m->shared.has_v6 = 1;
 	m->shared.router4 = (struct net_router){ .was_off = 1, .nclosed = 2,
 						 .closed = { 1, 77 } };
@@ -206,9 +202,7 @@ static void replace(const char *text, const char *what, const char *with)
 Test(net_memory, damaged_is_none)
 {
 	static const char *const hurt[][2] = {
-		{ "198.19.0.0/16", "198.19.0.1/16" },
-		{ "198.19.0.0/16", "127.0.0.0/8" },
-		{ "\"pools\"", "\"tools\"" },
+		{ "\"chains\"", "\"chain\"" },
 		{ "28", "\"28\"" },
 		{ "77", "-77" },
 		{ "77", "99999999999999" },
