@@ -10,7 +10,8 @@
  *
  * Pure: what is planned here is done by keep.c (the netns), by the launcher
  * (the veth pair) and by host.c (what is shared on the host). Nothing is
- * allocated; text is written by table.h, whole or not at all.
+ * allocated; a table is written by batch.h, or by table.h as text for nft, whole
+ * or not at all.
  */
 #ifndef MAYFLY_NET_PLAN_H
 #define MAYFLY_NET_PLAN_H
@@ -48,8 +49,9 @@ struct err;
 #define NET_MTU	    1500
 #define NET_DNS_PORT 53
 
-/* Text of a table, with its NUL: no more than a message can carry. */
-#define NET_TABLE_MAX	   65536
+/* The batch of a VM's table: NFNL_SEND_MAX at the most. */
+#define NET_TABLE_MAX	   (256 * 1024)
+/* Text of a table, with its NUL. */
 #define NET_HOST_TABLE_MAX 16384
 
 /*
@@ -127,13 +129,13 @@ int net_plan_make(struct net_plan *plan, const struct net_host *host,
 int net_plan_valid(const struct net_plan *plan);
 
 /*
- * For `nft -f -` in the VM's netns, where nothing else is and tap0 is there
+ * For nfnl_send() in the VM's netns, where nothing else is and tap0 is there
  * (up0 need not be). One batch: all of it stands, or nothing. The pool must be
- * among @rules->own (net_rules_own()). Length without the NUL, or -E2BIG with
- * words.
+ * among @rules->own (net_rules_own()). @buf is aligned as malloc() does. The
+ * length, or -E2BIG with words.
  */
 int net_plan_vm_table(const struct net_plan *plan,
-		      const struct net_rules *rules, char *buf, size_t size,
+		      const struct net_rules *rules, void *buf, size_t size,
 		      struct err *err);
 
 #define NET_CLOSED_MAX 32
