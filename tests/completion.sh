@@ -171,7 +171,7 @@ if command -v fish >/dev/null; then
 		"$(fish_offers 'mayfly image imp')"
 	ok 'fish: an option of one' --quiet \
 		"$(fish_offers 'mayfly image import --q')"
-	ok 'fish: an image' app:latest "$(fish_offers 'mayfly image rm a')"
+	ok 'fish: an image' app:latest "$(fish_offers 'mayfly image rm ap')"
 	ok 'fish: no word for an argument that comes with =' app:latest \
 		"$(fish_offers 'mayfly run --net ap')"
 	ok 'fish: no option of another' '' "$(fish_offers 'mayfly image rm --q')"
