@@ -113,11 +113,13 @@ static void add_forward(struct table *t, const struct net_shared *shared)
 		  "\t\taccept\n\t}\n",
 		  shared->has_v6 ? "" : "\t\tmeta nfproto ipv6 goto refuse\n",
 		  NET_HOST_FLOWS_MAX);
+	/* nft itself knows "icmpv6"; "ipv6-icmp" it would look for in
+	 * /etc/protocols, which a small system lacks. */
 	table_put(t, "\tchain to_vm {\n"
 		  "\t\ttcp flags & (syn | rst) == syn "
 		  "tcp option maxseg size set rt mtu\n"
 		  "\t\tct state established accept\n"
-		  "\t\tct state related meta l4proto { icmp, ipv6-icmp } accept\n"
+		  "\t\tct state related meta l4proto { icmp, icmpv6 } accept\n"
 		  "\t\tdrop\n\t}\n");
 }
 
