@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * network_impl: what the files of a network share. For them alone: network.c
- * joins the parts, network_uplink.c knows the host and leads out of it.
+ * joins the parts, network_uplink.c knows the host and leads out of it,
+ * network_guard.c follows what changes there.
  */
 #ifndef MAYFLY_NETWORK_IMPL_H
 #define MAYFLY_NETWORK_IMPL_H
