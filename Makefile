@@ -188,7 +188,7 @@ comma := ,
 NET_SRC += $(addprefix net/,nl.c nl_names.c nfnl.c nft.c tap.c keep.c \
 	keeper.c learn.c watch.c)
 # What runs share on the host.
-NET_SRC += $(addprefix net/,lease.c ruleset.c ruleset_change.c legacy.c host.c \
+NET_SRC += $(addprefix net/,lease.c taken.c ruleset.c ruleset_change.c legacy.c host.c \
 	host_look.c host_forward.c host_memory.c host_prune.c host_watch.c)
 NET_SRC += $(addprefix net/,dns.c dns_build.c forward.c forward_ask.c \
 	forward_answer.c forward_guest.c forward_learn.c forward_setup.c \
@@ -446,8 +446,9 @@ UNIT += $(LAUNCHER_UNIT)
 $(foreach t,$(LAUNCHER_UNIT),$(eval UNIT_LIBS_$(t) := $(MAYFLY_LIBS)) \
 	$(eval UNIT_LD_$(t) := $(MAYFLY_LD)))
 
-UNIT += net_lease net_host
+UNIT += net_lease net_taken net_host
 UNIT_LIBS_net_lease := net base
+UNIT_LIBS_net_taken := net base
 UNIT_LIBS_net_host := net base
 UNIT_LD_net_host = $(NET_LD) -ljansson
 UNIT += dns dns_answer forward forward_guest forward_lies forward_setup forward_program \

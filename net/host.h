@@ -43,6 +43,7 @@
 struct err;
 struct net_host;  /* net/plan.h: IPv6 or not, MTU */
 struct net_rules; /* net/rule.h: where the host's addresses go */
+struct net_taken; /* net/taken.h: and the networks that it is in */
 
 /* What else is found out about the host. */
 #define NET_RESOLVERS_MAX 3 /* resolv.conf(5): MAXNS */
@@ -64,11 +65,13 @@ unsigned net_resolvers_parse(struct net_resolver to[NET_RESOLVERS_MAX],
 
 /*
  * Fill @h and @notes, and add the addresses of the host to @rules->own: to each
- * of them nothing ever leads (the pool is the caller's to add). Works without
- * root; reads, changes nothing.
+ * of them nothing ever leads (the pool is the caller's to add); and the networks
+ * that it is in to @taken (NULL: nobody asks). Works without root; reads, changes
+ * nothing.
  */
 int net_host_look(struct net_host *h, struct net_rules *rules,
-		  struct net_host_notes *notes, struct err *err);
+		  struct net_taken *taken, struct net_host_notes *notes,
+		  struct err *err);
 
 struct net_host_want {
 	int v6;	   /* net_host_look() said that it may be */

@@ -11,12 +11,14 @@
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "net/nl.h"
 #include "net/plan.h"
+#include "net/taken.h"
 #include "runner/base/err.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
@@ -194,6 +196,7 @@ static int find_ways(struct way *four, struct way *six)
 struct looking {
 	struct net_host *h;
 	struct net_rules *rules;
+	struct net_taken *taken;
 	struct err *err;
 	const struct way *four, *six;
 };
@@ -218,17 +221,36 @@ static int look_at_link(const struct rt_seen_link *l, void *opaque)
 	return 0;
 }
 
+/* The number of a link of ours; -1: of somebody else's. */
+static int uplink_of(unsigned index)
+{
+	const size_t skip = sizeof(NET_HOST_LINK) - 1;
+	char name[IF_NAMESIZE];
+
+	return if_indextoname(index, name) &&
+			       !strncmp(name, NET_HOST_LINK, skip) ?
+		       atoi(name + skip) :
+		       -1;
+}
+
 static int look_at_addr(const struct rt_seen_addr *a, void *opaque)
 {
 	struct looking *k = opaque;
 	const struct net_prefix one =
 		net_prefix_of(&a->prefix.addr, net_addr_bits(&a->prefix.addr));
-	char name[IF_NAMESIZE];
+	const int uplink = uplink_of(a->index);
 
 	/* Ends of uplinks come and go; their pools are named as a whole. */
-	if (if_indextoname(a->index, name) &&
-	    !strncmp(name, NET_HOST_LINK, sizeof(NET_HOST_LINK) - 1))
+	if (uplink >= 0) {
+		if (k->taken)
+			net_taken_add_uplink(k->taken, &a->on_link,
+					     (unsigned)uplink);
 		return 0;
+	}
+	if (k->taken) {
+		net_taken_add(k->taken, &one);
+		net_taken_add(k->taken, &a->on_link);
+	}
 	return net_rules_own(k->rules, &one, k->err);
 }
 
@@ -283,11 +305,12 @@ static const char *refuse_v6(struct rt *rt, const struct way *six)
 }
 
 int net_host_look(struct net_host *h, struct net_rules *rules,
-		  struct net_host_notes *notes, struct err *err)
+		  struct net_taken *taken, struct net_host_notes *notes,
+		  struct err *err)
 {
 	struct way four, six;
-	struct looking k = { .h = h, .rules = rules, .err = err,
-			     .four = &four, .six = &six };
+	struct looking k = { .h = h, .rules = rules, .taken = taken,
+			     .err = err, .four = &four, .six = &six };
 	struct rt *rt = NULL;
 	int r;
 

@@ -427,10 +427,16 @@ int rt_addr_each(struct rt *rt,
 			.index = (unsigned)rtnl_addr_get_ifindex(a),
 		};
 		struct nl_addr *local = rtnl_addr_get_local(a);
+		struct nl_addr *peer = rtnl_addr_get_peer(a);
 
 		if (!local || read_addr(local, &seen.prefix) < 0)
 			continue;
 		seen.prefix.len = (uint8_t)rtnl_addr_get_prefixlen(a);
+		seen.on_link = seen.prefix;
+		if (peer)
+			(void)read_addr(peer, &seen.on_link);
+		seen.on_link = net_prefix_of(&seen.on_link.addr,
+					     seen.prefix.len);
 		r = fn(&seen, opaque);
 	}
 	return r;

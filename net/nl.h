@@ -82,7 +82,8 @@ int rt_link_each(struct rt *rt,
 
 struct rt_seen_addr {
 	unsigned index;
-	struct net_prefix prefix;
+	struct net_prefix prefix; /* the address, and the length of: */
+	struct net_prefix on_link; /* the network there; a peer's, if it has one */
 };
 int rt_addr_each(struct rt *rt,
 		 int (*fn)(const struct rt_seen_addr *a, void *opaque),

@@ -77,7 +77,7 @@ static void ways_out(struct doctor *d)
 	struct net_host h;
 	struct err err = { 0 };
 
-	if (!rules || net_host_look(&h, rules, &notes, &err) < 0) {
+	if (!rules || net_host_look(&h, rules, NULL, &notes, &err) < 0) {
 		doctor_say(d, DOCTOR_WARN, "way out", "%s", err.msg);
 		doctor_remedy(d, "%s", *err.hint ? err.hint : "ip route");
 		return;

@@ -12,6 +12,7 @@
 #include "net/lease.h"
 #include "net/plan.h"
 #include "net/rule.h"
+#include "net/taken.h"
 #include "runner/forwarder.h"
 #include "runner/network.h"
 #include "runner/pasta.h"
@@ -36,6 +37,7 @@ struct network {
 	int program; /* mayfly-net */
 	struct net_host host;
 	struct net_host_notes notes;
+	struct net_taken taken;
 	struct net_rules rules;
 	struct net_lease lease;
 	struct net_plan plan;

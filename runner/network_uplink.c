@@ -10,6 +10,7 @@
 #include "runner/base/err.h"
 #include "runner/base/fault.h"
 #include "runner/base/log.h"
+#include "runner/base/mem.h"
 #include "runner/state.h"
 
 static struct net_prefix pool_of(const struct config *c)
@@ -46,12 +47,14 @@ int network_look(struct network *n, struct err *err)
 
 	if (c->rules)
 		n->rules = *c->rules;
+	net_taken_init(&n->taken, &pool);
 	r = net_rules_own(&n->rules, &pool, err);
 	/* Before they are looked at. */
 	if (r == 0 && geteuid())
 		r = network_guard_addrs(&n->guard, err);
 	if (r == 0)
-		r = net_host_look(&n->host, &n->rules, &n->notes, err);
+		r = net_host_look(&n->host, &n->rules, &n->taken, &n->notes,
+				  err);
 	if (r < 0)
 		return r;
 	if (geteuid()) {
@@ -116,32 +119,49 @@ static int make_plan(struct network *n, const struct net_prefix *pool,
 	return r;
 }
 
+/* From number *@from on, which is set to the next; -EEXIST: try that. */
+static int lease_and_veth(struct network *n, struct state *state, struct rt *rt,
+			  unsigned *from, struct err *err)
+{
+	const struct net_prefix pool = pool_of(n->c);
+	unsigned end = net_pool_leases(&pool);
+	int r;
+
+	*err = (struct err){ 0 };
+	net_lease_drop(&n->lease);
+	r = net_lease_take(&n->lease, state_rootfd(state),
+			   net_taken_skip(&n->taken, *from), end,
+			   state_id(state), NULL, err);
+	if (r == -EADDRINUSE && n->taken.n) {
+		err_say(err, r, "all %u networks of the pool are in use, %u of "
+			"them by links that this host has without us",
+			MIN(end, NET_LEASE_MAX), n->taken.n);
+		err_hint(err, "--net-pool CIDR takes another pool");
+	}
+	if (r < 0)
+		return r;
+	fault_point("launcher", "lease");
+	*from = n->lease.number + 1;
+	if (net_taken_has(&n->taken, n->lease.number))
+		return -EEXIST;
+	r = make_plan(n, &pool, err);
+	return r < 0 ? r : make_veth(n, rt, state_id(state), err);
+}
+
 /* A lease whose link can be made, and what all VMs share. */
 static int lead_out_root(struct network *n, struct state *state, struct err *err)
 {
 	const struct net_host_want want = { .v6 = n->host.has_v6 };
-	const struct net_prefix pool = pool_of(n->c);
-	unsigned from = 0, end = net_pool_leases(&pool);
 	int root = state_rootfd(state), r;
+	unsigned from = 0;
 	struct rt *rt;
 
 	r = rt_open(&rt, err);
 	if (r < 0)
 		return r;
-	do {
-		*err = (struct err){ 0 };
-		net_lease_drop(&n->lease);
-		r = net_lease_take(&n->lease, root, from, end, state_id(state),
-				   NULL, err);
-		if (r < 0)
-			break;
-		fault_point("launcher", "lease");
-		from = n->lease.number + 1;
-		r = make_plan(n, &pool, err);
-		if (r < 0)
-			break;
-		r = make_veth(n, rt, state_id(state), err);
-	} while (r == -EEXIST);
+	do
+		r = lease_and_veth(n, state, rt, &from, err);
+	while (r == -EEXIST);
 	rt_close(rt);
 	/* With a link of ours nobody takes it back: the lease is known to those
 	 * of the same directory of runs only. */

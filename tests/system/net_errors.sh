@@ -249,6 +249,32 @@ test_more_runs_than_the_pool_has_networks() {
 	expect_rc 0
 }
 
+test_pool_that_the_host_is_in() {
+	ip link add lan0 type veth peer name lan1
+	ip addr add 10.8.0.5/24 dev lan0
+	ip addr add 10.9.0.1 peer 10.8.1.2/31 dev lan0
+	start --net-pool 10.8.0.0/24 --net -- true
+	expect_refusal 'all 128 networks of the pool are in use, 128 of them by'
+	expect_err '^hint: --net-pool CIDR takes another'
+	# What is free of a larger one will do.
+	background --net-pool 10.8.0.0/23 --net -- sh -c 'echo up; sleep 100'
+	one=$pid
+	wait_for 20 grep -q up "$out" || fail 'it did not start'
+	ip -o -4 addr show >"$WORK/addrs"
+	grep -q 'mfy128 *inet 10.8.1.0/31' "$WORK/addrs" ||
+		fail "$(cat "$WORK/addrs")"
+	background --net-pool 10.8.1.0/24 --net -- sh -c 'echo up; sleep 100'
+	wait_for 20 grep -q up "$out" || fail 'it did not start'
+	# Of this pool the first is the other run's, and the second the peer's.
+	ip -o -4 addr show >"$WORK/addrs"
+	grep -q 'mfy2 *inet 10.8.1.4/31' "$WORK/addrs" ||
+		fail "$(cat "$WORK/addrs")"
+	kill $one $pid
+	wait $one $pid
+	ip link del lan0
+	expect_no_network_left
+}
+
 test_address_that_no_rule_opens() {
 	start --verbose --allow 127.0.0.1:80 --allow 198.18.0.1 --allow 10.0.0.1 \
 		--allow 10.0.0.2 --deny 10.0.0.2 --allow 10.0.0.0/8 -- true

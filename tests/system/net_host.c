@@ -115,7 +115,7 @@ static int look(struct err *err)
 	struct net_host_notes n;
 	static struct net_rules rules;
 	char text[NET_PREFIX_MAX];
-	int r = net_host_look(&h, &rules, &n, err);
+	int r = net_host_look(&h, &rules, NULL, &n, err);
 
 	if (r < 0)
 		return r;
