@@ -313,8 +313,10 @@ int keep_recv(struct keep *k, struct keep_fds *fds, int timeout_ms,
 	if (n != sizeof(w))
 		w.type = 0;
 	r = take_word(&w, fd, nfds, fds, err);
-	if (r == KEEP_READY)
+	if (r == KEEP_READY) {
 		k->ready_ns = MIN(w.at_ns, io_now_ns());
+		k->layers = w.layers;
+	}
 	return r;
 }
 

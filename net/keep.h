@@ -67,6 +67,7 @@ struct keep {
 	/* When KEEP_READY was said, which may be long before it was heard;
 	 * CLOCK_MONOTONIC, 0: not yet. */
 	uint64_t ready_ns;
+	uint32_t layers; /* with that, its word: mask of jail/layers.h, JAIL_OWN */
 };
 
 /* What comes with KEEP_TAP; -1 for v6 where the plan has none. The caller's. */
@@ -166,7 +167,7 @@ struct keeper;
  * KEEP_SELF. */
 int keeper_make(struct keeper **out, uint32_t *become, struct err *err);
 /* Tell the launcher: KEEP_READY, or why not. */
-int keeper_ready(struct keeper *k);
+int keeper_ready(uint32_t layers);
 void keeper_failed(const struct err *err);
 /* Until the launcher hangs up. */
 void keeper_hold(struct keeper *k);

@@ -46,6 +46,7 @@ struct keep_word {
 	uint32_t type;
 	int32_t code;
 	uint64_t at_ns; /* when it was said, CLOCK_MONOTONIC */
+	uint32_t layers; /* KEEP_READY: what it is locked in by */
 	char msg[ERR_MSG_MAX];
 	char hint[ERR_HINT_MAX];
 };

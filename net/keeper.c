@@ -353,11 +353,14 @@ int keeper_make(struct keeper **out, uint32_t *become, struct err *err)
 	return r;
 }
 
-int keeper_ready(struct keeper *k)
+int keeper_ready(uint32_t layers)
 {
-	(void)k;
+	struct keep_word w;
+
 	fault_point("keep", "locked");
-	return tell(KEEP_READY, NULL, NULL, 0);
+	keep_word_fill(&w, KEEP_READY, NULL);
+	w.layers = layers;
+	return io_send_fds(KEEP_CONTROL_FD, &w, sizeof(w), NULL, 0);
 }
 
 void keeper_failed(const struct err *err)

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "jail/layers.h"
 #include "net/flows.h"
 #include "net/tap.h"
 #include "runner/artifact.h"
@@ -351,6 +352,24 @@ static int start_forwarder(struct network *n, struct err *err)
 	return r;
 }
 
+/* For --strict. Root's keeper is nobody on the host without a user namespace as
+ * well, but has CAP_NET_ADMIN over it then. */
+static int judge_keeper(const struct network *n, struct err *err)
+{
+	struct jail_report report = { .on = 0 };
+	int r;
+
+	if (n->keep.userns < 0)
+		jail_report_missing(&report, JAIL_NAMESPACES,
+				    "sudo sysctl user.max_user_namespaces=15000; "
+				    "in a container: --security-opt "
+				    "seccomp=unconfined",
+				    "no user namespace of its own");
+	jail_report_program(&report, n->keep.layers);
+	r = jail_report_strict(&report, err);
+	return r < 0 ? err_wrap(err, "the keeper") : 0;
+}
+
 /* What a guest asks before the forwarder serves, it asks again. But for --strict
  * its jail has to be known first. */
 static void fenced(struct network *n)
@@ -362,7 +381,9 @@ static void fenced(struct network *n)
 	n->facts->fenced_ns = MAX(n->keep.ready_ns, n->facts->begin_ns);
 	log_info("network: ready after %.1f ms",
 		 (double)(n->facts->fenced_ns - n->facts->begin_ns) / 1e6);
-	r = network_guard_fenced(n, &err);
+	r = n->c->strict ? judge_keeper(n, &err) : 0;
+	if (r == 0)
+		r = network_guard_fenced(n, &err);
 	if (r == 0 && !n->c->strict)
 		n->ops->ready(n->opaque);
 	if (r == 0)

@@ -64,7 +64,7 @@ static int keep(struct err *err)
 		r = lock_in(LOCK_KEEP, &layers, err);
 	if (r < 0)
 		keeper_failed(err);
-	else if (keeper_ready(k) == 0)
+	else if (keeper_ready(layers) == 0)
 		keeper_hold(k);
 	_exit(r < 0);
 }

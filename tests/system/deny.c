@@ -5,8 +5,8 @@
  *	deny WHAT PROGRAM [ARG...]
  *
  * runs the program where the system calls of WHAT fail as on a host without
- * it: landlock, seccomp, or namespaces (a container whose filter does not know
- * clone3(), and refuses clone() with a namespace).
+ * it: landlock, seccomp, namespaces (a container whose filter does not know
+ * clone3(), and refuses clone() with a namespace), or user_namespaces alone.
  */
 #include <errno.h>
 #include <linux/audit.h>
@@ -27,6 +27,15 @@
 #define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 /* Not this call: over the next @n. */
 #define UNLESS(call, n) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (call), 0, (n))
+
+static struct sock_filter no_user_namespaces[] = {
+	NR,
+	UNLESS(SYS_clone, 3),
+	ARG0,
+	BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_NEWUSER, 0, 1),
+	FAIL(EPERM),
+	ALLOW,
+};
 
 #define CLONE_NAMESPACES                                                    \
 	(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |         \
@@ -67,6 +76,7 @@ static const struct {
 	{ "landlock", OF(no_landlock) },
 	{ "seccomp", OF(no_seccomp) },
 	{ "namespaces", OF(no_namespaces) },
+	{ "user_namespaces", OF(no_user_namespaces) },
 };
 
 int main(int argc, char **argv)
@@ -76,7 +86,7 @@ int main(int argc, char **argv)
 	while (argc > 2 && i < n && strcmp(argv[1], denial[i].what))
 		i++;
 	if (argc < 3 || i == n) {
-		fprintf(stderr, "deny landlock|seccomp|namespaces PROGRAM "
+		fprintf(stderr, "deny landlock|seccomp|[user_]namespaces PROGRAM "
 				"[ARG...]\n");
 		return 2;
 	}

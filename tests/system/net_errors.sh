@@ -12,6 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/net_lib.sh"
 
 net_private "$0" "$@"
+tests=$(cd "$(dirname "$1")" && pwd)/tests
 setup "$1"
 trap 'net_cleanup' EXIT
 servers=
@@ -247,6 +248,22 @@ test_more_runs_than_the_pool_has_networks() {
 	expect_no_network_left
 	start --net-pool 10.9.0.0/30 --net -- true
 	expect_rc 0
+}
+
+# Root's keeper does without, and is then one with a right over the host.
+test_strict_wants_the_keepers_layers_as_well() {
+	start --strict --net -- true
+	[ "$rc" = 0 ] || { cat "$err"; exit 77; }
+	deny=$tests/deny
+	rc=0
+	"$deny" user_namespaces "$MAYFLY" run --engine "$ENGINE" --net -- true \
+		>"$out" 2>"$err" || rc=$?
+	expect_rc 0
+	"$deny" user_namespaces "$MAYFLY" run --engine "$ENGINE" --strict --net \
+		-- echo ran >"$out" 2>"$err" || rc=$?
+	expect_refusal 'network: the keeper: '
+	expect_err 'no user namespace of its own'
+	expect_err '^hint: '
 }
 
 test_pool_that_the_host_is_in() {
