@@ -219,6 +219,20 @@ static int change(struct rt *rt, unsigned index, struct rtnl_link *changes)
 	return rtnl_link_change(rt->sk, which, changes, 0);
 }
 
+static int set_inet(struct rtnl_link *to, const struct rt_link *l)
+{
+	int r = 0;
+
+	if (l->forward4)
+		r = rtnl_link_inet_set_conf(to, IPV4_DEVCONF_FORWARDING, 1);
+	if (r == 0 && l->strange4)
+		r = rtnl_link_inet_set_conf(to, IPV4_DEVCONF_ARP_IGNORE, 1);
+	if (r == 0 && l->strange4)
+		r = rtnl_link_inet_set_conf(to, IPV4_DEVCONF_ACCEPT_REDIRECTS,
+					    0);
+	return r;
+}
+
 /* The kernel makes an IPv6 address when a link comes up, and looks at how in
  * the same request only after that: two requests. */
 static int set_link(struct rt *rt, const struct rt_link *l, unsigned index)
@@ -237,10 +251,10 @@ static int set_link(struct rt *rt, const struct rt_link *l, unsigned index)
 	if (r == 0 && l->no_link_local)
 		r = rtnl_link_inet6_set_addr_gen_mode(c,
 						      IN6_ADDR_GEN_MODE_NONE);
-	if (r == 0 && l->forward4)
-		r = rtnl_link_inet_set_conf(c, IPV4_DEVCONF_FORWARDING, 1);
+	if (r == 0)
+		r = set_inet(c, l);
 	if (r == 0 && (l->mtu || l->mac || (l->alias && *l->alias) ||
-		       l->no_link_local || l->forward4))
+		       l->no_link_local || l->forward4 || l->strange4))
 		r = change(rt, index, c);
 	if (r == 0 && l->up) {
 		rtnl_link_set_flags(up, IFF_UP);

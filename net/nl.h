@@ -39,6 +39,8 @@ struct rt_link {
 	const char *alias;
 	int no_link_local; /* IPv6: no address of the kernel's making */
 	int forward4;	   /* IPv4: what comes in here may leave elsewhere */
+	int strange4;	   /* IPv4: no word of who is there changes a route, and
+			    * ARP answers for the addresses of this link only */
 };
 
 /* Change the link of this .index, or else .name. */

@@ -3,6 +3,7 @@
 #include "runner/network_impl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -75,6 +76,23 @@ int network_look(struct network *n, struct err *err)
 
 /* --- the way out ---------------------------------------------------------- */
 
+/* The same of IPv6, for which there is nothing else. The host's table lets
+ * neither through, so it is no failure where /proc/sys is not ours to write. */
+static void shut_v6(const char *link)
+{
+	static const char *const name[] = { "accept_ra", "accept_redirects" };
+	char path[96];
+
+	for (size_t i = 0; i < ARRAY_SIZE(name); i++) {
+		snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s",
+			 link, name[i]);
+		_cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+		if (fd >= 0)
+			(void)!write(fd, "0", 1);
+	}
+}
+
 /* -EEXIST: somebody else's link has the name. */
 static int make_veth(struct network *n, struct rt *rt, const char *id,
 		     struct err *err)
@@ -86,8 +104,10 @@ static int make_veth(struct network *n, struct rt *rt, const char *id,
 	/* Both ends keep the address that the kernel gives them: what a router
 	 * forwards, it asks neighbours for from there (RFC 4861 7.2.2). */
 	const struct rt_link ours = {
-		.name = plan->link, .up = 1, .mtu = plan->mtu, .alias = alias,
+		.name = plan->link, .mtu = plan->mtu, .alias = alias,
+		.strange4 = 1,
 	};
+	struct rt_link up = { .name = plan->link, .up = 1 };
 	const struct rt_link theirs = { .name = NET_UPLINK, .mtu = plan->mtu };
 	int r = net_lease_alias(&n->lease, id, alias), index;
 
@@ -103,7 +123,11 @@ static int make_veth(struct network *n, struct rt *rt, const char *id,
 	index = rt_link_index(rt, plan->link);
 	if (index < 0)
 		return err_set(err, index, "%s", plan->link);
-	r = rt_addr_add(rt, (unsigned)index, &host4, err);
+	shut_v6(plan->link);
+	up.index = (unsigned)index;
+	r = rt_link_set(rt, &up, err);
+	if (r == 0)
+		r = rt_addr_add(rt, (unsigned)index, &host4, err);
 	if (r == 0 && plan->has_v6)
 		r = rt_addr_add(rt, (unsigned)index, &host6, err);
 	return r;

@@ -20,7 +20,8 @@ ONLY=$*
 # own; and streams of megabytes stand still, whoever uses Debian 12's.
 [ -z "${AS:-}" ] || ONLY=${ONLY:-$(sed -n 's/^test_\([a-z0-9_]*\)() {$/\1/p' \
 	"$here/net.sh" | grep -v -e '^neighbours_that_the_host_forgets' \
-	-e '^checksums_and_segments' -e '^bytes_come_and_go' | tr '\n' ' ')}
+	-e '^checksums_and_segments' -e '^bytes_come_and_go' \
+	-e '^hosts_end' | tr '\n' ' ')}
 
 # --- without rules -----------------------------------------------------------
 
@@ -98,6 +99,19 @@ ask_around() {
 	exec 8>&-
 	wait "$pid" || fail "exit code $?"
 	sed -i '1,/first/d' "$out"
+}
+
+test_hosts_end_believes_nobody() {
+	background --net -- sh -c 'echo up; sleep 1000'
+	wait_for "$LIMIT" grep -q up "$out" || fail 'no guest'
+	link=$(net_links)
+	for s in ipv4/conf/$link/arp_ignore=1 ipv4/conf/$link/accept_redirects=0 \
+		ipv6/conf/$link/accept_redirects=0 ipv6/conf/$link/accept_ra=0; do
+		[ "$(cat "/proc/sys/net/${s%=*}")" = "${s#*=}" ] || fail "$s"
+	done
+	kill "$pid"
+	wait "$pid"
+	expect_no_network_left
 }
 
 # Of the fence of the last run, whose keeper is told of it where there is no
