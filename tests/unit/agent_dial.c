@@ -21,6 +21,18 @@ static struct sockaddr_un door = { .sun_family = AF_UNIX };
 static socklen_t door_len = sizeof(door);
 static pid_t dialer;
 
+/*
+ * The kernel makes an IPv6 address the host's own a moment after it was added,
+ * from a work queue. A socket that was connected to it before that looks for
+ * it on the link, for ever: the way there has not changed, the table of what is
+ * local has.
+ */
+static int await_own(void)
+{
+	return system("timeout 20 sh -c 'until ip -6 route get fd01::2 | "
+		      "grep -q ^local; do sleep 0.01; done'");
+}
+
 static void setup(void)
 {
 	struct wire_net net = { .flags = WIRE_NET_V6,
@@ -33,6 +45,7 @@ static void setup(void)
 			    "ip link set eth0 up && "
 			    "ip addr add 198.18.0.2/30 dev eth0 && "
 			    "ip addr add fd01::2/64 dev eth0 nodad"), 0);
+	cr_assert_eq(await_own(), 0);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	cr_assert_eq(bind(fd, (struct sockaddr *)&door,
 			  sizeof(door.sun_family)), 0);
