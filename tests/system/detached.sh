@@ -63,6 +63,25 @@ prune_all() {
 	expect_nothing_left
 }
 
+# What a guest does until go says so; a moment more, for who waits to see it.
+held='until [ -e /tmp/go ]; do sleep 0.05; done; sleep 0.5'
+
+go() {
+	timeout -s KILL "$LIMIT" "$MAYFLY" exec "$1" touch /tmp/go \
+		</dev/null >/dev/null 2>&1
+}
+
+# A command of mayfly as start_raw has it, and run $1 goes on behind it.
+while_held() {
+	run=$1
+	shift
+	rc=0
+	timeout -s KILL "$LIMIT" "$MAYFLY" "$@" </dev/null >"$out" 2>"$err" &
+	waits=$!
+	go "$run"
+	wait $waits || rc=$?
+}
+
 # --- as one would expect -----------------------------------------------
 
 test_run_exec_logs_stop_as_one_would_expect() {
@@ -192,8 +211,8 @@ test_caller_that_dies_before_the_start_takes_the_run_along() {
 }
 
 test_rm_option_forgets_a_run_at_its_end() {
-	detach --rm --name a -- sh -c 'sleep 1; exit 3'
-	start_raw wait a
+	detach --rm --name a -- sh -c "$held; exit 3"
+	while_held a wait a
 	expect_rc 3
 	expect_out 3
 	expect_nothing_left
@@ -240,7 +259,7 @@ test_foreground_run_that_is_ended_by_a_signal_leaves_no_record() {
 	i=0
 	while [ $i -lt "$KILLS" ]; do
 		background -- sh -c 'trap "" TERM; sleep 1000'
-		sleep "$(echo "$i" | awk '{ printf "%.2f", $1 * 0.06 }')"
+		sleep "$(echo "$i" | awk '{ printf "%.2f", $1 * 0.03 }')"
 		kill -TERM "$pid"
 		sleep 0.05
 		kill -TERM "$pid" 2>/dev/null
@@ -299,13 +318,16 @@ test_ten_at_once() {
 	for i in 0 1 2 3 4 5 6 7 8 9; do
 		(
 			"$MAYFLY" run --engine "$ENGINE" -m 64 -d --name "t$i" \
-				-- sh -c 'echo $0; sleep 2; exit $0' $i \
+				-- sh -c "echo \$0; $held; exit \$0" $i \
 				>"$WORK/id$i" 2>"$WORK/err$i" </dev/null
 		) &
 	done
 	wait
 	must ps -q
 	[ "$(wc -l <"$out")" = 10 ] || fail "ps -q: $(cat "$out" "$WORK"/err?)"
+	for i in 0 1 2 3 4 5 6 7 8 9; do
+		go "t$i"
+	done
 	start_raw wait t0 t1 t2 t3 t4 t5 t6 t7 t8 t9
 	expect_rc 9
 	expect_out '0
@@ -435,7 +457,7 @@ test_logs_are_the_same_bytes_on_the_same_streams() {
 }
 
 test_logs_by_lines_and_time() {
-	detach --name a -- sh -c 'seq 1 5; sleep 2.5; echo late; printf end'
+	detach --name a -- sh -c 'seq 1 5; sleep 0.5; echo late; printf end'
 	start_raw wait a
 	must logs --tail 2 a
 	expect_out 'late
@@ -468,12 +490,14 @@ three'
 	expect_out 'one
 two
 three'
-	detach --name b -- sh -c 'echo old; sleep 4; echo new'
+	detach --name b -- sh -c "echo old; $held; echo new"
 	wait_for 10 has_logged b old || fail 'nothing is logged'
-	must logs --tail 0 -f b
+	while_held b logs --tail 0 -f b
+	expect_rc 0
 	expect_out new
-	detach --rm --name c -- sh -c 'sleep 1; echo last'
-	must logs -f c
+	detach --rm --name c -- sh -c "$held; echo last"
+	while_held c logs -f c
+	expect_rc 0
 	expect_out last
 	prune_all
 }
