@@ -26,110 +26,6 @@ int ask_room(const struct forward *f)
 	       f->tokens >= ASK_COST + QUERY_COST;
 }
 
-/* --- the end of one ----------------------------------------------------- */
-
-static struct waiter *next_waiter(struct forward *f, struct ask *k)
-{
-	struct waiter *w = k->waiters;
-
-	if (w) {
-		k->waiters = w->next;
-		w->next = f->free_waiter;
-		f->free_waiter = w;
-	}
-	return w;
-}
-
-static size_t room_of(const struct forward *f, const struct waiter *w)
-{
-	return w->conn ? sizeof(f->out) : w->query.udp_size;
-}
-
-static void forget(struct forward *f, struct ask *k)
-{
-	stream_give_up(k);
-	k->state = ASK_FREE;
-	f->nasks--;
-}
-
-void ask_end(struct forward *f, struct ask *k, unsigned rcode,
-	     const struct dns_answer *a)
-{
-	struct waiter *w;
-
-	while ((w = next_waiter(f, k)))
-		guest_reply(f, w, f->out,
-			    dns_build_answer(f->out, room_of(f, w), &w->query,
-					     rcode, a));
-	forget(f, k);
-}
-
-/* The same with records that are not understood. Who has asked by TCP cannot be
- * told that there is more: nobody would know where. */
-static void pass_on(struct forward *f, struct ask *k, const uint8_t *msg,
-		    const struct dns_answer *a)
-{
-	struct waiter *w;
-
-	while ((w = next_waiter(f, k))) {
-		size_t room = room_of(f, w), n;
-
-		if (w->conn && a->truncated)
-			n = dns_build_answer(f->out, room, &w->query,
-					     DNS_SERVFAIL, NULL);
-		else
-			n = dns_pass_on(f->out, room, &w->query, msg, a);
-		guest_reply(f, w, f->out, n);
-	}
-	forget(f, k);
-}
-
-/* --- addresses ----------------------------------------------------------- */
-
-/* May the chain lead where it leads? */
-static int chain_is_denied(const struct forward *f, const struct dns_answer *a)
-{
-	uint16_t ports[NET_RULES_MAX];
-	char name[DNS_TEXT_MAX];
-	unsigned n;
-
-	for (unsigned i = 0; i < a->nlinks; i++)
-		if (dns_name_text(&a->link[i], name) < 0 ||
-		    !net_name_allowed(&f->denied, name, ports, &n))
-			return 1;
-	return 0;
-}
-
-static void drop_unreachable(const struct forward *f, struct dns_answer *a)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < a->naddrs; i++)
-		if (net_answerable(&f->rules, &a->addr[i]))
-			a->addr[n++] = a->addr[i];
-	a->naddrs = n;
-}
-
-static void take_addresses(struct forward *f, struct ask *k,
-			   struct dns_answer *a)
-{
-	if (chain_is_denied(f, a)) {
-		ask_end(f, k, DNS_BLOCKED, NULL);
-		return;
-	}
-	/* RFC 2308 2.1: there may be aliases, but no data. */
-	if (a->rcode == DNS_NXDOMAIN)
-		a->naddrs = 0;
-	drop_unreachable(f, a);
-	a->ttl = MAX(MIN(a->ttl, FORWARD_TTL_MAX), FORWARD_TTL_MIN);
-	if (!a->naddrs || !k->nports) {
-		ask_end(f, k, a->rcode, a);
-		return;
-	}
-	k->answer = *a;
-	learn_add(f, k);
-}
-
 /* --- asking ------------------------------------------------------------- */
 
 static unsigned times_tried(const struct ask *k, unsigned upstream)
@@ -161,9 +57,12 @@ static int choose(const struct forward *f, const struct ask *k, uint64_t now)
 	return best;
 }
 
+/* Nobody listens there, or there is no way. An error is told once, to whoever
+ * uses the socket next, so it is that of all who have asked. */
 static void is_broken(struct forward *f, unsigned upstream, int error,
 		      uint64_t now)
 {
+	f->broken |= 1u << upstream;
 	f->sick[upstream] = now + SICK_NS;
 	if (error == ECONNREFUSED)
 		f->refuses[upstream] = now + REFUSES_NS;
@@ -209,7 +108,7 @@ static void try_next(struct forward *f, struct ask *k)
 		k->failed |= 1u << i;
 	}
 	if (k->cut)
-		take_addresses(f, k, &k->answer);
+		ask_answer(f, k, NULL, &k->answer);
 	else
 		ask_end(f, k, DNS_SERVFAIL, NULL);
 }
@@ -285,21 +184,6 @@ static int is_answer(const struct dns_answer *a)
 	return a->rcode == DNS_NOERROR || a->rcode == DNS_NXDOMAIN;
 }
 
-static int is_for_addresses(const struct ask *k)
-{
-	return k->q.type == DNS_A || k->q.type == DNS_AAAA;
-}
-
-static void take_whole(struct forward *f, struct ask *k, const uint8_t *msg,
-		       struct dns_answer *a)
-{
-	stream_give_up(k);
-	if (is_for_addresses(k))
-		take_addresses(f, k, a);
-	else
-		pass_on(f, k, msg, a);
-}
-
 /* Records go as they came, so who has asked by UDP hears that they are too long
  * for that, and asks by TCP itself. */
 static int needs_stream(const struct ask *k)
@@ -308,7 +192,7 @@ static int needs_stream(const struct ask *k)
 
 	while (w && !w->conn)
 		w = w->next;
-	return w || is_for_addresses(k);
+	return w || ask_is_for_addresses(k);
 }
 
 /* RFC 2181 9: a truncated answer is asked for again by TCP. The addresses that
@@ -317,14 +201,14 @@ static void take_cut(struct forward *f, struct ask *k, unsigned upstream,
 		     const uint8_t *msg, struct dns_answer *a)
 {
 	if (!needs_stream(k)) {
-		pass_on(f, k, msg, a);
+		ask_answer(f, k, msg, a);
 		return;
 	}
-	if (a->naddrs && is_for_addresses(k)) {
+	if (a->naddrs && ask_is_for_addresses(k)) {
 		k->answer = *a;
 		k->cut = 1;
 	}
-	if (k->stream)
+	if (k->stream || k->failed >> upstream & 1)
 		return;
 	if (stream_begin(f, k, upstream) < 0)
 		ask_failed(f, k, upstream);
@@ -336,8 +220,9 @@ void ask_told(struct forward *f, struct ask *k, unsigned upstream,
 	      const uint8_t *msg, struct dns_answer *a)
 {
 	/* Truncated by TCP: nobody has more than this. */
-	if (is_answer(a) && (!a->truncated || a->naddrs || !is_for_addresses(k)))
-		take_whole(f, k, msg, a);
+	if (is_answer(a) &&
+	    (!a->truncated || a->naddrs || !ask_is_for_addresses(k)))
+		ask_answer(f, k, msg, a);
 	else
 		ask_failed(f, k, upstream);
 }
@@ -380,18 +265,8 @@ static void take_answer(struct forward *f, const struct upstream_socket *s,
 	} else if (a->truncated) {
 		take_cut(f, k, s->upstream, msg, a);
 	} else {
-		take_whole(f, k, msg, a);
+		ask_answer(f, k, msg, a);
 	}
-}
-
-/* Nobody listens there, or there is no way: no need to wait, for any question
- * that it was asked. */
-static void upstream_broke(struct forward *f, unsigned upstream, int error)
-{
-	is_broken(f, upstream, error, io_now_ns());
-	for (unsigned i = 0; i < ASKS_MAX; i++)
-		if (f->ask[i].state == ASK_SENT)
-			ask_failed(f, &f->ask[i], upstream);
 }
 
 void ask_on_answer(struct ev *ev, uint32_t events)
@@ -404,7 +279,8 @@ void ask_on_answer(struct ev *ev, uint32_t events)
 
 		if (n < 0) {
 			if (errno != EAGAIN && errno != EINTR)
-				upstream_broke(s->f, s->upstream, errno);
+				is_broken(s->f, s->upstream, errno,
+					  io_now_ns());
 			return;
 		}
 		take_answer(s->f, s, s->f->buf, (size_t)n);
@@ -413,8 +289,23 @@ void ask_on_answer(struct ev *ev, uint32_t events)
 
 /* --- time --------------------------------------------------------------- */
 
+/* No question has to wait for who is broken; whom it is put to instead may turn
+ * out to be. */
+static void leave_broken(struct forward *f)
+{
+	while (f->broken) {
+		unsigned upstream = (unsigned)__builtin_ctz(f->broken);
+
+		f->broken &= f->broken - 1;
+		for (unsigned i = 0; i < ASKS_MAX; i++)
+			if (f->ask[i].state == ASK_SENT)
+				ask_failed(f, &f->ask[i], upstream);
+	}
+}
+
 void ask_expire(struct forward *f, uint64_t now)
 {
+	leave_broken(f);
 	for (unsigned i = 0; i < ASKS_MAX; i++) {
 		struct ask *k = &f->ask[i];
 
@@ -431,7 +322,7 @@ void ask_expire(struct forward *f, uint64_t now)
 
 uint64_t ask_deadline(const struct forward *f)
 {
-	uint64_t at = UINT64_MAX;
+	uint64_t at = f->broken ? 0 : UINT64_MAX;
 
 	for (unsigned i = 0; i < ASKS_MAX; i++)
 		if (f->ask[i].state == ASK_SENT)

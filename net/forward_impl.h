@@ -5,6 +5,7 @@
  *	forward.c	   the loop, its memory, its deadlines
  *	forward_guest.c	   queries of the guest, by UDP and TCP; answers to it
  *	forward_ask.c	   questions to the upstreams, and what they say
+ *	forward_answer.c   what of that the guest gets
  *	forward_stream.c   the same by TCP, where UDP does not do
  *	forward_learn.c	   addresses for the keeper to open
  *	forward_setup.c	   the message from launcher to program
@@ -133,6 +134,7 @@ struct forward {
 	 * asked by TCP. */
 	uint64_t sick[FORWARD_UPSTREAMS], refuses[FORWARD_UPSTREAMS],
 		deaf[FORWARD_UPSTREAMS];
+	unsigned broken; /* a bit for each, and those who wait are to know */
 	struct stream stream[FORWARD_STREAMS];
 	struct ask ask[ASKS_MAX];
 	struct waiter waiter[WAITERS_MAX], *free_waiter;
@@ -169,15 +171,25 @@ void ask_add(struct forward *f, const struct waiter *w, const uint16_t *ports,
 void ask_on_answer(struct ev *ev, uint32_t events);
 void ask_expire(struct forward *f, uint64_t now);
 uint64_t ask_deadline(const struct forward *f);
-/* Answer all that wait for it with @rcode and, where it is not NULL, @a. */
-void ask_end(struct forward *f, struct ask *k, unsigned rcode,
-	     const struct dns_answer *a);
-
 /* @upstream has no answer for @k: ask another, if need be. */
 void ask_failed(struct forward *f, struct ask *k, unsigned upstream);
 /* It has said @a by TCP, which was parsed from @msg. */
 void ask_told(struct forward *f, struct ask *k, unsigned upstream,
 	      const uint8_t *msg, struct dns_answer *a);
+
+/* forward_answer.c: answer all that wait for it with @rcode and, where it is
+ * not NULL, @a. */
+void ask_end(struct forward *f, struct ask *k, unsigned rcode,
+	     const struct dns_answer *a);
+/* With what may be had of @a, after it has been opened; @msg is what it was
+ * parsed from, and is looked at for what is not an address. */
+void ask_answer(struct forward *f, struct ask *k, const uint8_t *msg,
+		struct dns_answer *a);
+
+static inline int ask_is_for_addresses(const struct ask *k)
+{
+	return k->q.type == DNS_A || k->q.type == DNS_AAAA;
+}
 
 /* forward_stream.c: 0, and ask_failed() or ask_told() follows, or -errno. */
 int stream_begin(struct forward *f, struct ask *k, unsigned upstream);

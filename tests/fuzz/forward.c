@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A DNS forwarder between a guest, an upstream and a keeper that do what the
- * input says: its tables stay whole, and the guest hears of no address that it
+ * A DNS forwarder between a guest, an upstream, a launcher and a keeper that do
+ * what the input says: its tables stay whole, and the guest hears of no address that it
  * may not reach, nor of one that the keeper has not opened.
  */
 #include "net/forward.h"
@@ -15,6 +15,7 @@
 #include "net/dns.h"
 #include "net/forward_impl.h"
 #include "runner/base/err.h"
+#include "runner/base/io.h"
 #include "runner/base/mem.h"
 #include "tests/fuzz/bytes.h"
 
@@ -29,8 +30,10 @@ struct world {
 	int up[FORWARD_SOCKETS];
 	int dial[DIALS];
 	struct dns_query heard[FORWARD_SOCKETS]; /* the last one */
+	int stream[FORWARD_STREAMS]; /* the upstream's ends of connections */
+	struct dns_query streamed[FORWARD_STREAMS];
 	uint8_t opened[256]; /* by the last byte of an address */
-	int is_list, gone;
+	int is_list, gone; /* the result that it has to end with */
 };
 
 static void pair_of(int type, int *ours, int *theirs)
@@ -68,6 +71,8 @@ static void begin(struct world *w, struct bytes *b)
 		pair_of(SOCK_DGRAM, &w->up[i], &p.upstream[0][i]);
 	for (unsigned i = 0; i < DIALS; i++)
 		w->dial[i] = -1;
+	for (unsigned i = 0; i < FORWARD_STREAMS; i++)
+		w->stream[i] = -1;
 	p.nupstreams = how & 1 ? 0 : 1;
 	p.patience_ms = p.idle_ms = 3600000;
 	w->is_list = how >> 1 & 1;
@@ -201,16 +206,14 @@ static unsigned asked_socket(struct world *w, uint8_t i)
 	return i % FORWARD_SOCKETS;
 }
 
-static void upstream_says(struct world *w, struct bytes *b, uint8_t i)
+/* An answer to @q, of which something may be amiss. */
+static size_t answer(struct bytes *b, uint8_t *buf, size_t size,
+		     const struct dns_query *q)
 {
-	static uint8_t buf[DNS_MESSAGE_MAX];
 	struct dns_answer a = { .ttl = take8(b) };
 	uint8_t how = take8(b);
-	unsigned k = asked_socket(w, i);
 	size_t n;
 
-	if (!w->heard[k].q.name.len)
-		return;
 	if (how & 16)
 		must(dns_name_parse(&a.link[a.nlinks++],
 				    how & 32 ? "x.test" : "d.a") == 0);
@@ -218,16 +221,96 @@ static void upstream_says(struct world *w, struct bytes *b, uint8_t i)
 		struct net_addr *to = &a.addr[a.naddrs];
 
 		*to = net_addr4(1, 2, 3, take8(b));
-		if (w->heard[k].q.type == DNS_AAAA)
+		if (q->q.type == DNS_AAAA)
 			*to = (struct net_addr){ 6, { 0x26, 0, 0, take8(b) } };
 	}
-	n = dns_build_answer(buf, sizeof(buf), &w->heard[k],
-			     how & 4 ? take8(b) & 15 : 0, &a);
+	n = dns_build_answer(buf, size, q, how & 4 ? take8(b) & 15 : 0, &a);
+	if (how & 128)
+		buf[2] |= 2; /* TC */
 	if (how & 8)
 		take(b, buf + take16(b) % n, 1);
 	if (how & 64)
 		n -= take8(b) % n;
-	(void)!send(w->up[k], buf, n, MSG_NOSIGNAL);
+	return n;
+}
+
+static void upstream_says(struct world *w, struct bytes *b, uint8_t i)
+{
+	static uint8_t buf[DNS_MESSAGE_MAX];
+	unsigned k = asked_socket(w, i);
+
+	if (w->heard[k].q.name.len)
+		(void)!send(w->up[k], buf,
+			    answer(b, buf, sizeof(buf), &w->heard[k]),
+			    MSG_NOSIGNAL);
+}
+
+/* By TCP, of which it is asked the first. */
+static void upstream_streams(struct world *w, struct bytes *b, uint8_t how)
+{
+	static uint8_t buf[2 + DNS_MESSAGE_MAX];
+	unsigned i = 0;
+	size_t n;
+	int *fd;
+
+	while (i < FORWARD_STREAMS - 1 && w->stream[i] < 0)
+		i++;
+	fd = &w->stream[i];
+	if (recv(*fd, buf, sizeof(buf), 0) > 2)
+		must(dns_parse_query(&w->streamed[i], buf + 2,
+				     (size_t)buf[0] << 8 | buf[1]) == 0);
+	if (*fd < 0 || !w->streamed[i].q.name.len || how > 250) {
+		close_fd(fd);
+		return;
+	}
+	n = answer(b, buf + 2, sizeof(buf) - 2, &w->streamed[i]);
+	buf[0] = (uint8_t)(n >> 8);
+	buf[1] = (uint8_t)n;
+	n += 2;
+	if (how & 1)
+		take(b, buf, 2);
+	if (how & 2)
+		n = MIN(n, take8(b));
+	(void)!send(*fd, buf, n, MSG_NOSIGNAL);
+	if (how & 4)
+		close_fd(fd);
+}
+
+/* Whatever it gives is new: an old one of that place is over. */
+static void launcher_connects(struct world *w, const struct forward_dialled *said)
+{
+	int pair[2];
+
+	pair_of(SOCK_STREAM, &pair[0], &pair[1]);
+	close_fd(&w->stream[said->stream]);
+	w->stream[said->stream] = pair[0];
+	w->streamed[said->stream].q.name.len = 0;
+	must(io_send_fds(w->control, said, sizeof(*said), &pair[1], 1) == 0);
+	close(pair[1]);
+}
+
+static void launcher_says(struct world *w, struct bytes *b, uint8_t how)
+{
+	struct forward_dialled said = { 0 };
+	struct forward_dial d;
+	ssize_t n = recv(w->control, &d, sizeof(d), 0);
+
+	if (n < 0) {
+		if (how < 253)
+			return;
+		/* It has not been asked, or it has and has not yet answered. */
+		said.stream = how == 253 ? take8(b) : FORWARD_STREAMS;
+		said.error = how == 253 ? 0 : -EIO;
+		w->gone = -EPROTO;
+		(void)!send(w->control, &said, sizeof(said), MSG_NOSIGNAL);
+		return;
+	}
+	must(n == sizeof(d) && d.upstream == 0 && d.stream < FORWARD_STREAMS);
+	said.stream = d.stream;
+	if (how & 1)
+		launcher_connects(w, &said);
+	else if ((said.error = how & 2 ? -ECONNREFUSED : -ETIMEDOUT))
+		(void)!send(w->control, &said, sizeof(said), MSG_NOSIGNAL);
 }
 
 static void keeper_says(struct world *w, struct bytes *b, uint8_t how)
@@ -247,7 +330,7 @@ static void keeper_says(struct world *w, struct bytes *b, uint8_t how)
 			w->opened[asked[i].addr[3]] = 1;
 	}
 	if (how >= 250) {
-		w->gone = 1;
+		w->gone = -EPIPE;
 		n = 0;
 	}
 	(void)!send(w->keeper, l, (size_t)n * sizeof(*l) + (n ? 0 : 1),
@@ -264,9 +347,28 @@ static void wait_long(struct world *w, uint8_t how)
 	for (unsigned i = 0; i < FORWARD_TCP_MAX && how & 2; i++)
 		f->conn[i].deadline = 0;
 	f->tokens = how & 4 ? 0 : SECOND;
+	f->deaf[0] = f->refuses[0] = 0;
 }
 
 /* --- what must hold -------------------------------------------------------- */
+
+static void streams_are_whole(const struct forward *f)
+{
+	for (unsigned i = 0; i < FORWARD_STREAMS; i++) {
+		const struct stream *t = &f->stream[i];
+
+		must((t->state == STREAM_ASKS) == (t->ev.fd >= 0));
+		must(t->state != STREAM_ASKS || t->ask);
+		must(t->state == STREAM_FREE || !t->ask ||
+		     (t->ask->stream == t && t->ask->state == ASK_SENT));
+	}
+	for (unsigned i = 0; i < ASKS_MAX; i++) {
+		const struct ask *k = &f->ask[i];
+
+		must(k->state == ASK_FREE || !k->stream ||
+		     (k->stream->ask == k && k->stream->state != STREAM_FREE));
+	}
+}
 
 static void whole(const struct forward *f)
 {
@@ -289,6 +391,7 @@ static void whole(const struct forward *f)
 		}
 	}
 	must(nasks == f->nasks && waiters == WAITERS_MAX);
+	streams_are_whole(f);
 	must(f->tokens <= SECOND);
 	for (unsigned i = 0; i < FORWARD_TCP_MAX; i++)
 		must(conns[i] == (f->conn[i].ev.fd >= 0 && f->conn[i].waits));
@@ -298,7 +401,7 @@ static void step(struct world *w, struct bytes *b)
 {
 	uint8_t what = take8(b), how = take8(b);
 
-	switch (what % 10) {
+	switch (what % 14) {
 	case 0:
 	case 1:
 		guest_asks(w, b, 0);
@@ -320,6 +423,14 @@ static void step(struct world *w, struct bytes *b)
 	case 8:
 		keeper_says(w, b, how);
 		break;
+	case 9:
+	case 10:
+		launcher_says(w, b, how);
+		break;
+	case 11:
+	case 12:
+		upstream_streams(w, b, how);
+		break;
 	default:
 		wait_long(w, how);
 	}
@@ -335,6 +446,8 @@ static void end(struct world *w)
 		close(w->up[i]);
 	for (unsigned i = 0; i < DIALS; i++)
 		close_fd(&w->dial[i]);
+	for (unsigned i = 0; i < FORWARD_STREAMS; i++)
+		close_fd(&w->stream[i]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -352,7 +465,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		whole(w.f);
 		guest_listens(&w);
 	}
-	must(!w.f->loop.stop || (w.gone && w.f->result == -EPIPE));
+	must(!w.f->loop.stop || (w.gone && w.f->result == w.gone));
 	end(&w);
 	return 0;
 }

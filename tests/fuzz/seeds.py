@@ -675,7 +675,18 @@ def forward_seeds():
     seed("forward", "tcp", bytes([2, 3, 0, 4, 0, 1]) + says + bytes([8, 1, 2]))
     seed("forward", "other", bytes([0, 0, 0, 0x51, 6, 0, 60, 0]))
     seed("forward", "silent", bytes([0, 0, 0, 1, 3, 1, 4, 1, 1]) +
-         3 * bytes([9, 3]))
+         3 * bytes([13, 3]))
+    cut = bytes([6, 0, 60, 0x80, 9, 1])
+    streams = bytes([11, 0, 60, 1, 5, 6, 200])
+    seed("forward", "stream", bytes([0, 0, 0, 1]) + cut + streams)
+    seed("forward", "stream-list", bytes([2, 0, 0, 1]) + cut + streams +
+         bytes([8, 0]))
+    seed("forward", "stream-tcp", bytes([0, 3, 0, 4, 0, 0x11]) + cut +
+         bytes([11, 2, 60, 0, 1, 11, 0, 60, 0]))
+    seed("forward", "stream-late", bytes([0, 0, 0, 1, 6, 0, 60, 0x81, 5, 6, 7,
+                                          13, 1, 9, 1, 11, 0, 60, 0]))
+    seed("forward", "stream-none", bytes([0, 0, 0, 1, 6, 0, 60, 0x81, 5, 6, 7,
+                                          9, 2]))
     seed("forward", "alias", bytes([0, 0, 0, 1, 6, 0, 60, 0x11, 5, 6, 7]))
 
 

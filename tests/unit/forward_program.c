@@ -73,6 +73,7 @@ static void expect_end(int code)
 Test(forward_program, serves_within_its_filter, .timeout = 60)
 {
 	struct keep_learn l[KEEP_LEARN_MAX];
+	struct forward_dial dial;
 	struct dns_answer a;
 	struct heard h;
 	uint8_t q[512];
@@ -80,8 +81,7 @@ Test(forward_program, serves_within_its_filter, .timeout = 60)
 	int fd;
 
 	stage_init(&s, 2);
-	s.p.patience_ms = 50;
-	s.p.idle_ms = 200;
+	s.p.patience_ms = s.p.idle_ms = 1000;
 	allow(&s, "a.test:80");
 	go();
 	/* refused; asked for twice, learned, answered */
@@ -107,9 +107,29 @@ Test(forward_program, serves_within_its_filter, .timeout = 60)
 	cr_assert(ready(fd, LONG_MS));
 	cr_expect_eq(recv(fd, q, sizeof(q), 0), 0);
 	close(fd);
+	/* cut by the healthy one, and whole by a connection of the launcher's */
+	guest_asks(&s, 5, "a.test", DNS_A);
+	up_hears(&s, 1, &h);
+	n = dns_build_answer(q, sizeof(q), &h.q, DNS_NOERROR, NULL);
+	q[2] |= 2;
+	up_says(&s, 1, &h, q, n);
+	launcher_hears(&s, &dial);
+	cr_expect_eq(dial.upstream, 1);
+	fd = launcher_connects(&s, &dial);
+	cr_assert(ready(fd, LONG_MS));
+	n = (size_t)recv(fd, q, sizeof(q), 0);
+	cr_assert_gt(n, 2);
+	cr_assert_eq(dns_parse_query(&h.q, q + 2, n - 2), 0);
+	make(&a, REPLY(ADDRS("1.2.3.5")));
+	n = dns_build_answer(q + 2, sizeof(q) - 2, &h.q, DNS_NOERROR, &a);
+	q[1] = (uint8_t)n;
+	cr_assert_eq(send(fd, q, n + 2, MSG_NOSIGNAL), (ssize_t)n + 2);
+	keeper_says(&s, keeper_hears(&s, l), NULL);
+	expect_addrs(&s, REPLY(ADDRS("1.2.3.5")));
+	close(fd);
 	/* nobody there any more */
-	close_fd(&s.up[0]);
-	close_fd(&s.up[1]);
+	up_closes(&s, 0);
+	up_closes(&s, 1);
 	guest_asks(&s, 4, "a.test", DNS_A);
 	expect_rcode(&s, 4, DNS_SERVFAIL);
 	expect_end(0);

@@ -236,6 +236,34 @@ static inline void up_says(struct stage *s, unsigned i, const struct heard *h,
 		     (ssize_t)len);
 }
 
+/*
+ * It listens no more, and its port is closed to all. The port stays taken: one
+ * that is free may be somebody else's a moment later, who is silent.
+ */
+static inline void up_closes(struct stage *s, unsigned i)
+{
+	struct sockaddr_in at;
+	socklen_t len = sizeof(at);
+
+	cr_assert_eq(getsockname(s->up[i], (struct sockaddr *)&at, &len), 0);
+	cr_assert_eq(connect(s->up[i], (struct sockaddr *)&at, len), 0);
+}
+
+/* It is there again. */
+static inline void up_opens(struct stage *s, unsigned i)
+{
+	struct sockaddr_in at;
+	socklen_t len = sizeof(at);
+	int one = 1, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	cr_assert_eq(getsockname(s->up[i], (struct sockaddr *)&at, &len), 0);
+	setsockopt(s->up[i], SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	cr_assert_eq(bind(fd, (struct sockaddr *)&at, len), 0);
+	close(s->up[i]);
+	s->up[i] = fd;
+}
+
 /* An answer as servers make it. */
 static inline void up_answers(struct stage *s, unsigned i,
 			      const struct heard *h, unsigned rcode,

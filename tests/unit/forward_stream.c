@@ -352,7 +352,7 @@ Test(forward_stream, connection_that_comes_too_late_is_closed, .timeout = 60)
 	struct forward_dial d;
 
 	stage_init(&s, 1);
-	s.p.patience_ms = 100;
+	s.p.patience_ms = 1000;
 	stage_go(&s);
 	guest_asks(&s, 7, "a.test", DNS_A);
 	up_cuts_to(0, "1.2.3.4");
@@ -367,7 +367,7 @@ Test(forward_stream, silence_by_tcp_has_an_end, .timeout = 60)
 	int fd;
 
 	stage_init(&s, 1);
-	s.p.patience_ms = 100;
+	s.p.patience_ms = 1000;
 	stage_go(&s);
 	guest_asks(&s, 7, "a.test", DNS_A);
 	up_cuts_to(0, "1.2.3.4");
