@@ -287,6 +287,17 @@ int rt_link_del(struct rt *rt, const char *name, struct err *err)
 	return r < 0 ? err_set(err, r, "remove %s", name) : 0;
 }
 
+/*
+ * Said, or the kernel makes one for each CPU and takes all but one away again,
+ * waiting for RCU under the lock of all links (veth_init_queues()): 3 ms each,
+ * one network after the other.
+ */
+static void set_queues(struct rtnl_link *l)
+{
+	rtnl_link_set_num_tx_queues(l, 1);
+	rtnl_link_set_num_rx_queues(l, 1);
+}
+
 int rt_veth_add(struct rt *rt, const struct rt_link *l,
 		const struct rt_link *peer, int netns_fd, struct err *err)
 {
@@ -299,6 +310,8 @@ int rt_veth_add(struct rt *rt, const struct rt_link *l,
 		return err_set(err, -ENOMEM, "make %s", shown(l));
 	b = rtnl_link_veth_get_peer(a);
 	rtnl_link_set_ns_fd(b, netns_fd);
+	set_queues(a);
+	set_queues(b);
 	r = fill(a, l);
 	if (r == 0)
 		r = fill(b, peer);
