@@ -5,9 +5,9 @@
  * The host tracks them to change their addresses. A VM that ends closes none of
  * them, and its host would hold on to an established one for hours: so many
  * VMs, one after the other, would fill a table that is everybody's. Here those
- * of one source are forgotten, whose VM has ended. Of one that was killed with
- * its launcher they go by their timeouts, which are shorter than others'
- * (table_host.c).
+ * of one source are forgotten, whose VM has ended. Those of one that was killed
+ * with its launcher `mayfly net prune` forgets; else they go by their timeouts,
+ * which are shorter than others' (table_host.c).
  */
 #ifndef MAYFLY_NET_FLOWS_H
 #define MAYFLY_NET_FLOWS_H

@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "net/flows.h"
 #include "net/host_impl.h"
 #include "net/lease.h"
 #include "net/nl.h"
@@ -53,6 +54,28 @@ static void tell(struct pruning *p, enum net_host_done done, const char *fmt,
 	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
 	p->told(done, what, p->opaque);
+}
+
+/* --- flows --------------------------------------------------------------- */
+
+/* With the number in our hands: of a run that was killed nobody has done it. */
+static void forget_flows(struct pruning *p, const struct net_lease *l)
+{
+	const struct net_addr six = net_plan_up6(l->number);
+	struct net_lease_info i;
+	struct err err = { 0 };
+	int four, r;
+
+	net_lease_read(l, &i);
+	if (geteuid() || !i.addr.family)
+		return;
+	r = four = net_flows_forget(&i.addr);
+	if (r >= 0)
+		r = net_flows_forget(&six);
+	if (r < 0)
+		fail(p, err_set(&err, r, "flows of run %s", i.id), &err);
+	else if (four + r)
+		tell(p, NET_HOST_REMOVED, "%d flows of run %s", four + r, i.id);
 }
 
 /* --- links --------------------------------------------------------------- */
@@ -118,6 +141,7 @@ static void prune_link(struct pruning *p, struct rt *rt,
 			tell(p, NET_HOST_REMOVED, "link %s", link->name);
 		else if (r != -ENODEV)
 			fail(p, r, &err);
+		forget_flows(p, &l);
 	} else {
 		p->kept++;
 		tell(p, NET_HOST_KEPT, "link %s, of another directory of runs",
@@ -155,6 +179,7 @@ static int prune_lease(const struct net_lease_info *i, void *opaque)
 
 	if (i->held || net_lease_seize(&l, p->state, i->number) < 0)
 		return 0;
+	forget_flows(p, &l);
 	net_lease_drop(&l);
 	tell(p, NET_HOST_REMOVED, "lease %u of run %s", i->number,
 	     *i->id ? i->id : "?");

@@ -16,7 +16,7 @@
 #include "runner/base/mem.h"
 
 #define NUMBER_MAX 8 /* digits of a number, with the NUL */
-#define LINE_MAX   (NET_LEASE_ID_MAX + IFNAMSIZ + 2)
+#define LINE_MAX   (NET_LEASE_ID_MAX + IFNAMSIZ + NET_ADDR_MAX + 3)
 
 /* Opening a directory that is made if @create. */
 static int open_in(int at, const char *name, int create)
@@ -129,6 +129,22 @@ int net_lease_take(struct net_lease *l, int state, unsigned first, unsigned end,
 			     "a larger pool");
 }
 
+/* In the place of the line's end, at once. */
+int net_lease_note(const struct net_lease *l, const struct net_addr *a)
+{
+	char text[NET_ADDR_MAX], end[NET_ADDR_MAX + 2];
+	struct stat st;
+	int n = snprintf(end, sizeof(end), " %s\n", net_addr_format(a, text));
+
+	if (fstat(l->fd, &st) < 0)
+		return -errno;
+	if (st.st_size < 1)
+		return -EIO;
+	if (pwrite(l->fd, end, (size_t)n, st.st_size - 1) < 0)
+		return -errno;
+	return 0;
+}
+
 int net_lease_seize(struct net_lease *l, int state, unsigned number)
 {
 	_cleanup_fd_ int dir = open_leases(state, 1);
@@ -176,12 +192,14 @@ int net_lease_alias(const struct net_lease *l, const char *id,
 
 /* --- everybody's -------------------------------------------------------- */
 
-/* "id uplink\n", of printable characters; what is not so is left out. */
+/* "id uplink\n", or an address behind that, of printable characters; what is not
+ * so is left out. */
 static void read_line(int fd, struct net_lease_info *i)
 {
 	char line[LINE_MAX + 1];
 	ssize_t n = io_pread_full(fd, line, LINE_MAX, 0);
-	char *gap, *end;
+	struct net_addr addr = { 0 };
+	char *gap, *more, *end;
 
 	line[MAX(n, 0)] = '\0';
 	gap = strchr(line, ' ');
@@ -189,14 +207,26 @@ static void read_line(int fd, struct net_lease_info *i)
 	if (!end)
 		return;
 	*gap = *end = '\0';
+	more = strchr(gap + 1, ' ');
+	if (more)
+		*more = '\0';
 	for (const char *p = line; p < end; p++)
-		if (p != gap && (*p <= ' ' || *p > '~'))
+		if (p != gap && p != more && (*p <= ' ' || *p > '~'))
 			return;
+	if (more && (!gap[1] || net_addr_read(&addr, more + 1) < 0))
+		return;
 	if (strlen(line) >= sizeof(i->id) ||
 	    strlen(gap + 1) >= sizeof(i->uplink))
 		return;
 	strcpy(i->id, line);
 	strcpy(i->uplink, gap + 1);
+	i->addr = addr;
+}
+
+void net_lease_read(const struct net_lease *l, struct net_lease_info *i)
+{
+	*i = (struct net_lease_info){ .number = l->number, .held = 1 };
+	read_line(l->fd, i);
 }
 
 /* 0; -ENOENT where it has gone, or is no lease. */

@@ -2,7 +2,7 @@
 /*
  * lease: the numbers of networks, one for each run that has one.
  *
- *	<state>/net/leases/<number>	"<run id> <uplink>\n"
+ *	<state>/net/leases/<number>	"<run id> <uplink>[ <address>]\n"
  *
  * A number belongs to whoever holds its file's lock, an open-file-description
  * lock (fcntl F_OFD_SETLK) that goes with the last copy of the descriptor:
@@ -47,6 +47,9 @@ struct net_lease {
  */
 int net_lease_take(struct net_lease *l, int state, unsigned first, unsigned end,
 		   const char *id, const char *uplink, struct err *err);
+/* Note what the host knows the guest's flows by, for whoever finds the lease
+ * when nobody holds it. -errno: it is not noted. */
+int net_lease_note(const struct net_lease *l, const struct net_addr *a);
 /* Remove the file, then let go of it. Takes one that is not held. */
 void net_lease_drop(struct net_lease *l);
 
@@ -61,8 +64,11 @@ struct net_lease_info {
 	unsigned number;
 	int held; /* somebody lives who has it */
 	char id[NET_LEASE_ID_MAX], uplink[IFNAMSIZ]; /* or empty */
+	struct net_addr addr; /* or .family 0 */
 };
 
+/* What is written of one's own, or of one that was seized. */
+void net_lease_read(const struct net_lease *l, struct net_lease_info *i);
 /* Call @fn for each file there is, held or not, in no order. Stops where it
  * gives other than 0, and gives that. No directory yet: 0. */
 int net_lease_each(int state,

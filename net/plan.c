@@ -51,16 +51,28 @@ static struct net_addr must_read(const char *text)
 	return a;
 }
 
+static struct net_addr uplink6(unsigned n)
+{
+	struct net_prefix six;
+
+	return net_prefix_parse(&six, NET_POOL6, NULL) < 0 ?
+		       (struct net_addr){ 0 } : net_addr_plus(&six.addr, n);
+}
+
+struct net_addr net_plan_up6(unsigned lease)
+{
+	return uplink6(2 * lease + 1);
+}
+
 int net_plan_make(struct net_plan *plan, const struct net_host *host,
 		  unsigned lease, const struct net_prefix *pool,
 		  struct err *err)
 {
-	struct net_prefix standard, six;
+	struct net_prefix standard;
 	struct net_plan p = { .has_v6 = host->has_v6 != 0, .lease = lease };
 	int rc;
 
-	if (net_prefix_parse(&standard, NET_POOL4, err) < 0 ||
-	    net_prefix_parse(&six, NET_POOL6, err) < 0)
+	if (net_prefix_parse(&standard, NET_POOL4, err) < 0)
 		return -EINVAL;
 	p.pool = pool ? *pool : standard;
 	rc = net_pool_check(&p.pool, err);
@@ -82,8 +94,8 @@ int net_plan_make(struct net_plan *plan, const struct net_host *host,
 	p.guest6 = must_read(NET_GUEST6);
 	p.host4 = net_addr_plus(&p.pool.addr, 2 * lease);
 	p.up4 = net_addr_plus(&p.pool.addr, 2 * lease + 1);
-	p.host6 = net_addr_plus(&six.addr, 2 * lease);
-	p.up6 = net_addr_plus(&six.addr, 2 * lease + 1);
+	p.host6 = uplink6(2 * lease);
+	p.up6 = net_plan_up6(lease);
 	*plan = p;
 	return 0;
 }

@@ -121,6 +121,8 @@ unsigned net_pool_leases(const struct net_prefix *pool);
 /* -EINVAL with words: IPv4, /8 to /30, and clear of the guest's network. */
 int net_pool_check(const struct net_prefix *pool, struct err *err);
 
+/* Of IPv6 it goes by the lease alone. */
+struct net_addr net_plan_up6(unsigned lease);
 /* @pool NULL: the default. -EINVAL, -ERANGE (no such lease) with words. */
 int net_plan_make(struct net_plan *plan, const struct net_host *host,
 		  unsigned lease, const struct net_prefix *pool,

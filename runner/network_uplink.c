@@ -169,6 +169,12 @@ static int lease_and_veth(struct network *n, struct state *state, struct rt *rt,
 	if (net_taken_has(&n->taken, n->lease.number))
 		return -EEXIST;
 	r = make_plan(n, &pool, err);
+	if (r == 0) {
+		r = net_lease_note(&n->lease, &n->plan.up4);
+		if (r < 0)
+			return err_set(err, r, "lease of network %u",
+				       n->lease.number);
+	}
 	return r < 0 ? r : make_veth(n, rt, state_id(state), err);
 }
 

@@ -96,6 +96,8 @@ static int hold(int state, int argc, char **argv, struct err *err)
 		if (r == 0)
 			r = net_plan_make(&plan, &h, l.number, &pool, err);
 		if (r == 0)
+			r = net_lease_note(&l, &plan.up4);
+		if (r == 0)
 			r = make_link(&l, &plan, argv[0], netns, err);
 	} while (r == -EEXIST);
 	if (r == 0)

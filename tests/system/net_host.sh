@@ -497,6 +497,24 @@ test_without_root_files_alone_are_pruned() {
 	[ "$(cat "$out")" = '[]' ] || fail 'a network'
 }
 
+# They would be counted for hours, whoever killed who had them.
+test_flows_of_the_dead_are_forgotten() {
+	fresh
+	vm 1
+	vm 2
+	reaches vm1 $OUT
+	reaches vm2 $OUT
+	kill_vm 1
+	grep -q src=198.19.0.1 /proc/net/nf_conntrack || fail 'none'
+	prune
+	told 'removed [0-9]* flows of run 000000000001'
+	grep src=198.19.0.1 /proc/net/nf_conntrack && fail 'they are there'
+	grep -q src=198.19.0.3 /proc/net/nf_conntrack || fail 'those of others'
+	end_vm 2
+	ip netns del vm1
+	prune
+}
+
 # --- two directories of runs ------------------------------------------------------
 
 test_two_directories_of_runs_leave_each_other_alone() {

@@ -291,10 +291,35 @@ Test(net_lease, what_is_no_lease_is_passed_over)
 	net_lease_drop(&a);
 }
 
+Test(net_lease, address_is_noted_behind_the_rest)
+{
+	const struct net_addr four = net_addr4(198, 119, 255, 255);
+	struct net_lease a = taken("0123456789ab"), b;
+	struct net_lease_info i;
+
+	net_lease_read(&a, &i);
+	cr_assert_eq(i.addr.family, 0);
+	cr_assert_eq(net_lease_note(&a, &four), 0);
+	cr_assert_eq(net_lease_each(state, copy, &i), 1);
+	cr_assert_str_eq(i.id, "0123456789ab");
+	cr_assert_str_eq(i.uplink, "mfy0");
+	cr_assert(net_addr_equal(&i.addr, &four));
+	/* It goes with whoever had it. */
+	put("0", "x y 1.2.3.4\n");
+	net_lease_drop(&a);
+	put("0", "x y 1.2.3.4\n");
+	b = taken("cccccccccccc");
+	net_lease_read(&b, &i);
+	cr_assert_str_eq(i.id, "cccccccccccc");
+	cr_assert_eq(i.addr.family, 0);
+	net_lease_drop(&b);
+}
+
 Test(net_lease, hostile_text_says_nothing)
 {
 	static const char *const text[] = {
 		"", "x", "x y", "\x1b[31m y\n", "x \x07\n", "x y z\n",
+		"x y 1.2.3.4 z\n", "x y \n", "x y 1.2.3\n", "x  1.2.3.4\n",
 		"0123456789012345678901234567890123456789 y\n",
 		"x 0123456789abcdef0\n", "\n", " \n",
 	};
