@@ -149,8 +149,13 @@ static void add_table(struct table *t, const struct net_shared *shared)
 	table_put(t, "table inet " NET_TABLE "\n"
 		  "delete table inet " NET_TABLE "\n"
 		  "table inet " NET_TABLE " {\n");
-	table_put(t, "\tchain refuse {\n"
-		  "\t\tlimit rate over 1000/second burst 1000 packets drop\n"
+	/* Who asks for more is not answered; others are. */
+	table_put(t, "\tset refused {\n\t\ttype iface_index\n"
+		  "\t\tsize 65535\n\t\tflags dynamic,timeout\n"
+		  "\t\ttimeout 10s\n\t}\n"
+		  "\tchain refuse {\n"
+		  "\t\tupdate @refused { iif limit rate over 1000/second "
+		  "burst 1000 packets } drop\n"
 		  "\t\tmeta l4proto tcp reject with tcp reset\n"
 		  "\t\treject with icmpx type admin-prohibited\n\t}\n");
 	add_source(t);
