@@ -124,7 +124,7 @@ static void clusters(struct dev *d)
 	wrong += blk_request(d, T_IN, 0, BUF, MODEL * 512, 1) != S_OK;
 	for (unsigned i = 0; i < MODEL; i++)
 		model[i] = buf[i * 512]; /* another boot may have been here */
-	for (unsigned i = 0; i < 2000; i++) {
+	for (unsigned i = 0; i < 2000 / attack_step(5); i++) {
 		unsigned sector = next_random() % MODEL;
 		unsigned n = next_random() % 20 + 1, what = next_random() % 4;
 
@@ -218,7 +218,7 @@ static void reset_held_back(struct dev *d)
 {
 	unsigned wrong = 0, waiting = 0;
 
-	for (unsigned i = 0; i < 60; i++) {
+	for (unsigned i = 0; i < 60 / attack_step(3); i++) {
 		start_with(d, d->features & ~VIRTIO_F_EVENT_IDX, RING_MAX);
 		offer_many(d, 80);
 		for (unsigned k = 0; k < 1000 * (i % 7); k++)

@@ -234,7 +234,7 @@ static void on_itself(struct dev *d)
 {
 	unsigned q = queue_of(d);
 
-	for (unsigned i = 0; i < 64; i++) {
+	for (unsigned i = 0; i < 64; i += attack_step(3)) {
 		uint32_t at = (uint32_t)pa_of(d->q[q].desc);
 
 		negotiate(d, d->features);
@@ -257,7 +257,7 @@ static void noise(struct dev *d)
 {
 	unsigned q = queue_of(d);
 
-	for (unsigned i = 0; i < 300; i++) {
+	for (unsigned i = 0; i < 300 / attack_step(6); i++) {
 		start_with(d, d->features, SIZE);
 		for (unsigned k = 0; k < SIZE; k++)
 			d->q[q].desc[k] = (struct vring_desc){

@@ -328,7 +328,7 @@ static void dialled(struct dev *d)
 	uint64_t from;
 
 	print("%s\n", SAY_DIAL);
-	for (from = rdtsc(); seen < 100 && rdtsc() - from < LONG;) {
+	for (from = rdtsc(); seen < 100 && rdtsc() - from < 3 * LONG;) {
 		struct vsock_hdr h, reply;
 
 		if (!packet(d, &h) || h.op != VSOCK_OP_REQUEST)
