@@ -149,7 +149,7 @@ RUN_SRC := $(addprefix runner/,opts.c config.c artifact.c scratch.c sink.c \
 	terminal.c console.c machine.c verdict.c meta.c meta_isolate.c meta_network.c run.c session.c \
 	session_io.c config_env.c config_limits.c run_limits.c run_user.c cputime.c launch.c supervise.c cmd_exec.c cmd_cp.c \
 	cp_host.c transfer.c copies.c config_copy.c config_publish.c publish.c publish_link.c publish_udp.c publish_holder.c run_copies.c network.c network_uplink.c network_guard.c forwarder.c pasta.c \
-	format.c record.c state_dir.c state.c state_list.c journal.c control.c \
+	format.c record.c record_ports.c state_dir.c state.c state_list.c journal.c control.c \
 	detach.c targets.c log_view.c cmd_ps.c cmd_logs.c cmd_stop.c \
 	cmd_prune.c cmd_net.c cmd_run.c cmd_boot.c cmd_doctor.c cmd_completion.c \
 	completion.S commands.c)

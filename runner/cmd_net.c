@@ -21,7 +21,7 @@
 #include "runner/state.h"
 #include "runner/state_dir.h"
 
-#define CELL_MAX 49 /* of rules and ports, in the table */
+#define CELL_MAX RECORD_PORTS_MAX /* of rules as well, in the table */
 
 const struct opt_table cmd_net_table = {
 	.command = "net",

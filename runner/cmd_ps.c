@@ -15,7 +15,6 @@
 #include "runner/targets.h"
 
 #define STATUS_MAX  (FORMAT_SPAN_MAX + 24)
-#define PORTS_MAX   61
 #define COMMAND_MAX 41
 #define IMAGE_MAX   41
 
@@ -85,7 +84,8 @@ static void status(const struct record *r, uint64_t now, char buf[STATUS_MAX])
 static void add_row(struct table *t, const struct record *r, uint64_t now,
 		    int ports)
 {
-	char text[MAX(STATUS_MAX, PORTS_MAX)], command[COMMAND_MAX + 3], image[IMAGE_MAX + 3];
+	char text[MAX(STATUS_MAX, RECORD_PORTS_MAX)];
+	char command[COMMAND_MAX + 3], image[IMAGE_MAX + 3];
 	char span[FORMAT_SPAN_MAX];
 
 	table_add(t, r->id);
@@ -120,7 +120,7 @@ static int is_wanted(const struct ps *o, const struct record *r)
 /* A column for them only where there are any: few runs have some. */
 static int any_ports(const struct ps *o, const struct state_list *l)
 {
-	char text[PORTS_MAX];
+	char text[RECORD_PORTS_MAX];
 
 	for (size_t i = 0; i < l->n; i++) {
 		record_ports(&l->v[i], text, sizeof(text));

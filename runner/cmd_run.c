@@ -97,7 +97,7 @@ static const struct opt run_options[] = {
 	{ "deny", 0, "HOST|CIDR[:PORT]", NULL,
 	  "do not reach this, whatever is allowed", config_add_deny,
 	  FIELD(net) },
-	{ "publish", 'p', "[HOSTIP:]HOSTPORT:GUESTPORT[/udp]", NULL,
+	{ "publish", 'p', "[[HOSTIP:]HOSTPORT:]GUESTPORT[/udp]", NULL,
 	  "have a port of the guest on the host as well; 0: any that is free",
 	  config_add_publish, FIELD(net) },
 	{ "dns", 0, "ADDR", NULL,

@@ -106,9 +106,9 @@ struct config_publishes {
 #define CONFIG_MTU_MIN 1280 /* RFC 8200, section 5 */
 #define CONFIG_MTU_MAX 65520
 
-/* Its network. Setters get all of it: some options ask for one by the way. */
 #define CONFIG_DOUBT_MAX 400
 
+/* Its network. Setters get all of it: some options ask for one by the way. */
 struct config_net {
 	int on;
 	const char *tap; /* the host's, in place of one of ours; or NULL */

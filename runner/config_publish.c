@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* -p: [[HOSTIP:][HOSTPORT]:]GUESTPORT[/tcp|/udp], as Docker has it. */
+/* -p: [[HOSTIP:][HOSTPORT]:]GUESTPORT[/tcp|/udp], as Docker has it. Each port
+ * may be a range, FIRST-LAST. */
 #include "runner/config.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -13,15 +13,16 @@
  * front of the one before is an address, in brackets where it has colons. */
 struct pieces {
 	char addr[INET6_ADDRSTRLEN + 2];
-	char host[8], guest[8];
+	char host[12], guest[12];
 	const char *proto; /* behind the slash, or NULL */
 };
 
 static int bad(struct err *err, const char *why)
 {
 	err_say(err, -EINVAL, "%s", why);
-	return err_hint(err, "it is [HOSTIP:]HOSTPORT:GUESTPORT[/udp], with an "
-			     "IPv6 address in brackets");
+	return err_hint(err, "it is [[HOSTIP:]HOSTPORT:]GUESTPORT[/udp], with an "
+			     "IPv6 address in brackets; a port may be a range, "
+			     "8000-8010");
 }
 
 /* Copy what lies between; an empty piece is one too. */
@@ -67,23 +68,27 @@ static int cut(struct pieces *p, const char *s)
 			    piece(p->addr, sizeof(p->addr), s, first);
 }
 
-/* Docker has them; here each port is an option of its own. */
-static int is_range(const char *s)
+struct ports {
+	unsigned first, n;
+};
+
+/* A number, or two with a dash, of which none is 0. */
+static int get_ports(const char *s, struct ports *p)
 {
-	const char *dash = strchr(s, '-');
+	uint64_t first, last;
 
-	return dash && dash > s && isdigit((unsigned char)dash[-1]) &&
-	       isdigit((unsigned char)dash[1]);
-}
-
-static int get_port(const char *s, uint16_t *port)
-{
-	uint64_t v;
-
-	if (config_parse_digits(&s, &v) < 0 || *s || v > UINT16_MAX)
+	if (config_parse_digits(&s, &first) < 0 || first > UINT16_MAX)
 		return -EINVAL;
-	*port = (uint16_t)v;
-	return 0;
+	last = first;
+	if (*s == '-') {
+		s++;
+		if (config_parse_digits(&s, &last) < 0 || last > UINT16_MAX ||
+		    last < first || !first)
+			return -EINVAL;
+	}
+	*p = (struct ports){ .first = (unsigned)first,
+			     .n = (unsigned)(last - first + 1) };
+	return *s ? -EINVAL : 0;
 }
 
 static int get_addr(struct config_publish *p, char *s)
@@ -126,33 +131,61 @@ static int is_twice(const struct config_publishes *l,
 	return 0;
 }
 
+static int get_both(const struct pieces *s, struct ports *host,
+		    struct ports *guest, struct err *err)
+{
+	*host = (struct ports){ .first = 0 };
+	if (*s->host && get_ports(s->host, host) < 0)
+		return bad(err, "the host's port is no number up to 65535, nor a "
+				"range of them from 1 on");
+	if (get_ports(s->guest, guest) < 0 || !guest->first)
+		return bad(err, "the guest's port is no number from 1 to 65535, "
+				"nor a range of them");
+	if (!host->first || host->n == guest->n)
+		return 0;
+	/* For one of the guest's Docker takes any of the range that is free. */
+	err_say(err, -EINVAL, "%u ports of the host for %u of the guest",
+		host->n, guest->n);
+	return err_hint(err, "give both the same length, or as the host's port "
+			     "0: any that is free");
+}
+
+static int add_ports(struct config_publishes *l, struct config_publish p,
+		     const struct ports *host, const struct ports *guest,
+		     struct err *err)
+{
+	if (guest->n > CONFIG_PUBLISHES_MAX - l->n)
+		return err_say(err, -E2BIG, "more than %d ports",
+			       CONFIG_PUBLISHES_MAX);
+	for (unsigned i = 0; i < guest->n; i++) {
+		p.host_port = (uint16_t)(host->first ? host->first + i : 0);
+		p.guest_port = (uint16_t)(guest->first + i);
+		if (is_twice(l, &p))
+			return err_say(err, -EINVAL, "the host's port %u is "
+				       "taken by another -p of this run",
+				       p.host_port);
+		l->v[l->n++] = p;
+	}
+	return 0;
+}
+
 int config_add_publish(void *field, const char *arg, struct err *err)
 {
 	struct config_net *net = field;
-	struct config_publishes *l = &net->publish;
 	struct config_publish p = { 0 };
+	struct ports host, guest;
 	struct pieces s;
+	int r;
 
-	if (is_range(arg))
-		return bad(err, "a range; give -p for each port");
 	if (cut(&s, arg) < 0)
 		return bad(err, "no port mapping");
 	if (get_proto(&p, s.proto) < 0)
 		return bad(err, "the protocol is neither tcp nor udp");
 	if (get_addr(&p, s.addr) < 0)
 		return bad(err, "the host's side is no IP address");
-	if (*s.host && get_port(s.host, &p.host_port) < 0)
-		return bad(err, "the host's port is no number up to 65535");
-	if (get_port(s.guest, &p.guest_port) < 0 || !p.guest_port)
-		return bad(err,
-			   "the guest's port is no number from 1 to 65535");
-	if (is_twice(l, &p))
-		return err_say(err, -EINVAL, "the host's port %u is taken by "
-			       "another -p of this run", p.host_port);
-	if (l->n == CONFIG_PUBLISHES_MAX)
-		return err_say(err, -E2BIG, "more than %d",
-			       CONFIG_PUBLISHES_MAX);
-	l->v[l->n++] = p;
+	r = get_both(&s, &host, &guest, err);
+	if (r < 0)
+		return r;
 	net->on = 1;
-	return 0;
+	return add_ports(&net->publish, p, &host, &guest, err);
 }

@@ -16,6 +16,7 @@
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
 #include "runner/config_image.h"
+#include "runner/publish.h"
 #include "runner/scratch.h"
 
 #define META_FORMAT 1 /* of this document; grows when a field changes */
@@ -184,6 +185,15 @@ static void add_image(json_t *o, const struct config *c, int *bad)
 	add(o, "image_id", ci ? json_string(ci->img.id) : json_null(), bad);
 }
 
+static json_t *network_part(const struct meta *m, int *bad)
+{
+	json_t *o = meta_network(m->config, m->network);
+
+	if (json_is_object(o))
+		add(o, "ports", publish_ports(m->publish), bad);
+	return o;
+}
+
 static json_t *host_part(const struct meta *m, int *bad)
 {
 	const struct run_result *r = m->result;
@@ -203,7 +213,7 @@ static json_t *host_part(const struct meta *m, int *bad)
 	    m->disk_stored ? number(m->disk_stored) : json_null(), bad);
 	add(o, "jail", jail_part(m->jail, bad), bad);
 	add(o, "cgroup", cgroup_part(m, bad), bad);
-	add(o, "network", meta_network(m->config, m->network), bad);
+	add(o, "network", network_part(m, bad), bad);
 	add(o, "start_ms", span(r->begin_ns, r->started_ns), bad);
 	add(o, "boot_ms", span(r->begin_ns, r->ready_ns), bad);
 	add(o, "first_output_ms", span(r->begin_ns, r->output_ns), bad);

@@ -19,6 +19,7 @@
 struct err;
 struct json_t;
 struct network_facts;
+struct publish;
 
 struct meta {
 	const struct config *config;
@@ -30,6 +31,7 @@ struct meta {
 	const struct cgroup_limits *limits;
 	const struct cgroup_usage *usage;
 	const struct network_facts *network; /* NULL: not known */
+	const struct publish *publish; /* NULL: no ports of the host's */
 	uint64_t disk_stored; /* bytes of its disk on the host; 0: not known */
 	const struct err *error; /* NULL or no code: nothing to say */
 };

@@ -295,26 +295,37 @@ int publish_open(struct publish **out, const struct config_publishes *c,
 	return r;
 }
 
+json_t *publish_ports(const struct publish *p)
+{
+	json_t *list = json_array();
+	int bad = !list;
+
+	for (size_t i = 0; p && i < p->ndoors; i++) {
+		const struct door *d = &p->door[i];
+		char addr[INET6_ADDRSTRLEN];
+
+		bad |= json_array_append_new(
+			list, json_pack("{s:s, s:i, s:i, s:s}", "host",
+					place_addr(&d->at, addr), "host_port",
+					(int)place_port(&d->at), "guest_port",
+					(int)d->what->guest_port, "protocol",
+					proto(d->what))) < 0;
+	}
+	if (!bad)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
 int publish_record(const struct publish *p, struct state *s, struct err *err)
 {
-	json_t *list = p ? json_array() : NULL;
+	json_t *list = p ? publish_ports(p) : NULL;
 	_cleanup_free_ char *text = NULL;
 	int r = -ENOMEM;
 
 	if (!p)
 		return 0;
-	for (size_t i = 0; i < p->ndoors; i++) {
-		const struct door *d = &p->door[i];
-		char addr[INET6_ADDRSTRLEN];
-
-		json_array_append_new(
-			list, json_pack("{s:s, s:i, s:i, s:s}", "host",
-					place_addr(&d->at, addr), "host_port",
-					(int)place_port(&d->at), "guest_port",
-					(int)d->what->guest_port, "protocol",
-					proto(d->what)));
-	}
-	if (json_array_size(list) == p->ndoors)
+	if (list)
 		text = json_dumps(list, JSON_COMPACT);
 	json_decref(list);
 	if (text)

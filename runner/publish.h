@@ -35,12 +35,15 @@
 #include "runner/config.h"
 
 struct err;
+struct json_t;
 struct publish;
 struct state;
 
 /* *@out is NULL where there is nothing to publish. */
 int publish_open(struct publish **out, const struct config_publishes *c,
 		 struct err *err);
+/* What they are, a list that is the caller's; NULL without memory. */
+struct json_t *publish_ports(const struct publish *p);
 int publish_record(const struct publish *p, struct state *s, struct err *err);
 /* @s and @loop stay until publish_stop(). */
 int publish_start(struct publish *p, struct ev_loop *loop, struct state *s);

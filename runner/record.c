@@ -342,61 +342,6 @@ void record_image(const struct record *r, char *buf, size_t cap)
 	control_hide(buf);
 }
 
-static int is_everywhere(const char *host)
-{
-	return !strcmp(host, "0.0.0.0") || !strcmp(host, "::");
-}
-
-/* "8080->80/tcp", or nothing where it is no port. */
-static int port_text(const json_t *port, char *buf, size_t cap)
-{
-	const char *proto = json_string_value(json_object_get(port, "protocol"));
-	const char *host = json_string_value(json_object_get(port, "host"));
-	json_int_t from = json_integer_value(json_object_get(port, "host_port"));
-	json_int_t to = json_integer_value(json_object_get(port, "guest_port"));
-	const char *fmt;
-
-	/* An address, and a word: nothing that would have to be cut. */
-	if (!proto || !host || strlen(host) > 45 || strlen(proto) > 3)
-		return 0;
-	fmt = is_everywhere(host) ? "%.0s%u->%u/%s" :
-	      strchr(host, ':')	  ? "[%s]:%u->%u/%s" :
-				    "%s:%u->%u/%s";
-	snprintf(buf, cap, fmt, host, (unsigned)from, (unsigned)to, proto);
-	return 1;
-}
-
-void record_ports(const struct record *r, char *buf, size_t cap)
-{
-	static const char more[] = ", ...";
-	const json_t *list = json_object_get(r->doc, "ports");
-	char text[128], before[128] = "";
-	size_t at = 0, cut = 0, n;
-
-	buf[0] = '\0';
-	/* Nobody listens for it any more. */
-	if (r->phase >= PHASE_EXITED)
-		return;
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		/* All addresses are two: one for each family. */
-		if (!port_text(json_array_get(list, i), text, sizeof(text)) ||
-		    !strcmp(text, before))
-			continue;
-		n = strlen(text);
-		if (at + n + 3 > cap) {
-			snprintf(buf + cut, cap - cut, "%s",
-				 cut ? more : more + 2);
-			break;
-		}
-		at += (size_t)snprintf(buf + at, cap - at, "%s%s",
-				       at ? ", " : "", text);
-		if (at + sizeof(more) <= cap)
-			cut = at;
-		memcpy(before, text, n + 1);
-	}
-	control_hide(buf);
-}
-
 const char *record_user(const struct record *r)
 {
 	return json_string_value(json_object_get(r->doc, "user"));

@@ -77,9 +77,10 @@ void record_command(const struct record *r, char *buf, size_t cap);
 /* What the user named as its image, in the same way; "-": the built-in one. */
 void record_image(const struct record *r, char *buf, size_t cap);
 
-/* The ports that the host has of it: "8080->80/tcp, [::1]:53->53/udp", without
- * an address where it is all of them; "": none, or not any more. In place of
- * what does not fit are dots. */
+/* record_ports.c: those that the host has of it: "8080-8081->80-81/tcp,
+ * [::1]:53->53/udp", without an address where it is all of them; "": none, or
+ * not any more. In place of what does not fit are dots. */
+#define RECORD_PORTS_MAX 61 /* enough for a cell of a table */
 void record_ports(const struct record *r, char *buf, size_t cap);
 
 /*

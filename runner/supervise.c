@@ -396,6 +396,7 @@ static int run(struct supervisor *sv)
 	trace_mark(&sv->trace, TRACE_REAP);
 	network_close(&sv->network);
 	tell(c, &sv->machine, result);
+	meta.publish = sv->publish;
 	meta.disk_stored = disk_stored(sv);
 	if (result->ncpus)
 		meta.engine = machine_engine_name(&sv->machine);

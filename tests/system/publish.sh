@@ -105,6 +105,21 @@ test_port_0_is_one_that_inspect_and_verbose_tell() {
 	ends
 }
 
+test_range_is_as_many_ports() {
+	published "--name many -p 8091-8093:80-82 --meta $WORK/meta" \
+		'httpd -h /tmp/w -p 80; httpd -h /tmp/w -p 82'
+	expect_page 127.0.0.1:8091 'page of the guest'
+	expect_page '[::1]:8093' 'page of the guest'
+	"$MAYFLY" ps >"$out"
+	expect_line ".* 8091-8093->80-82/tcp .*"
+	start -p 8090-8092:80-82 -- true
+	expect_refusal 'run many (.*) has that port'
+	ends
+	# host and port, of both families.
+	[ "$(grep -c '"host_port": 809[123],$' "$WORK/meta")" = 6 ] ||
+		fail "$(cat "$WORK/meta")"
+}
+
 # The server answers only once the client has ended.
 test_each_direction_ends_by_itself() {
 	published '-p 8081:80' 'nc -ll -p 80 -e wc -c &'

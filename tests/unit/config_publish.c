@@ -60,7 +60,7 @@ Test(config_publish, nonsense_is_refused_with_words)
 		"80:80/udp/tcp", "80:80/UDP", ":80:80", "localhost:80:80",
 		"127.0.0.1:80:80:80", "1.2.3:80:80", "::1:80:80", "[]:80:80",
 		"[::1:80:80", "::1]:80:80", "[127.0.0.1]:80:80", "[::1]80:80",
-		"[fe80::1%eth0]:80:80", "000000080:80",
+		"[fe80::1%eth0]:80:80", "000000000080:80",
 		"99999999999999999999:80",
 		"[1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb]:1:1",
 	};
@@ -72,16 +72,53 @@ Test(config_publish, nonsense_is_refused_with_words)
 	cr_expect_eq(list.n, 0);
 }
 
-Test(config_publish, ranges_are_refused_as_such)
+Test(config_publish, range_is_so_many_ports)
+{
+	static const struct {
+		const char *arg;
+		unsigned host, guest, n;
+	} t[] = {
+		{ "8080-8082:80-82/udp", 8080, 80, 3 },
+		{ "127.0.0.1:1-1:65535-65535", 1, 65535, 1 },
+		{ "1-32:65504-65535", 1, 65504, 32 },
+		{ "80-81", 0, 80, 2 },
+		{ "0:80-81", 0, 80, 2 },
+		{ "[::1]::80-81", 0, 80, 2 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		list.n = 0;
+		cr_assert_eq(add(t[i].arg), 0, "%s: %s", t[i].arg, err.msg);
+		cr_expect_eq(list.n, t[i].n, "%s", t[i].arg);
+		for (size_t k = 0; k < list.n; k++) {
+			cr_expect_eq(list.v[k].guest_port, t[i].guest + k);
+			cr_expect_eq(list.v[k].host_port,
+				     t[i].host ? t[i].host + k : 0);
+			cr_expect_eq(list.v[k].family, list.v[0].family);
+			cr_expect_eq(list.v[k].udp, list.v[0].udp);
+		}
+	}
+}
+
+Test(config_publish, ranges_that_are_none_have_words)
 {
 	static const char *const bad[] = {
-		"8080-8082:80-82", "80-82:80", "127.0.0.1:1-2:1-2", "80-81",
+		"80-82:80", "80:80-82", "8000-8001:80-82", "82-80:82-80",
+		"0-1:1-2", "1-2:0-1", "1-65536:1-65536", "1-:1-2", "-2:1-2",
+		"1--2:1-2", "1-2-3:1-3", "1-2:", "80-82:0", "000001-000002:1-2",
+		"65535-65536:1-2",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		cr_expect_lt(add(bad[i]), 0, "'%s'", bad[i]);
-		cr_expect(strstr(err.msg, "a range"), "%s", err.msg);
+		cr_expect(err.msg[0] && err.hint[0], "'%s'", bad[i]);
 	}
+	cr_expect_eq(add("1-33:1-33"), -E2BIG);
+	cr_expect_eq(add("1-65535:1-65535"), -E2BIG);
+	cr_expect_eq(list.n, 0);
+	cr_assert_eq(add("10-12:10-12"), 0);
+	cr_expect_eq(add("8-10:1-3"), -EINVAL);
+	cr_expect(strstr(err.msg, "port 10 is taken"), "%s", err.msg);
 }
 
 Test(config_publish, one_place_is_given_once)

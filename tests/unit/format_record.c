@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,6 +229,36 @@ Test(record, ports_are_told_once_for_all_addresses)
 	r.phase = PHASE_EXITED;
 	record_ports(&r, line, sizeof(line));
 	cr_assert_str_empty(line);
+	record_free(&r);
+}
+
+Test(record, ports_side_by_side_are_a_range)
+{
+	static const struct {
+		const char *host;
+		int from, to;
+		const char *proto;
+	} t[] = {
+		{ "0.0.0.0", 80, 8, "tcp" }, { "::", 80, 8, "tcp" },
+		{ "0.0.0.0", 81, 9, "tcp" }, { "::", 81, 9, "tcp" },
+		{ "0.0.0.0", 82, 9, "tcp" }, { "0.0.0.0", 83, 10, "udp" },
+		{ "::1", 84, 11, "udp" },    { "::1", 85, 12, "udp" },
+		{ "::1", 84, 11, "udp" },    { "::1", 83, 10, "udp" },
+	};
+	json_t *list = json_array();
+	struct record r = { 0 };
+	char line[128];
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
+		json_array_append_new(
+			list, json_pack("{s:s, s:i, s:i, s:s}", "host",
+					t[i].host, "host_port", t[i].from,
+					"guest_port", t[i].to, "protocol",
+					t[i].proto));
+	r.doc = json_pack("{s:o}", "ports", list);
+	record_ports(&r, line, sizeof(line));
+	cr_assert_str_eq(line, "80-81->8-9/tcp, 82->9/tcp, 83->10/udp, "
+			       "[::1]:84-85->11-12/udp, [::1]:83->10/udp");
 	record_free(&r);
 }
 
