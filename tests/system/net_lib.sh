@@ -166,6 +166,8 @@ net_world() {
 	: >"$WORK/ns/world"
 	unshare --net="$WORK/ns/world" true || exit 2
 	ip link set lo up
+	# A new namespace is a router where the machine's own is.
+	echo 0 >/proc/sys/net/ipv4/ip_forward
 	ip link add wan0 type veth peer name lan0 netns "$WORK/ns/world"
 	# shellcheck disable=SC2046,SC2086 # words
 	{
