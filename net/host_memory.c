@@ -236,19 +236,12 @@ static int parse(struct host_memory *m, json_t *doc, const char *where)
 /* NULL: none, or not ours to read. */
 static json_t *load(int net)
 {
-	_cleanup_fd_ int fd = openat(net, FILE_NAME,
-				     O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
-					     O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
-	struct stat st;
-	ssize_t n;
+	size_t len;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    st.st_size > FILE_MAX)
+	if (io_read_own(net, FILE_NAME, FILE_MAX, &text, &len) < 0)
 		return NULL;
-	text = malloc((size_t)st.st_size + 1);
-	n = text ? io_read_full(fd, text, (size_t)st.st_size) : -1;
-	return n < 0 ? NULL : json_loadb(text, (size_t)n, 0, NULL);
+	return json_loadb(text, len, 0, NULL);
 }
 
 int host_memory_read(int state, struct host_memory *m, struct err *err)

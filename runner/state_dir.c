@@ -184,26 +184,13 @@ int state_is_locked(int dir)
 /* A regular file of ours: anything else may block, or change under us. */
 static int read_once(int dir, const char *id, struct record *r)
 {
-	_cleanup_fd_ int fd = openat(dir, RECORD,
-				     O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
-					     O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
-	struct stat st;
-	ssize_t n;
-	int code;
+	size_t len;
+	int code = io_read_own(dir, RECORD, RECORD_MAX, &text, &len);
 
-	if (fd < 0)
-		return errno == ENOENT ? -ENOENT : -EBADMSG;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    st.st_uid != geteuid() || st.st_size > RECORD_MAX)
-		return -EBADMSG;
-	text = malloc((size_t)st.st_size + 1);
-	if (!text)
-		return -ENOMEM;
-	n = io_read_full(fd, text, (size_t)st.st_size);
-	if (n < 0)
-		return (int)n;
-	code = record_parse(r, text, (size_t)n);
+	if (code < 0)
+		return code;
+	code = record_parse(r, text, len);
 	if (code == 0 && strcmp(r->id, id)) {
 		record_free(r);
 		return -EBADMSG;

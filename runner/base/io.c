@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -88,6 +89,31 @@ int io_read_file(const char *path, size_t max, char **buf, size_t *len)
 	p[n] = '\0';
 	if (len)
 		*len = (size_t)n;
+	*buf = steal_ptr(&p);
+	return 0;
+}
+
+int io_read_own(int dir, const char *name, size_t max, char **buf, size_t *len)
+{
+	_cleanup_fd_ int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW |
+						O_NONBLOCK | O_CLOEXEC);
+	_cleanup_free_ char *p = NULL;
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0)
+		return errno == ENOENT ? -ENOENT : -EBADMSG;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    st.st_uid != geteuid() || (uint64_t)st.st_size > max)
+		return -EBADMSG;
+	p = malloc((size_t)st.st_size + 1);
+	if (!p)
+		return -ENOMEM;
+	n = io_read_full(fd, p, (size_t)st.st_size);
+	if (n < 0)
+		return (int)n;
+	p[n] = '\0';
+	*len = (size_t)n;
 	*buf = steal_ptr(&p);
 	return 0;
 }

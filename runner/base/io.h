@@ -24,6 +24,13 @@ ssize_t io_pread_full(int fd, void *buf, size_t len, off_t off);
  * The caller frees *@buf. */
 int io_read_file(const char *path, size_t max, char **buf, size_t *len);
 
+/*
+ * The same for a file that one of our own programs has left in @dir: regular, and
+ * this user's. -ENOENT; -EBADMSG for anything else that is there, or is longer.
+ * Opens nothing that could wait or lead elsewhere.
+ */
+int io_read_own(int dir, const char *name, size_t max, char **buf, size_t *len);
+
 /* One datagram with @nfds descriptors (at most IO_FDS_MAX, of the 253 that
  * Linux takes: SCM_MAX_FD). -ETOOMANYREFS: the user's other messages on their
  * way have more descriptors than one process may; they will arrive. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runner/base/err.h"
@@ -81,6 +82,35 @@ Test(io, file_larger_than_asked_for_is_refused)
 	cr_expect_eq(len, 5u);
 	cr_expect_str_eq(text, "hello");
 	unlink(path);
+}
+
+Test(io, file_of_our_own_is_read_and_nothing_else)
+{
+	char path[] = "/tmp/mayfly-base-XXXXXX";
+	_cleanup_free_ char *text = NULL;
+	_cleanup_fd_ int dir = -1, fd = -1;
+	size_t len = 0;
+
+	cr_assert_not_null(mkdtemp(path));
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(dir, "own", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(io_write_all(fd, "hello", 5), 0);
+	cr_assert_eq(symlinkat("own", dir, "link"), 0);
+	cr_assert_eq(mkfifoat(dir, "fifo", 0600), 0);
+	cr_expect_eq(io_read_own(dir, "none", 9, &text, &len), -ENOENT);
+	cr_expect_eq(io_read_own(dir, "link", 9, &text, &len), -EBADMSG);
+	cr_expect_eq(io_read_own(dir, "fifo", 9, &text, &len), -EBADMSG);
+	cr_expect_eq(io_read_own(dir, ".", 9, &text, &len), -EBADMSG);
+	cr_expect_eq(io_read_own(dir, "own", 4, &text, &len), -EBADMSG);
+	cr_expect_null(text);
+	cr_assert_eq(io_read_own(dir, "own", 5, &text, &len), 0);
+	cr_expect_eq(len, 5u);
+	cr_expect_str_eq(text, "hello");
+	unlinkat(dir, "own", 0);
+	unlinkat(dir, "link", 0);
+	unlinkat(dir, "fifo", 0);
+	rmdir(path);
 }
 
 static int open_descriptors(void)
