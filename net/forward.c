@@ -21,7 +21,8 @@
  *
  *   An answer counts if it comes by the socket that asked, one of 16 for each
  *   upstream, has the id of the question, and repeats it: 16 bits of id, 4 of
- *   socket, and the kernel's choice of port (RFC 5452 9). The same question is
+ *   socket, and the kernel's choice of port (RFC 5452 9); by TCP, for what is
+ *   too long, it is a connection for one question. The same question is
  *   under way once, however many ask it, for each more would be one more chance
  *   to guess (RFC 5452 5). There is no cache to poison.
  *

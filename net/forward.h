@@ -11,7 +11,8 @@
  *					(locks itself in)
  *	forward_hear()	    <-------	forward_tell()
  *	(the guest runs)		forward_serve(), until the control
- *	closes its end	    ------->	socket is closed
+ *	dialler_open()	    <------>	socket is closed; there it asks for
+ *	closes its end	    ------->	connections (net/dial.h)
  *
  * One process, one thread, one loop that waits for nobody: net/forward.c has
  * the theory. What the guest or a network sends makes nothing grow.
