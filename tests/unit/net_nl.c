@@ -8,6 +8,7 @@
 #include <linux/rtnetlink.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
@@ -131,6 +132,23 @@ Test(net_nl, veth_has_its_peer_in_another_namespace)
 	cr_expect_str_eq(f.l.alias, "mayfly:test");
 	cr_expect_str_eq(f.l.kind, "veth");
 	cr_expect_eq(rt_link_index(rt, "mfy7"), (int)f.l.index);
+}
+
+#define ONE_QUEUE " | grep -q 'numtxqueues 1 .*numrxqueues 1 '"
+
+static int peer_has_one_queue(void)
+{
+	return system("ip -d link show up0" ONE_QUEUE) ? 1 : 0;
+}
+
+/* Of more the kernel takes all but one away again, with all links waiting. */
+Test(net_nl, veth_is_born_with_one_queue)
+{
+	int netns = other_netns();
+
+	make_veth(netns);
+	cr_expect_eq(system("ip -d link show mfy7" ONE_QUEUE), 0);
+	cr_expect_eq(inside(netns, peer_has_one_queue), 0);
 }
 
 Test(net_nl, name_that_is_taken_is_said_so)
