@@ -15,6 +15,7 @@
 #include "net/host_memory.h"
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
+#include "tests/unit/root_stage.h"
 
 /* --- /etc/resolv.conf ---------------------------------------------------- */
 
@@ -82,25 +83,6 @@ Test(net_resolvers, what_is_none_is_passed_over)
 }
 
 /* --- host.json --------------------------------------------------------------- */
-
-static char root[] = "/tmp/mayfly-unit-host-XXXXXX";
-static int state = -1;
-
-static void open_root(void)
-{
-	cr_assert(mkdtemp(root));
-	state = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cr_assert_geq(state, 0);
-}
-
-static void close_root(void)
-{
-	char cmd[64];
-
-	close(state);
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", root);
-	cr_expect_eq(system(cmd), 0);
-}
 
 TestSuite(net_memory, .init = open_root, .fini = close_root);
 

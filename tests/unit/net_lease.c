@@ -15,28 +15,10 @@
 
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
+#include "tests/unit/root_stage.h"
 
 #define CROWD 30
 #define TURNS 200
-
-static char root[] = "/tmp/mayfly-unit-lease-XXXXXX";
-static int state = -1;
-
-static void open_root(void)
-{
-	cr_assert(mkdtemp(root));
-	state = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cr_assert_geq(state, 0);
-}
-
-static void close_root(void)
-{
-	char cmd[64];
-
-	close(state);
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", root);
-	cr_expect_eq(system(cmd), 0);
-}
 
 TestSuite(net_lease, .init = open_root, .fini = close_root);
 
