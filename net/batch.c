@@ -71,10 +71,14 @@ void batch_message(struct batch *b, int type, int flags)
 
 void batch_put(struct batch *b, int type, const void *data, size_t len)
 {
-	struct nlattr *a = take(b, NLA_HDRLEN + len);
+	struct nlattr *a = NULL;
 
-	if (!a)
+	if (len <= UINT16_MAX - NLA_HDRLEN)
+		a = take(b, NLA_HDRLEN + len);
+	if (!a) {
+		b->bad = 1;
 		return;
+	}
 	a->nla_type = (uint16_t)type;
 	a->nla_len = (uint16_t)(NLA_HDRLEN + len);
 	memcpy(a + 1, data, len);
