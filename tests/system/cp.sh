@@ -272,13 +272,13 @@ test_interrupted_copies_clean_up_on_both_sides() {
 	inside 'truncate -s 10G /root/big; mkdir /root/in'
 	for sig in INT TERM HUP; do
 		# Of a shell without job control, INT would be ignored.
-		timeout -s $sig 2 "$MAYFLY" cp g:/root/big copy </dev/null \
+		timeout -s $sig 1 "$MAYFLY" cp g:/root/big copy </dev/null \
 			>"$out" 2>"$err"
 		rc=$?
 		[ $rc = 124 ] || fail "$sig: exit code $rc"
 		[ ! -e copy ] || fail 'half a file by its name'
 		expect_whole .
-		timeout -s $sig 2 "$MAYFLY" cp big g:/root/in </dev/null \
+		timeout -s $sig 1 "$MAYFLY" cp big g:/root/in </dev/null \
 			>"$out" 2>"$err"
 		[ $? = 124 ] || fail "$sig: not interrupted"
 	done

@@ -299,7 +299,8 @@ test_a_flush_of_the_guest_reaches_the_host() {
 		fail "no fdatasync: $(cat "$WORK/trace" "$WORK/e")"
 }
 
-# Not a time: how much came within one. 4 MiB to begin with, then 1 a second.
+# Not a time: how much came within one. 4 MiB to begin with, then 1 a second; it
+# would be all 16 at once, and the end may be late.
 test_a_rate_is_kept() {
 	head -c 16777216 /dev/zero >one
 	rc=0
@@ -309,7 +310,7 @@ test_a_rate_is_kept() {
 			cat /dev/vdc' >"$out" 2>"$err" || rc=$?
 	expect_rc 124
 	n=$(wc -c <"$out")
-	[ "$n" -ge $((3 * MIB)) ] && [ "$n" -le $((8 * MIB)) ] ||
+	[ "$n" -ge $((3 * MIB)) ] && [ "$n" -le $((12 * MIB)) ] ||
 		fail "$n bytes in 3 s"
 }
 
