@@ -122,7 +122,9 @@ enum wire_exec_flags {
 	/* The run's own: after EXIT the agent serves more streams until the
 	 * host hangs up. */
 	WIRE_EXEC_STAY = 8,
-	WIRE_EXEC_FLAGS = 15,
+	/* realtime_ns is as of the guest's begin: this waits for it to boot */
+	WIRE_EXEC_EARLY = 16,
+	WIRE_EXEC_FLAGS = 31,
 };
 
 /*

@@ -298,9 +298,12 @@ int session_exec(struct session *s, struct err *err)
 	}
 	cmd.env = env;
 	clock_gettime(CLOCK_REALTIME, &now);
-	if (p->set_clock)
+	if (p->set_clock) {
 		cmd.head.realtime_ns = (uint64_t)now.tv_sec * 1000000000u +
 				       (uint64_t)now.tv_nsec;
+		if (!s->ready_ns)
+			cmd.head.flags |= WIRE_EXEC_EARLY;
+	}
 	n = wire_put_exec(buf, sink_room(&s->to_agent), &cmd);
 	if (n < 0)
 		return err_say(err, (int)n,

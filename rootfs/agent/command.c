@@ -171,15 +171,18 @@ static int try_start(struct session *s)
 	return sp->error ? -1 : 0;
 }
 
-static void set_clock(uint64_t ns)
+static void set_clock(const struct wire_exec *head)
 {
-	struct timespec ts = {
-		.tv_sec = (time_t)(ns / 1000000000u),
-		.tv_nsec = (long)(ns % 1000000000u),
-	};
+	uint64_t ns = head->realtime_ns;
+	struct timespec ts;
 
-	if (ns)
-		clock_settime(CLOCK_REALTIME, &ts);
+	if (!ns)
+		return;
+	if (head->flags & WIRE_EXEC_EARLY)
+		ns += boot_ns();
+	ts.tv_sec = (time_t)(ns / 1000000000u);
+	ts.tv_nsec = (long)(ns % 1000000000u);
+	clock_settime(CLOCK_REALTIME, &ts);
 }
 
 /* The guest is not what the host wanted for its command. */
@@ -208,7 +211,7 @@ int command_start(struct session *s, const struct wire_frame *f)
 	if (ret)
 		return ret;
 	if (is_own(s))
-		set_clock(s->spawn.cmd.head.realtime_ns);
+		set_clock(&s->spawn.cmd.head);
 	s->state = RUNNING;
 	if (not_as_asked(s) || try_start(s)) {
 		failed(s);

@@ -220,6 +220,19 @@ test_clock_is_the_hosts() {
 	[ $diff -ge -2 ] && [ $diff -le "$LIMIT" ] || fail "off by $diff s"
 }
 
+# Its clock goes on from when it began, however long it took to boot. Times of
+# files go by ticks.
+test_clock_has_not_stood_still_while_the_guest_booted() {
+	before=$(date +%s%N)
+	start -- sh -c 'read up _ </proc/uptime; touch /tmp/now
+		echo $up $(stat -c %y /tmp/now)'
+	read -r up now <"$out"
+	at=$(date -d "$now" +%s%N)
+	up=$(((${up%.*} * 100 + 1${up#*.} - 100) * 10000000))
+	[ $((at - up)) -ge $((before - 100000000)) ] ||
+		fail "it began $(((before - at + up) / 1000000)) ms before mayfly"
+}
+
 # A program of three instructions: vzeroupper, and exit(0).
 avx_program() {
 	z='\0\0\0\0\0\0\0\0'

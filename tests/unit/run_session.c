@@ -37,7 +37,7 @@ static void check_exec(struct guest *g)
 	ok = hear(g, &f) == WIRE_EXEC && wire_get_exec(&f, slots, &c) == 0 &&
 	     !strcmp(c.argv[0], "prog") && !c.argv[1] &&
 	     !strcmp(c.env[0], "A=b") && !c.env[1] && !strcmp(c.cwd, "/w") &&
-	     c.head.flags == 0 && c.head.realtime_ns != 0;
+	     c.head.flags == WIRE_EXEC_EARLY && c.head.realtime_ns != 0;
 	say_exit(g, ok ? 0 : 1, 0);
 }
 
