@@ -102,7 +102,7 @@ check-build:
 	$(Q)$(MAKE) $(SUB) B=$(B)/faults FAULTS=1 all
 long-build: check-build
 	$(Q)$(MAKE) $(SUB) B=$(B)/tsan SAN=thread all $(B)/tsan/tests/guest-run \
-		$(B)/tsan/tests/attack-run payloads
+		$(B)/tsan/tests/attack-run $(NET_TOOLS:$(B)/%=$(B)/tsan/%) payloads
 	$(Q)tools/deps.sh package software
 	$(Q)$(MAKE) $(SUB) deb
 
@@ -678,7 +678,8 @@ ENGINES ?= soft kvm qemu
 
 KVMHOST_NEEDS := $(PRODUCT) $(B)/tests/guest-run $(GUEST_BIN) \
 	$(B)/tests/attack-run $(ATTACK_BIN) $(B)/tests/pty $(B)/tests/knock \
-	$(B)/tests/deny $(B)/tests/liar $(B)/tests/liar-vmm $(JAIL_TEST)
+	$(B)/tests/deny $(B)/tests/liar $(B)/tests/liar-vmm $(JAIL_TEST) \
+	$(NET_TOOLS)
 
 .PHONY: check-kvm check-kvm-smoke
 #: check-kvm      all system tests on real KVM, in an emulated-SVM machine
@@ -760,7 +761,7 @@ asan ubsan:
 #: tsan           payloads, and system tests that keep all threads busy
 tsan:
 	$(Q)$(MAKE) $(SUB) B=$(B)/$@ SAN=thread all $(B)/$@/tests/guest-run \
-		$(B)/$@/tests/attack-run payloads
+		$(B)/$@/tests/attack-run $(NET_TOOLS:$(B)/%=$(B)/$@/%) payloads
 	$(Q)$(CHECK) $(B) tsan
 asan ubsan: ENGINES = soft
 

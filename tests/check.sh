@@ -265,13 +265,13 @@ faults() {
 		"$build/faults/mayfly" soft
 }
 
-# $1: smoke or all
+# $1: smoke or all; $2 seconds at most
 kvmhost() {
 	if ! "$here/kvmhost/kernel.sh" >"$log" 2>&1; then
 		cannot "kvmhost/$1" "$(tail -n 1 "$log")"
 		return
 	fi
-	suite "kvmhost/$1" 2400 "$here/kvmhost/run.sh" "$build" "$1"
+	suite "kvmhost/$1" "$2" "$here/kvmhost/run.sh" "$build" "$1"
 }
 
 # $1 a name, $2 how many seconds for each target; 0: a few thousand runs.
@@ -296,6 +296,12 @@ tsan() {
 		attacks tsan/attack/ "$build/tsan" 2000
 	SYSTEM=$TSAN_SYSTEM system tsan/system/ "$build/tsan" \
 		RUNS=1 MEGABYTES=2 LIMIT=300
+	suite tsan/net 900 env LIMIT=300 "$here/system/net.sh" \
+		"$build/tsan/mayfly" soft names_are_answered \
+		bytes_come_and_go_as_they_are
+	suite tsan/publish 900 env LIMIT=300 "$here/system/publish.sh" \
+		"$build/tsan/mayfly" soft megabytes_come_back_as_they_were \
+		datagrams_are_answered many_clients_at_once_are_served
 }
 
 # Every case of the tests that make them by the million.
@@ -331,8 +337,8 @@ for what in "$@"; do
 	others) others ;;
 	faults) faults ;;
 	jail) jail ;;
-	kvmhost) kvmhost smoke ;;
-	kvm) kvmhost all ;;
+	kvmhost) kvmhost smoke 2400 ;;
+	kvm) kvmhost all 3600 ;;
 	docs) suite completion 120 "$here/completion.sh" "$build/mayfly"
 		suite man 60 "$here/man.sh" "$build/mayfly" ;;
 	package) suite package 300 "$here/package.sh" "$build" ;;

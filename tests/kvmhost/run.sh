@@ -4,9 +4,9 @@
 # run.sh BUILD smoke|all|COMMAND: run tests on real KVM, inside a machine that
 # QEMU emulates with AMD SVM and nested paging: its kernel is Debian's stock
 # one, and its /dev/kvm runs guests as any host's does, only slower. BUILD is
-# the build directory; a COMMAND is run in /work there, by busybox sh.
+# the build directory; a COMMAND is run in /work there, by sh.
 #
-# KVMHOST_LIMIT: seconds before all is stopped (2400).
+# KVMHOST_LIMIT: seconds before all is stopped (3600).
 # KVMHOST_EXTRA: a directory whose contents are put into /work there.
 set -eu
 umask 022
@@ -15,7 +15,7 @@ export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
 what=$2
-limit=${KVMHOST_LIMIT:-2400}
+limit=${KVMHOST_LIMIT:-3600}
 kernel=$("$here/kernel.sh")
 work=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-kvmhost.XXXXXX")
 qemu=
@@ -36,8 +36,15 @@ copies="$copies files_come_out_whatever_the_end"
 drive='copy_holds_what_is_written_and_the_base_what_it_was'
 drive="$drive drive_holds_on_the_host_what_the_guest_wrote rate_changes_no_byte"
 jail='root user container bare bare-root'
-# Not flood-console: after some seconds of port writes with interrupts off
-# QEMU's SVM no more leaves the guest, and the host hangs with its timer pending.
+gateway='bin/mayfly run --engine kvm --net -- ping -q -c 1 198.18.0.1'
+abuse='many_at_once_all_have_their_network'
+abuse="$abuse any_other_process_killed_leaves_nothing"
+# First of all networks: the kernel has modules to load, for a user.
+user='net_reaches_what_is_public names_are_answered'
+user="$user allowed_name_and_port_and_nothing_else"
+# Not flood-console, nor floods of frames: after some seconds of port writes with
+# interrupts off QEMU's SVM no more leaves the guest, and after minutes of frames
+# no more takes it up: the host hangs with its timer pending.
 floods='endless-acks flood-log'
 
 case $what in
@@ -45,7 +52,9 @@ smoke)	tests="set -e; bin/guest-run -p kvm payload/*
 		$system $smoke
 		LIMIT=120 VMS=1 sh system/cgroup.sh bin/mayfly kvm
 		SWEEP=0 sh jail/probes.sh bin root
-		LIMIT=120 sh jail/live.sh bin/mayfly kvm" ;;
+		LIMIT=120 sh jail/live.sh bin/mayfly kvm
+		$gateway
+		echo 'ok - kvm: guest reaches its gateway'" ;;
 all)	tests="set -e; bin/guest-run -p kvm payload/*
 		bin/attack-run -t 300 -m 64 bin/mayfly-vmm kvm attack/*
 		$system
@@ -60,14 +69,29 @@ all)	tests="set -e; bin/guest-run -p kvm payload/*
 		LIMIT=120 sh system/copies.sh bin/mayfly kvm $copies
 		OPS=300 LIMIT=120 sh system/drive.sh bin/mayfly kvm $drive
 		for h in $jail; do sh jail/probes.sh bin \$h; done
+		chmod 666 /dev/kvm
+		LIMIT=120 AS=12345 sh system/net.sh bin/mayfly kvm $user
+		chmod 600 /dev/kvm
+		LIMIT=120 sh system/net.sh bin/mayfly kvm
+		LIMIT=120 sh system/publish.sh bin/mayfly kvm
+		LIMIT=120 VMS=3 sh system/net_abuse.sh bin/mayfly kvm $abuse
 		LIMIT=120 sh jail/live.sh bin/mayfly kvm
 		AS=12345 LIMIT=120 sh jail/live.sh bin/mayfly soft" ;;
 *)	tests=$what ;;
 esac
 
-# A program and the libraries that it asks for.
+# What tests of networks ask for, and what runs with them do.
+programs='dash tar nft'
+[ "$what" = smoke ] ||
+	programs="$programs ip dnsmasq tcpdump setpriv unshare nsenter pasta"
+
+# A program and the libraries that it asks for, where a Debian has them; if it
+# is there.
 add_program() {
-	cp "$(command -v "$1")" "$work/root/bin/"
+	command -v "$1" >/dev/null || return 0
+	for d in /usr/bin /usr/sbin; do
+		[ ! -e "$d/$1" ] || cp "$d/$1" "$work/root$d/"
+	done
 	ldd "$(command -v "$1")" | sed -n 's/.*[ 	]\(\/[^ ]*\) (.*/\1/p' |
 	while read -r lib; do
 		mkdir -p "$work/root$(dirname "$lib")"
@@ -79,11 +103,12 @@ add_program() {
 stage() {
 	mkdir -p "$work/stage/bin/guest" "$work/stage/bin/tests" \
 		"$work/stage/payload" "$work/stage/attack"
-	for f in mayfly mayfly-vmm tests/guest-run tests/attack-run; do
+	for f in mayfly mayfly-vmm mayfly-net tests/guest-run \
+		tests/attack-run; do
 		[ ! -e "$build/$f" ] || cp "$build/$f" "$work/stage/bin/"
 	done
 	for f in pty knock deny liar liar-vmm scribble jail-run jail-probe \
-		jail-as; do
+		jail-as net-probe net-frames; do
 		[ ! -e "$build/tests/$f" ] ||
 			cp "$build/tests/$f" "$work/stage/bin/tests/"
 	done
@@ -100,12 +125,14 @@ stage() {
 }
 
 pack() {
-	mkdir -p "$work/root/bin" "$work/root/lib" "$work/root/lib64" \
-		"$work/root/modules" "$work/root/dev"
+	mkdir -p "$work/root/bin" "$work/root/usr/bin" "$work/root/usr/sbin" \
+		"$work/root/lib" "$work/root/lib64" "$work/root/dev" \
+		"$work/root/etc"
 	cp "$(command -v busybox)" "$work/root/bin/"
 	cp "$here/init" "$work/root/init"
-	cp "$kernel"/*.ko "$work/root/modules/"
-	add_program tar
+	cp -r "$kernel/lib/modules" "$work/root/lib/"
+	for p in $programs; do add_program "$p"; done
+	ln -s /usr/bin/dash "$work/root/bin/sh"
 	echo "$tests" >"$work/root/tests"
 	tar -C "$work/stage" -cSf "$work/root/work.tar" .
 	(cd "$work/root" && find . | cpio -o -H newc --quiet) >"$work/cpio"
