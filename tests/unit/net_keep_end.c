@@ -98,9 +98,9 @@ Test(net_keep_end, launchers_killed_at_any_moment_leave_nothing)
 
 /* keep.c's and keeper.c's, in their order. */
 static const char *const keeper_steps[] = {
-	"session", "descriptors", "go", "user", "setup", "tap", "table",
-	"settings", "tools", "link", "listeners", "told", "uplink", "fence",
-	"locked", "held",
+	"session", "descriptors", "go", "user", "setup", "tap", "listeners",
+	"told", "settings", "tools", "link", "fence", "uplink", "locked",
+	"held",
 };
 
 static const char *const launcher_steps[] = {
