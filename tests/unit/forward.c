@@ -338,12 +338,17 @@ Test(forward, questions_to_the_keeper_queue, .timeout = 60)
 		make(&a, REPLY(ADDRS(addr[i])));
 		up_answers(&s, 0, &h, DNS_NOERROR, &a);
 	}
-	for (unsigned i = 0; i < 3; i++) {
+	/* Answers that came on three sockets are in any order. */
+	for (unsigned i = 0, seen = 0; i < 3; i++) {
+		unsigned k;
+
 		cr_assert_eq(keeper_hears(&s, l), 1);
-		cr_expect_eq(l[0].addr[3], i);
+		k = l[0].addr[3];
+		cr_assert(k < 3 && !(seen >> k & 1));
+		seen |= 1u << k;
 		cr_expect(guest_hears_nothing(&s));
 		keeper_says(&s, 1, NULL);
-		expect_addrs(&s, REPLY(ADDRS(addr[i])));
+		expect_addrs(&s, REPLY(ADDRS(addr[k])));
 	}
 	stage_end(&s);
 }
