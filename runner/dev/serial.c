@@ -125,9 +125,21 @@ static void push_rx(struct serial *s, uint8_t b)
 	s->rx[(s->rx_head + s->rx_len++) % SERIAL_RX] = b;
 }
 
-static uint8_t pop_rx(struct serial *s)
+/* Half a FIFO of room is worth waking the main thread for. */
+static void resume_input(struct serial *s)
 {
 	uint64_t one = 1;
+
+	if (!s->rx_stalled || s->mcr & MCR_LOOP || s->rx_len > SERIAL_RX / 2)
+		return;
+	s->rx_stalled = 0;
+	/* An eventfd of ours takes a 1 at any time. */
+	if (write(s->room_ev.fd, &one, sizeof(one)) < 0)
+		s->rx_stalled = 1;
+}
+
+static uint8_t pop_rx(struct serial *s)
+{
 	uint8_t b;
 
 	if (!s->rx_len)
@@ -135,13 +147,7 @@ static uint8_t pop_rx(struct serial *s)
 	b = s->rx[s->rx_head];
 	s->rx_head = (s->rx_head + 1) % SERIAL_RX;
 	s->rx_len--;
-	/* Half a FIFO of room is worth waking the main thread for. */
-	if (s->rx_stalled && s->rx_len <= SERIAL_RX / 2) {
-		s->rx_stalled = 0;
-		/* An eventfd of ours takes a 1 at any time. */
-		if (write(s->room_ev.fd, &one, sizeof(one)) < 0)
-			s->rx_stalled = 1;
-	}
+	resume_input(s);
 	return b;
 }
 
@@ -154,13 +160,14 @@ static void on_input(struct ev *ev, uint32_t events)
 
 	(void)events;
 	pthread_mutex_lock(&s->lock);
-	room = SERIAL_RX - s->rx_len;
+	/* In loopback nothing comes in from outside (16550, MCR bit 4). */
+	room = s->mcr & MCR_LOOP ? 0 : SERIAL_RX - s->rx_len;
 	if (room)
 		n = read(ev->fd, buf, room);
 	for (ssize_t i = 0; i < n; i++)
 		push_rx(s, buf[i]);
 	update_line(s);
-	if (s->rx_len == SERIAL_RX) {
+	if (!room || s->rx_len == SERIAL_RX) {
 		s->rx_stalled = 1;
 		ev_del(ev);
 	} else if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
@@ -290,6 +297,7 @@ static void write_reg(struct serial *s, unsigned reg, uint8_t v)
 		break;
 	case REG_MCR:
 		s->mcr = v & MCR_MASK;
+		resume_input(s);
 		break;
 	case REG_SCR:
 		s->scr = v;

@@ -192,6 +192,21 @@ Test(serial, loopback_overrun_is_bounded_and_told_once)
 	cr_expect_eq(inb(LSR) & 1, 0, "FCR empties the FIFO");
 }
 
+Test(serial, input_waits_for_the_end_of_loopback)
+{
+	cr_assert_eq(write(in[1], "a", 1), 1);
+	outb(MCR, 0x10);
+	cr_expect_eq(ev_once(&loop, 1000), 1);
+	cr_expect_eq(inb(LSR) & 1, 0);
+	cr_expect_eq(ev_once(&loop, 0), 0, "it is not polled for ever");
+	outb(DATA, 'l');
+	cr_expect_eq(inb(DATA), 'l');
+	outb(MCR, 0);
+	for (int i = 0; i < 2; i++)
+		cr_expect_eq(ev_once(&loop, 1000), 1);
+	cr_expect_eq(inb(DATA), 'a');
+}
+
 Test(serial, closed_input_is_not_polled_for_ever)
 {
 	close(in[1]);
