@@ -58,20 +58,47 @@ static void tell(struct pruning *p, enum net_host_done done, const char *fmt,
 
 /* --- flows --------------------------------------------------------------- */
 
+struct source {
+	const struct net_addr *addr;
+	int taken;
+};
+
+static int look_at(const struct rt_seen_addr *a, void *opaque)
+{
+	struct source *s = opaque;
+
+	s->taken |= a->on_link.len && net_prefix_has(&a->on_link, s->addr);
+	return 0;
+}
+
+/* Those of one address, unless somebody has it again: a run of another directory,
+ * which knows nothing of our numbers. How many there were, or -errno. */
+static int forget(struct rt *rt, const struct net_addr *source)
+{
+	struct source s = { .addr = source };
+	int r = rt_addr_each(rt, look_at, &s);
+
+	return r < 0 || s.taken ? r : net_flows_forget(source);
+}
+
 /* With the number in our hands: of a run that was killed nobody has done it. */
 static void forget_flows(struct pruning *p, const struct net_lease *l)
 {
 	const struct net_addr six = net_plan_up6(l->number);
 	struct net_lease_info i;
 	struct err err = { 0 };
-	int four, r;
+	struct rt *rt = NULL;
+	int four = 0, r;
 
 	net_lease_read(l, &i);
 	if (geteuid() || !i.addr.family)
 		return;
-	r = four = net_flows_forget(&i.addr);
+	r = rt_open(&rt, &err);
+	if (r == 0)
+		r = four = forget(rt, &i.addr);
 	if (r >= 0)
-		r = net_flows_forget(&six);
+		r = forget(rt, &six);
+	rt_close(rt);
 	if (r < 0)
 		fail(p, err_set(&err, r, "flows of run %s", i.id), &err);
 	else if (four + r)

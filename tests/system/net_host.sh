@@ -557,6 +557,26 @@ test_two_directories_of_runs_leave_each_other_alone() {
 	as_before
 }
 
+# The number of one that was killed is free for whoever makes a link of its name.
+test_flows_of_who_has_the_number_now_are_kept() {
+	fresh
+	vm 1
+	kill_vm 1
+	ip netns del vm1
+	wait_for 10 no_link mfy0 || fail 'its link stays'
+	one=$MAYFLY_STATE_DIR
+	MAYFLY_STATE_DIR=$WORK/state-two
+	mkdir -m 700 "$MAYFLY_STATE_DIR"
+	vm 2
+	reaches vm2 $OUT
+	MAYFLY_STATE_DIR=$one
+	prune
+	told 'removed lease 0 of run 000000000001'
+	grep -q flows "$out" && fail "$(cat "$out")"
+	grep -q src=198.19.0.1 /proc/net/nf_conntrack || fail 'they are gone'
+	end_vm 2
+}
+
 test_memory_of_another_namespace_counts_for_nothing() {
 	fresh
 	vm 1
