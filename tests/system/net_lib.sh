@@ -100,7 +100,7 @@ world() {
 
 # A server, which ends with us.
 serve() {
-	setpriv --pdeathsig KILL "$@" >"$WORK/served" 2>&1 &
+	setpriv --pdeathsig KILL "$@" >>"$WORK/served" 2>&1 &
 	servers="$servers $!"
 }
 
@@ -198,7 +198,10 @@ net_world() {
 		--cname=cdn.test,edge.cdn-of-others.test \
 		--txt-record=web.test,words --local=/test/ $(net_long_text)
 	resolver $RESOLVER
-	net_ready || { echo "# the world does not answer"; exit 2; }
+	net_ready && return
+	echo '# of the world something does not answer; its servers said:'
+	sed 's/^/#   /' "$WORK/served"
+	exit 2
 }
 
 # What the host's resolv.conf says.
