@@ -149,8 +149,14 @@ int net_rule_parse(struct net_rule *r, const char *text, struct err *err)
 		bad_rule(err, "a URL; its host is what a rule names");
 		return hint_forms(err);
 	}
-	if (!host || !*host)
-		return bad_rule(err, "not HOST, CIDR or either with :PORT");
+	if (!host || !*host) {
+		bad_rule(err, "not HOST, CIDR or either with :PORT");
+		if (*text != '[')
+			return hint_forms(err);
+		err_hint(err, "brackets are around all but the port: "
+			 "[2001:db8::/32]:80");
+		return -EINVAL;
+	}
 	if (port) {
 		v.port = read_port(port);
 		if (!v.port)

@@ -168,6 +168,21 @@ Test(net_rule, nonsense_has_words)
 	}
 }
 
+Test(net_rule, brackets_in_the_wrong_place_have_a_hint)
+{
+	static const char *const bad[] = { "[::1", "[::1]80", "[fd00::]/8",
+					   "[fd00::]/8:80", "[]" };
+	struct net_rule r;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct err err = { 0 };
+
+		cr_assert_eq(net_rule_parse(&r, bad[i], &err), -EINVAL);
+		cr_expect(strstr(err.hint, "brackets"), "%s: %s", bad[i],
+			  err.hint);
+	}
+}
+
 Test(net_rule, url_is_called_one)
 {
 	struct net_rule r;
