@@ -192,6 +192,7 @@ int network_open(struct network **out, const struct config *c,
 		 struct err *err)
 {
 	struct network *n;
+	char mtu[24] = "";
 	int r;
 
 	*out = NULL;
@@ -206,8 +207,10 @@ int network_open(struct network **out, const struct config *c,
 	if (r < 0)
 		return err_wrap(err, "network");
 	make_wire(n);
-	log_info("network: %s%s%s, MTU %u", facts->kind,
-		 *facts->link ? " by " : "", facts->link, facts->mtu);
+	if (facts->mtu)
+		snprintf(mtu, sizeof(mtu), ", MTU %u", facts->mtu);
+	log_info("network: %s%s%s%s", facts->kind,
+		 *facts->link ? " by " : "", facts->link, mtu);
 	if (*facts->no_v6)
 		log_info("network: no IPv6: %s", facts->no_v6);
 	return 0;

@@ -5,14 +5,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "net/nl.h"
 #include "runner/base/err.h"
 #include "runner/base/fault.h"
+#include "runner/base/io.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
 #include "runner/state.h"
+
+/* The kernel takes 30 ms to remove a link with its namespace, or longer where
+ * there are many. */
+#define LINK_GOES_NS (1ULL * 1000000000)
+#define LINK_STEP_NS (10L * 1000000)
 
 static struct net_prefix pool_of(const struct config *c)
 {
@@ -178,20 +185,37 @@ static int lease_and_veth(struct network *n, struct state *state, struct rt *rt,
 	return r < 0 ? r : make_veth(n, rt, state_id(state), err);
 }
 
-/* A lease whose link can be made, and what all VMs share. */
+/* A lease whose link can be made. Nobody waits for the end of a network, so the
+ * links of runs that are over may be all that a small pool lacks. */
+static int take_link(struct network *n, struct state *state, struct rt *rt,
+		     struct err *err)
+{
+	const struct timespec step = { 0, LINK_STEP_NS };
+	uint64_t until = io_now_ns() + LINK_GOES_NS;
+	int r, going;
+
+	do {
+		unsigned from = 0;
+
+		going = 0;
+		while ((r = lease_and_veth(n, state, rt, &from, err)) == -EEXIST)
+			going |= !net_taken_has(&n->taken, n->lease.number);
+	} while (r == -EADDRINUSE && going && io_now_ns() < until &&
+		 nanosleep(&step, NULL) == 0);
+	return r;
+}
+
+/* That, and what all VMs share. */
 static int lead_out_root(struct network *n, struct state *state, struct err *err)
 {
 	const struct net_host_want want = { .v6 = n->host.has_v6 };
 	int root = state_rootfd(state), r;
-	unsigned from = 0;
 	struct rt *rt;
 
 	r = rt_open(&rt, err);
 	if (r < 0)
 		return r;
-	do
-		r = lease_and_veth(n, state, rt, &from, err);
-	while (r == -EEXIST);
+	r = take_link(n, state, rt, err);
 	rt_close(rt);
 	/* With a link of ours nobody takes it back: the lease is known to those
 	 * of the same directory of runs only. */

@@ -169,7 +169,7 @@ test_tap_is_what_the_guest_has_and_nothing_else() {
 	ip tuntap add dev tap9 mode tap vnet_hdr
 	ip addr add 10.77.0.1/24 dev tap9
 	ip link set tap9 up
-	start --net=tap=tap9 --dns 10.77.0.1 -- sh -c 'cat /etc/resolv.conf
+	start --net=tap=tap9 --verbose --dns 10.77.0.1 -- sh -c 'cat /etc/resolv.conf
 		ip addr show eth0 | grep -c "inet "
 		ip addr add 10.77.0.2/24 dev eth0
 		ping -c 1 -W 5 10.77.0.1 | grep -c " 0% packet loss"'
@@ -177,6 +177,7 @@ test_tap_is_what_the_guest_has_and_nothing_else() {
 	expect_out 'nameserver 10.77.0.1
 0
 1'
+	expect_err '^mayfly: network: tap by tap9$'
 	nft list ruleset 2>/dev/null | grep mayfly && fail 'there are rules'
 	ip link del tap9
 }
@@ -248,6 +249,15 @@ test_more_runs_than_the_pool_has_networks() {
 	expect_no_network_left
 	start --net-pool 10.9.0.0/30 --net -- true
 	expect_rc 0
+}
+
+# The kernel removes the link of the one before while the next begins.
+test_pool_of_one_network_takes_run_after_run() {
+	for i in 1 2 3 4 5; do
+		start --net-pool 10.9.0.0/31 --net -- true
+		expect_rc 0
+	done
+	expect_no_network_left
 }
 
 # Root's keeper does without, and is then one with a right over the host.
