@@ -84,8 +84,9 @@ static void ways_out(struct doctor *d)
 	}
 	if (!notes.has_default4 && !notes.has_default6) {
 		doctor_say(d, DOCTOR_WARN, "way out",
-			   "no default route: guests reach what this host "
-			   "reaches");
+			   "no default route: %s",
+			   geteuid() ? "no run has a network" :
+				       "guests reach what this host reaches");
 		doctor_remedy(d, "ip route add default via ADDRESS");
 	} else if (geteuid() != 0 ? notes.has_default6 : h.has_v6) {
 		doctor_say(d, DOCTOR_OK, "way out", "%sIPv6",
@@ -97,7 +98,8 @@ static void ways_out(struct doctor *d)
 	if (notes.nresolvers)
 		return;
 	doctor_say(d, DOCTOR_WARN, "resolvers",
-		   "/etc/resolv.conf names none: guests have no DNS");
+		   "/etc/resolv.conf names none: 127.0.0.1 is asked for "
+		   "guests");
 	doctor_remedy(d, "mayfly run --dns ADDRESS");
 }
 

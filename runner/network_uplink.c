@@ -32,19 +32,36 @@ static struct net_prefix pool_of(const struct config *c)
 
 /* --- what there is -------------------------------------------------------- */
 
+/* Why a rule opens nothing; NULL where it does, or may. "*.NAME" is below itself
+ * as any of its names is. */
+static const char *why_shut(const struct net_rules *rules,
+			    const struct net_rule *r)
+{
+	uint16_t ports[NET_RULES_MAX];
+	unsigned n;
+
+	if (r->is_name)
+		return net_name_allowed(rules, r->name, ports, &n) ? NULL :
+								     "denied";
+	if (r->prefix.len < net_addr_bits(&r->prefix.addr) ||
+	    net_decide(rules, &r->prefix.addr, r->port) != NET_REFUSED)
+		return NULL;
+	return "denied, or an address of this host's or of a guest's";
+}
+
 /* No error: a list may be one for many hosts. */
 static void tell_shut(const struct net_rules *rules)
 {
 	const struct net_rule *r = rules->allow;
 	char text[NET_RULE_MAX];
 
-	for (; r < rules->allow + rules->nallow; r++)
-		if (!r->is_name &&
-		    r->prefix.len == net_addr_bits(&r->prefix.addr) &&
-		    net_decide(rules, &r->prefix.addr, r->port) == NET_REFUSED)
-			log_info("network: --allow %s opens nothing: denied, "
-				 "or an address of this host's or of a guest's",
-				 net_rule_format(r, text));
+	for (; r < rules->allow + rules->nallow; r++) {
+		const char *why = why_shut(rules, r);
+
+		if (why)
+			log_info("network: --allow %s opens nothing: %s",
+				 net_rule_format(r, text), why);
+	}
 }
 
 int network_look(struct network *n, struct err *err)

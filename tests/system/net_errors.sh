@@ -302,12 +302,15 @@ test_pool_that_the_host_is_in() {
 	expect_no_network_left
 }
 
-test_address_that_no_rule_opens() {
+test_rules_that_open_nothing() {
 	start --verbose --allow 127.0.0.1:80 --allow 198.18.0.1 --allow 10.0.0.1 \
-		--allow 10.0.0.2 --deny 10.0.0.2 --allow 10.0.0.0/8 -- true
+		--allow 10.0.0.2 --deny 10.0.0.2 --allow 10.0.0.0/8 \
+		--allow a.test:80 --allow b.test --deny b.test \
+		--allow '*.c.test' --deny '*.c.test' --allow c.test \
+		--allow '*.d.test' --deny a.d.test -- true
 	expect_rc 0
 	[ "$(sed -n 's/.*: --allow \(.*\) opens nothing: .*/\1/p' "$err" |
-		tr '\n' ' ')" = '127.0.0.1:80 198.18.0.1 10.0.0.2 ' ] ||
+		tr '\n' ' ')" = '127.0.0.1:80 198.18.0.1 10.0.0.2 b.test *.c.test ' ] ||
 		fail 'the wrong ones'
 }
 
@@ -391,6 +394,9 @@ test_user_of_a_host_without_a_way_out() {
 	start --net -- true
 	expect_refusal 'pasta: '
 	expect_err '^hint: this host has no default route'
+	"$MAYFLY" doctor >"$out" 2>"$err"
+	grep -q '^warn  way out .*: no run has a network$' "$out" ||
+		fail 'doctor does not say it'
 }
 
 test_tap_of_another_user() {
