@@ -557,24 +557,31 @@ test_two_directories_of_runs_leave_each_other_alone() {
 	as_before
 }
 
-# The number of one that was killed is free for whoever makes a link of its name.
-test_flows_of_who_has_the_number_now_are_kept() {
+# Of a pool that is part of ours: the same address by another number.
+test_flows_of_who_has_the_address_now_are_kept() {
 	fresh
 	vm 1
-	kill_vm 1
-	ip netns del vm1
-	wait_for 10 no_link mfy0 || fail 'its link stays'
+	vm 2
+	kill_vm 2
+	ip netns del vm2
+	wait_for 10 no_link mfy1 || fail 'its link stays'
+	end_vm 1
 	one=$MAYFLY_STATE_DIR
 	MAYFLY_STATE_DIR=$WORK/state-two
 	mkdir -m 700 "$MAYFLY_STATE_DIR"
-	vm 2
-	reaches vm2 $OUT
+	POOL=198.19.0.2/31
+	vm 3
+	[ "$(cat "$WORK/number3")" = 0 ] || fail 'the same number'
+	in_ns vm3 ip addr flush dev up0
+	in_ns vm3 ip addr add 198.19.0.3/31 dev up0
+	in_ns vm3 ip route add default via 198.19.0.2
+	reaches vm3 $OUT
 	MAYFLY_STATE_DIR=$one
 	prune
-	told 'removed lease 0 of run 000000000001'
+	told 'removed lease 1 of run 000000000002'
 	grep -q flows "$out" && fail "$(cat "$out")"
-	grep -q src=198.19.0.1 /proc/net/nf_conntrack || fail 'they are gone'
-	end_vm 2
+	grep -q src=198.19.0.3 /proc/net/nf_conntrack || fail 'they are gone'
+	end_vm 3
 }
 
 test_memory_of_another_namespace_counts_for_nothing() {
