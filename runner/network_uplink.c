@@ -177,6 +177,8 @@ static int lease_and_veth(struct network *n, struct state *state, struct rt *rt,
 
 	*err = (struct err){ 0 };
 	net_lease_drop(&n->lease);
+	/* The number's link is another's, and its flows: forget_flows(). */
+	n->plan.link[0] = '\0';
 	r = net_lease_take(&n->lease, state_rootfd(state),
 			   net_taken_skip(&n->taken, *from), end,
 			   state_id(state), NULL, err);

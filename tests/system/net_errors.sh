@@ -260,6 +260,30 @@ test_pool_of_one_network_takes_run_after_run() {
 	expect_no_network_left
 }
 
+test_run_that_gets_no_network_leaves_others_theirs() {
+	ip link add wan9 type veth peer name wan8
+	ip link set wan8 up
+	ip addr add 93.184.216.2/24 dev wan9
+	ip link set wan9 up
+	ip route add default dev wan9
+	echo 600 >/proc/sys/net/netfilter/nf_conntrack_icmp_timeout
+	background --net-pool 10.9.0.0/31 --net -- \
+		sh -c 'ping -c 1 93.184.216.34; sleep 1000'
+	one=$pid
+	wait_for "$LIMIT" grep -q src=10.9.0.1 /proc/net/nf_conntrack ||
+		fail 'the first has no flow'
+	mkdir -m 700 "$WORK/state-other"
+	(MAYFLY_STATE_DIR=$WORK/state-other
+	start --net-pool 10.9.0.0/31 --net -- true)
+	expect_err 'all 1 networks of the pool are in use'
+	grep -q src=10.9.0.1 /proc/net/nf_conntrack ||
+		fail 'its flows were forgotten with those of the second'
+	kill $one
+	wait $one
+	ip link del wan9
+	expect_no_network_left
+}
+
 # Root's keeper does without, and is then one with a right over the host.
 test_strict_wants_the_keepers_layers_as_well() {
 	start --strict --net -- true
