@@ -188,8 +188,8 @@ comma := ,
 NET_SRC += $(addprefix net/,nl.c nl_names.c nfnl.c nft.c tap.c keep.c \
 	keeper.c learn.c watch.c)
 # What runs share on the host.
-NET_SRC += $(addprefix net/,lease.c taken.c ruleset.c ruleset_change.c legacy.c host.c \
-	host_look.c host_forward.c host_memory.c host_prune.c host_watch.c)
+NET_SRC += $(addprefix net/,lease.c local.c taken.c ruleset.c ruleset_change.c \
+	legacy.c host.c host_look.c host_forward.c host_memory.c host_prune.c host_watch.c)
 NET_SRC += $(addprefix net/,dns.c dns_build.c forward.c forward_ask.c \
 	forward_answer.c forward_guest.c forward_learn.c forward_setup.c \
 	forward_stream.c dial.c)

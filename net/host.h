@@ -64,9 +64,9 @@ unsigned net_resolvers_parse(struct net_resolver to[NET_RESOLVERS_MAX],
 			     const char *text, size_t len);
 
 /*
- * Fill @h and @notes, and add the addresses of the host to @rules->own: to each
- * of them nothing ever leads (the pool is the caller's to add); and the networks
- * that it is in to @taken (NULL: nobody asks). Works without root; reads, changes
+ * Fill @h and @notes, and add the addresses of the host, and networks that are
+ * routed to it, to @rules->own: there nothing ever leads to (the pool is the
+ * caller's to add); and the networks that it is in to @taken (NULL: nobody asks). Works without root; reads, changes
  * nothing.
  */
 int net_host_look(struct net_host *h, struct net_rules *rules,

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "net/local.h"
 #include "net/nl.h"
 #include "net/plan.h"
 #include "net/taken.h"
@@ -254,6 +255,15 @@ static int look_at_addr(const struct rt_seen_addr *a, void *opaque)
 	return net_rules_own(k->rules, &one, k->err);
 }
 
+/* What is routed to the host, whatever its links have. */
+static int look_at_local(const struct net_prefix *p, unsigned link,
+			 void *opaque)
+{
+	struct looking *k = opaque;
+
+	return uplink_of(link) >= 0 ? 0 : net_rules_own(k->rules, p, k->err);
+}
+
 /* --- IPv6 --------------------------------------------------------------- */
 
 static int sysctl_is(const char *path, char value)
@@ -335,6 +345,8 @@ int net_host_look(struct net_host *h, struct net_rules *rules,
 		h->mtu = MAX(MIN(h->mtu, NET_MTU_MAX), NET_MTU_MIN);
 	if (r == 0) {
 		r = rt_addr_each(rt, look_at_addr, &k);
+		if (r == 0)
+			r = net_local_each(look_at_local, &k);
 		if (r < 0 && err && !err->msg[0])
 			err_set(err, r, "addresses of the host");
 	}

@@ -81,6 +81,19 @@ test_host_is_refused_whatever_its_address() {
 	expect_no_network_left
 }
 
+# So do those of a network that is routed to it, and is on none of its links.
+test_networks_that_are_routed_to_the_host_are_refused() {
+	ip route add local 93.184.216.96/28 dev lo
+	ip -6 route add local 2606:2800:220:9::/64 dev lo
+	"$NET_PROBE" ask tcp/93.184.216.97/80 tcp/2606:2800:220:9::7/80 >"$out"
+	[ "$(grep -c ' open$' "$out")" = 2 ] || fail 'no server'
+	ask --net 93.184.216.97 2606:2800:220:9::7 $WEB4
+	ip route del local 93.184.216.96/28 dev lo
+	ip -6 route del local 2606:2800:220:9::/64 dev lo
+	expect_shut 93.184.216.97 2606:2800:220:9::7
+	expect_open $WEB4
+}
+
 # A guest that asks for $1 twice, and with its network $2... between.
 ask_around() {
 	addresses=$1

@@ -639,7 +639,12 @@ test_look_finds_the_way_out() {
 	grep -qx 'mtu 1400' "$out" || fail 'MTU'
 	grep -qx 'own 2001:db8::1' "$out" || fail 'an address is not its own'
 	ip route change default via $OUT mtu 1300
+	ip route add local 198.51.100.64/28 dev lo
+	ip -6 route add local 2001:db8:9::/64 dev e1
 	looks
+	for a in 198.51.100.64/28 2001:db8:9::/64; do
+		grep -qx "own $a" "$out" || fail "$a is not its own"
+	done
 	grep -qx 'mtu 1300' "$out" || fail "MTU of the route: $(cat "$out")"
 }
 
