@@ -98,7 +98,7 @@ static const struct opt run_options[] = {
 	  "do not reach this, whatever is allowed", config_add_deny,
 	  FIELD(net) },
 	{ "publish", 'p', "[[HOSTIP:]HOSTPORT:]GUESTPORT[/udp]", NULL,
-	  "have a port of the guest on the host as well; 0: any that is free",
+	  "have a port of the guest, or a range, on the host; 0: any that is free",
 	  config_add_publish, FIELD(net) },
 	{ "dns", 0, "ADDR", NULL,
 	  "resolver that is asked for it (those of the host)", config_add_dns,
