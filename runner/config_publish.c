@@ -108,6 +108,25 @@ static int get_addr(struct config_publish *p, char *s)
 	return inet_pton(AF_INET6, s + 1, p->addr) == 1 ? 0 : -EINVAL;
 }
 
+/* What bind() calls invalid and no more: the one is IPv4's (RFC 4291 2.5.5.2), the
+ * other is many addresses, one for each link (2.5.6). */
+static int check_addr(const struct config_publish *p, struct err *err)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	if (p->family != 6)
+		return 0;
+	if (!memcmp(p->addr, mapped, sizeof(mapped))) {
+		err_say(err, -EINVAL, "an IPv4 address in the clothes of IPv6");
+		return err_hint(err, "write the IPv4 address");
+	}
+	if (p->addr[0] != 0xfe || (p->addr[1] & 0xc0) != 0x80)
+		return 0;
+	err_say(err, -EINVAL, "a link-local address, without its link");
+	return err_hint(err, "take another of the host's, or all of them: leave "
+			     "it out");
+}
+
 static int get_proto(struct config_publish *p, const char *s)
 {
 	p->udp = s && !strcmp(s, "udp");
@@ -183,6 +202,9 @@ int config_add_publish(void *field, const char *arg, struct err *err)
 		return bad(err, "the protocol is neither tcp nor udp");
 	if (get_addr(&p, s.addr) < 0)
 		return bad(err, "the host's side is no IP address");
+	r = check_addr(&p, err);
+	if (r < 0)
+		return r;
 	r = get_both(&s, &host, &guest, err);
 	if (r < 0)
 		return r;

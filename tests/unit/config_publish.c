@@ -72,6 +72,20 @@ Test(config_publish, nonsense_is_refused_with_words)
 	cr_expect_eq(list.n, 0);
 }
 
+Test(config_publish, addresses_that_nothing_listens_at_are_refused)
+{
+	cr_expect_eq(add("[::ffff:127.0.0.1]:8080:80"), -EINVAL);
+	cr_expect(strstr(err.msg, "an IPv4 address"), "%s", err.msg);
+	cr_expect_str_eq(err.hint, "write the IPv4 address");
+	cr_expect_eq(add("[fe80::1]:8080:80"), -EINVAL);
+	cr_expect_eq(add("[febf::1]:8080:80"), -EINVAL);
+	cr_expect(strstr(err.msg, "a link-local address"), "%s", err.msg);
+	cr_expect(*err.hint);
+	cr_expect_eq(list.n, 0);
+	cr_expect_eq(add("[fec0::1]:8080:80"), 0);
+	cr_expect_eq(add("[::fffe:127.0.0.1]:8080:80"), 0);
+}
+
 Test(config_publish, range_is_so_many_ports)
 {
 	static const struct {
