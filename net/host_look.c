@@ -234,6 +234,13 @@ static int uplink_of(unsigned index)
 		       -1;
 }
 
+/* Ends of uplinks come and go, many of them. Root's guests are kept from them by
+ * the host's table; who has none has to know them. */
+static int is_passing(int uplink)
+{
+	return uplink >= 0 && !geteuid();
+}
+
 static int look_at_addr(const struct rt_seen_addr *a, void *opaque)
 {
 	struct looking *k = opaque;
@@ -241,18 +248,13 @@ static int look_at_addr(const struct rt_seen_addr *a, void *opaque)
 		net_prefix_of(&a->prefix.addr, net_addr_bits(&a->prefix.addr));
 	const int uplink = uplink_of(a->index);
 
-	/* Ends of uplinks come and go; their pools are named as a whole. */
-	if (uplink >= 0) {
-		if (k->taken)
-			net_taken_add_uplink(k->taken, &a->on_link,
-					     (unsigned)uplink);
-		return 0;
-	}
-	if (k->taken) {
+	if (k->taken && uplink >= 0) {
+		net_taken_add_uplink(k->taken, &a->on_link, (unsigned)uplink);
+	} else if (k->taken) {
 		net_taken_add(k->taken, &one);
 		net_taken_add(k->taken, &a->on_link);
 	}
-	return net_rules_own(k->rules, &one, k->err);
+	return is_passing(uplink) ? 0 : net_rules_own(k->rules, &one, k->err);
 }
 
 /* What is routed to the host, whatever its links have. */
@@ -261,7 +263,8 @@ static int look_at_local(const struct net_prefix *p, unsigned link,
 {
 	struct looking *k = opaque;
 
-	return uplink_of(link) >= 0 ? 0 : net_rules_own(k->rules, p, k->err);
+	return is_passing(uplink_of(link)) ? 0 :
+					     net_rules_own(k->rules, p, k->err);
 }
 
 /* --- IPv6 --------------------------------------------------------------- */

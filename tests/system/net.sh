@@ -94,6 +94,18 @@ test_networks_that_are_routed_to_the_host_are_refused() {
 	expect_open $WEB4
 }
 
+# Root's runs may have a pool that a rule opens.
+test_hosts_ends_of_others_links_are_refused() {
+	ip link add mfy77 type veth peer name far77
+	ip addr add 10.9.0.0/31 dev mfy77
+	ip link set mfy77 up
+	ip link set far77 up
+	ask '--allow 10.0.0.0/8' 10.9.0.0 10.0.0.1
+	ip link del mfy77
+	expect_shut 10.9.0.0
+	expect_open 10.0.0.1
+}
+
 # A guest that asks for $1 twice, and with its network $2... between.
 ask_around() {
 	addresses=$1
