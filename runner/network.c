@@ -283,9 +283,10 @@ static int connect_upstreams(const struct network *n,
 		r[k++].addr = net_addr4(127, 0, 0, 1);
 	ret = forward_upstreams(p, r, k, err);
 	if (ret != -ENETUNREACH && ret != -EHOSTUNREACH &&
-	    ret != -EADDRNOTAVAIL)
+	    ret != -EADDRNOTAVAIL && ret != -EINVAL && ret != -EACCES)
 		return ret;
-	/* A host without a network may run what does not need one. */
+	/* A host without a network may run what does not need one; and one with
+	 * a resolver that is none: fe80::1 without its link, 255.255.255.255. */
 	log_info("network: no DNS: %s", err->msg);
 	*err = (struct err){ 0 };
 	return 0;

@@ -369,6 +369,24 @@ test_host_without_a_way_out_runs_what_needs_none() {
 	expect_rc 1
 }
 
+test_resolver_that_is_none_is_no_failure() {
+	ip link add lan0 type veth peer name peer0
+	ip addr add 10.8.0.1/24 dev lan0
+	ip link set lan0 up
+	ip link set peer0 up
+	ip route add default via 10.8.0.2
+	for a in fe80::1 255.255.255.255; do
+		resolver $a
+		start --verbose --net -- true
+		expect_rc 0
+		expect_err "^mayfly: network: no DNS: the host's resolver $a: "
+	done
+	start --net --dns fe80::1 -- true
+	expect_refusal '--dns fe80::1: a link-local address'
+	umount /etc/resolv.conf
+	ip link del lan0
+}
+
 # A KVM that loses its guests, but for which a probe has vouched: soft takes over,
 # and the network is another.
 test_run_that_soft_takes_over_has_a_network() {

@@ -79,6 +79,7 @@ Test(config_net, no_more_resolvers_than_resolv_conf_takes)
 
 	cr_assert_eq(config_add_dns(&n, "nine", NULL), -EINVAL);
 	cr_assert_eq(config_add_dns(&n, "9.9.9.9:53", NULL), -EINVAL);
+	cr_assert_eq(config_add_dns(&n, "fe80::1", NULL), -EINVAL);
 	cr_assert_eq(config_add_dns(&n, "127.0.0.53", NULL), 0);
 	cr_assert_eq(config_add_dns(&n, "2620:fe::fe", NULL), 0);
 	cr_assert_eq(config_add_dns(&n, "9.9.9.9", NULL), 0);
