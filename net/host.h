@@ -66,8 +66,8 @@ unsigned net_resolvers_parse(struct net_resolver to[NET_RESOLVERS_MAX],
 /*
  * Fill @h and @notes, and add the addresses of the host, and networks that are
  * routed to it, to @rules->own: there nothing ever leads to (the pool is the
- * caller's to add); and the networks that it is in to @taken (NULL: nobody asks). Works without root; reads, changes
- * nothing.
+ * caller's to add); and the networks that it is in to @taken (NULL: nobody
+ * asks). Works without root; reads, changes nothing.
  */
 int net_host_look(struct net_host *h, struct net_rules *rules,
 		  struct net_taken *taken, struct net_host_notes *notes,
