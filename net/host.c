@@ -255,5 +255,5 @@ int net_host_apply(int state, const struct net_host_want *want, struct err *err)
 	r = note(state, &m, err);
 	if (r == 0)
 		r = settle(state, &m, want->again, err);
-	return r < 0 ? err_wrap(err, "network of the host") : 0;
+	return r < 0 ? err_wrap(err, "the host's part") : 0;
 }

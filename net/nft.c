@@ -36,7 +36,7 @@ const char *nft_find(struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
 		if (access(places[i], X_OK) == 0)
 			return places[i];
-	err_say(err, -ENOENT, "a network takes the program nft");
+	err_say(err, -ENOENT, "the program nft is not here");
 	err_hint(err, "sudo apt-get install nftables");
 	return NULL;
 }

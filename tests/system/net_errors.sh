@@ -200,7 +200,7 @@ unhide() {
 test_host_without_nft() {
 	: >"$WORK/none"
 	hide nft
-	(says 'mayfly: network: network of the host: a network takes the program nft
+	(says 'mayfly: network: the host'\''s part: the program nft is not here
 hint: sudo apt-get install nftables' --net -- true)
 	rc=$?
 	unhide nft

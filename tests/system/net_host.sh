@@ -603,7 +603,7 @@ test_missing_programs_are_said_with_the_remedy() {
 	mount --bind "$WORK/nothing" /usr/sbin/nft
 	"$TOOL" apply >"$out" 2>"$err" && fail 'without nft'
 	umount /usr/sbin/nft
-	grep -q 'takes the program nft' "$err" || fail 'no word of nft'
+	grep -q 'the program nft is not here' "$err" || fail 'no word of nft'
 	grep -q 'apt-get install nftables' "$err" || fail 'no remedy'
 	[ -e /usr/sbin/xtables-legacy-multi ] || return 0
 	iptables-legacy -P FORWARD DROP 2>/dev/null || return 0
