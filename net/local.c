@@ -109,6 +109,15 @@ static int receive(int fd, int family, net_local_fn fn, void *opaque)
 	}
 }
 
+/* Of a family that it does not have the kernel is not asked: it would tell of all
+ * the others. */
+static int has_family(int family)
+{
+	_cleanup_fd_ int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return fd >= 0 || errno != EAFNOSUPPORT;
+}
+
 int net_local_each(net_local_fn fn, void *opaque)
 {
 	static const int families[] = { AF_INET, AF_INET6 };
@@ -118,13 +127,15 @@ int net_local_each(net_local_fn fn, void *opaque)
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++) {
 		int tries = TRIES;
 
+		if (!has_family(families[i]))
+			continue;
 		do {
 			r = ask(fd, families[i]);
 			if (r == 0)
 				r = receive(fd, families[i], fn, opaque);
 		} while (r == -EAGAIN && --tries);
-		/* A host without that family, or with no such table. */
-		if (r == -ENOENT || r == -EAFNOSUPPORT || r == -EOPNOTSUPP)
+		/* No such table. */
+		if (r == -ENOENT)
 			r = 0;
 	}
 	return r;
