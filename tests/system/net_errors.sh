@@ -154,7 +154,7 @@ hint: it has to be a tap of one queue: ip tuntap add lo mode tap vnet_hdr' \
 test_tap_is_of_one_run_at_a_time_and_stays() {
 	ip tuntap add dev tap9 mode tap vnet_hdr
 	background --net=tap=tap9 -- sh -c 'echo up; sleep 100'
-	wait_for 20 grep -q up "$out" || fail 'it did not start'
+	wait_for "$LIMIT" grep -q up "$out" || fail 'it did not start'
 	"$MAYFLY" run --engine "$ENGINE" --net=tap=tap9 -- true \
 		>"$WORK/second" 2>&1 && fail 'two have one tap'
 	grep -q 'tap tap9: Device or resource busy' "$WORK/second" ||
@@ -236,11 +236,11 @@ hint: root needs CAP_NET_ADMIN; in a container: --cap-add NET_ADMIN' \
 test_more_runs_than_the_pool_has_networks() {
 	background --net-pool 10.9.0.0/30 --net -- sh -c 'echo up; sleep 100'
 	one=$pid
-	wait_for 20 grep -q up "$out" || fail 'the first did not start'
+	wait_for "$LIMIT" grep -q up "$out" || fail 'the first did not start'
 	"$MAYFLY" run --engine "$ENGINE" --net-pool 10.9.0.0/30 --net -- \
 		sh -c 'echo up; sleep 100' >"$WORK/second" 2>&1 &
 	two=$!
-	wait_for 20 grep -q up "$WORK/second" || fail 'the second did not start'
+	wait_for "$LIMIT" grep -q up "$WORK/second" || fail 'the second did not start'
 	start --net-pool 10.9.0.0/30 --net -- true
 	expect_refusal 'all 2 networks of the pool are in use'
 	expect_err '^hint: .*mayfly net ls.*--net-pool'
@@ -310,12 +310,12 @@ test_pool_that_the_host_is_in() {
 	# What is free of a larger one will do.
 	background --net-pool 10.8.0.0/23 --net -- sh -c 'echo up; sleep 100'
 	one=$pid
-	wait_for 20 grep -q up "$out" || fail 'it did not start'
+	wait_for "$LIMIT" grep -q up "$out" || fail 'it did not start'
 	ip -o -4 addr show >"$WORK/addrs"
 	grep -q 'mfy128 *inet 10.8.1.0/31' "$WORK/addrs" ||
 		fail "$(cat "$WORK/addrs")"
 	background --net-pool 10.8.1.0/24 --net -- sh -c 'echo up; sleep 100'
-	wait_for 20 grep -q up "$out" || fail 'it did not start'
+	wait_for "$LIMIT" grep -q up "$out" || fail 'it did not start'
 	# Of this pool the first is the other run's, and the second the peer's.
 	ip -o -4 addr show >"$WORK/addrs"
 	grep -q 'mfy2 *inet 10.8.1.4/31' "$WORK/addrs" ||
