@@ -110,10 +110,14 @@ static int tell(struct dialler *d, uint32_t stream, int error, int fd)
 		said.error = r;
 		r = io_send_fds(d->control.fd, &said, sizeof(said), NULL, 0);
 	}
+	/* That it is gone is told by its socket. */
+	if (r == 0 || r == -EPIPE || r == -ECONNRESET)
+		return 0;
 	if (r == -EAGAIN)
 		fail(d, -EPROTO, "does not read what it asked for");
-	/* Else it is gone, which is told by its socket. */
-	return r == -EAGAIN ? r : 0;
+	else
+		fail(d, r, "cannot be told of a connection");
+	return r;
 }
 
 static int dial_told(struct dial *l, int error)

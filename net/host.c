@@ -222,9 +222,17 @@ static int settle(int state, struct host_memory *m, int again, struct err *err)
 				    "of forwarding");
 }
 
+/* A run that goes on has more to do than to wait. */
+static int take_lock(int state, int how, const struct net_host_want *want,
+		     struct err *err)
+{
+	return host_memory_lock(state, want->again ? how | LOCK_NB : how, 1,
+				err);
+}
+
 static int look(int state, const struct net_host_want *want, struct err *err)
 {
-	_cleanup_fd_ int lock = host_memory_lock(state, LOCK_SH, 1, err);
+	_cleanup_fd_ int lock = take_lock(state, LOCK_SH, want, err);
 	struct host_memory m;
 	int r;
 
@@ -242,7 +250,7 @@ int net_host_apply(int state, const struct net_host_want *want, struct err *err)
 
 	if (r)
 		return MIN(r, 0);
-	lock = host_memory_lock(state, LOCK_EX, 1, err);
+	lock = take_lock(state, LOCK_EX, want, err);
 	if (lock < 0)
 		return lock;
 	r = host_memory_read(state, &m, err);

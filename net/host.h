@@ -75,7 +75,9 @@ int net_host_look(struct net_host *h, struct net_rules *rules,
 
 struct net_host_want {
 	int v6;	   /* net_host_look() said that it may be */
-	int again; /* of a run that had all of it before */
+	/* Of a run that had all of it before, and that does not wait for others:
+	 * -EBUSY. */
+	int again;
 };
 
 /*

@@ -64,7 +64,7 @@ int host_memory_lock(int state, int how, int create, struct err *err)
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return failed(-errno, "net/host.lock", err);
 		/* One that was stopped holding it shall not stop us all. */
-		if (io_now_ns() > until)
+		if (how & LOCK_NB || io_now_ns() > until)
 			return err_say(err, -EBUSY, "state directory: another "
 				       "mayfly keeps net/host.lock");
 		nanosleep(&step, NULL);

@@ -48,7 +48,8 @@ struct host_memory {
 };
 
 /* LOCK_SH or LOCK_EX of flock(2): a descriptor, or -errno with words. With
- * @create the directory is made; else -ENOENT without words. */
+ * @create the directory is made; else -ENOENT without words. With LOCK_NB
+ * -EBUSY at once where others have it; without, after 20 s. */
 int host_memory_lock(int state, int how, int create, struct err *err);
 
 /* @m is empty where there is none, or none of this boot and namespace, or none

@@ -14,7 +14,7 @@
 
 /* A firewall that starts changes the rules many times. */
 #define SETTLE_NS 20000000ull
-#define TRIES	  100
+#define TRIES	  1000
 
 void network_guard_init(struct network_guard *g)
 {

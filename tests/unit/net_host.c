@@ -242,3 +242,18 @@ Test(net_memory, lock_is_shared_or_not)
 	cr_assert_eq(flock(a, LOCK_EX | LOCK_NB), 0);
 	close(a);
 }
+
+/* Waiting takes 20 s. */
+Test(net_memory, lock_of_others_is_not_waited_for, .timeout = 10)
+{
+	struct err err = { 0 };
+	int a = host_memory_lock(state, LOCK_EX, 1, NULL);
+
+	cr_assert_geq(a, 0);
+	cr_expect_eq(host_memory_lock(state, LOCK_EX | LOCK_NB, 1, &err),
+		     -EBUSY);
+	cr_expect_eq(host_memory_lock(state, LOCK_SH | LOCK_NB, 1, NULL),
+		     -EBUSY);
+	cr_expect(err.msg[0]);
+	close(a);
+}
