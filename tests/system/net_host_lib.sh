@@ -83,6 +83,7 @@ uplink() { # of VM N
 
 # The run is over, and its namespace has gone with it.
 end_vm() {
+	number=$(cat "$WORK/number$1")
 	echo >"$WORK/in$1"
 	wait_for 10 dead "$(cat "$WORK/pid$1")" || fail "vm $1 does not end"
 	ip netns del "vm$1"
