@@ -80,6 +80,11 @@ struct net_prefix net_prefix_of(const struct net_addr *a, unsigned len)
 	return p;
 }
 
+int net_addr_link_local6(const struct net_addr *a)
+{
+	return a->family == 6 && a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
+}
+
 int net_prefix_has(const struct net_prefix *p, const struct net_addr *a)
 {
 	struct net_prefix n = net_prefix_of(a, p->len);

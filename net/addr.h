@@ -46,6 +46,8 @@ struct net_addr net_addr_from(int family, const void *bytes);
 struct net_addr net_addr_plus(const struct net_addr *a, uint32_t n);
 
 int net_addr_equal(const struct net_addr *a, const struct net_addr *b);
+/* IPv6, of one link and no other: RFC 4291 2.5.6. */
+int net_addr_link_local6(const struct net_addr *a);
 int net_prefix_has(const struct net_prefix *p, const struct net_addr *a);
 /* Is all of @in inside @p? */
 int net_prefix_covers(const struct net_prefix *p, const struct net_prefix *in);

@@ -97,12 +97,6 @@ int config_add_deny(void *field, const char *arg, struct err *err)
 	return r;
 }
 
-/* Of IPv6 with the link that such an address is of. */
-static int is_link_local6(const struct net_addr *a)
-{
-	return a->family == 6 && a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
-}
-
 int config_add_dns(void *field, const char *arg, struct err *err)
 {
 	struct config_net *n = field;
@@ -115,7 +109,7 @@ int config_add_dns(void *field, const char *arg, struct err *err)
 		err_hint(err, "say 9.9.9.9 or 2620:fe::fe");
 		return r;
 	}
-	if (is_link_local6(&n->dns[n->ndns])) {
+	if (net_addr_link_local6(&n->dns[n->ndns])) {
 		r = err_say(err, -EINVAL, "a link-local address, without its "
 					  "link");
 		err_hint(err, "/etc/resolv.conf may have it, as fe80::1%%eth0");

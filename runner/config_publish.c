@@ -113,6 +113,7 @@ static int get_addr(struct config_publish *p, char *s)
 static int check_addr(const struct config_publish *p, struct err *err)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	struct net_addr a;
 
 	if (p->family != 6)
 		return 0;
@@ -120,7 +121,8 @@ static int check_addr(const struct config_publish *p, struct err *err)
 		err_say(err, -EINVAL, "an IPv4 address in the clothes of IPv6");
 		return err_hint(err, "write the IPv4 address");
 	}
-	if (p->addr[0] != 0xfe || (p->addr[1] & 0xc0) != 0x80)
+	a = net_addr_from(6, p->addr);
+	if (!net_addr_link_local6(&a))
 		return 0;
 	err_say(err, -EINVAL, "a link-local address, without its link");
 	return err_hint(err, "take another of the host's, or all of them: leave "

@@ -98,7 +98,7 @@ static int is_news(const struct news *news, const struct net_addr *a)
 {
 	const struct net_rules *rules = news->rules;
 
-	if (a->family == 6 && a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80)
+	if (net_addr_link_local6(a))
 		return 0;
 	for (unsigned i = 0; i < rules->nown; i++)
 		if (net_prefix_has(&rules->own[i], a))
