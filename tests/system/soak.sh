@@ -70,25 +70,6 @@ kind_panic() {
 	expect_rc 125
 }
 
-# Signal $2 at some moment; its exit code is that of a shell's child.
-killed() {
-	background -- sleep 1000
-	moment "$1"
-	kill "-$2" "$pid"
-	rc=0
-	wait "$pid" || rc=$?
-	expect_rc "$3"
-	"$MAYFLY" prune >/dev/null || fail 'prune'
-}
-
-kind_terminated() {
-	killed "$1" TERM 143
-}
-
-kind_killed() {
-	killed "$1" KILL 137
-}
-
 kind_vmm_killed() {
 	background -- sh -c 'sleep 1000'
 	moment "$1"
@@ -116,6 +97,7 @@ kind_detached() {
 	"$MAYFLY" rm "$id" >/dev/null 2>"$err" || expect_err 'no such run'
 }
 
+KILLED_OPTIONS=
 KINDS='exit_code output input disk memory timeout out_of_memory panic
 	terminated killed vmm_killed detached'
 

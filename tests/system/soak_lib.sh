@@ -34,6 +34,26 @@ own_memory() {
 	END { print kib + 0 }' "/proc/$1/smaps"
 }
 
+# Signal $2 at some moment to a run with $KILLED_OPTIONS; its exit code is that of
+# a shell's child.
+killed() {
+	background $KILLED_OPTIONS -- sleep 1000
+	moment "$1"
+	kill "-$2" "$pid"
+	rc=0
+	wait "$pid" || rc=$?
+	expect_rc "$3"
+	"$MAYFLY" prune >/dev/null || fail 'prune'
+}
+
+kind_terminated() {
+	killed "$1" TERM 143
+}
+
+kind_killed() {
+	killed "$1" KILL 137
+}
+
 # runs FIRST STEP: the runs numbered FIRST, FIRST+STEP, ..., each of the next
 # kind, with files of their own. Fails with the number and the kind.
 runs() (

@@ -115,25 +115,6 @@ kind_panic() {
 	expect_rc 125
 }
 
-# Signal $2 at some moment; its exit code is that of a shell's child.
-killed() {
-	background --allow web.test -p 0:80 -m 64 -- sleep 1000
-	moment "$1"
-	kill "-$2" "$pid"
-	rc=0
-	wait "$pid" || rc=$?
-	expect_rc "$3"
-	"$MAYFLY" prune >/dev/null || fail 'prune'
-}
-
-kind_terminated() {
-	killed "$1" TERM 143
-}
-
-kind_killed() {
-	killed "$1" KILL 137
-}
-
 # The machine, the keeper of its network and its forwarder, one or the other.
 kind_part_killed() {
 	background --net -m 64 -- sleep 1000
@@ -147,6 +128,7 @@ kind_part_killed() {
 	[ "$rc" = 125 ] || [ "$rc" = 143 ] || fail "exit code $rc"
 }
 
+KILLED_OPTIONS='--allow web.test -p 0:80 -m 64'
 KINDS='page page6 allow deny bytes publish detached timeout panic terminated
 	killed part_killed'
 

@@ -327,6 +327,18 @@ static inline void expect_addrs(struct stage *s, const struct reply *want)
 	cr_expect_eq(memcmp(a.addr, w.addr, w.naddrs * sizeof(*w.addr)), 0);
 }
 
+/* The guest gets what the second of two upstreams says, which is asked now. */
+static inline void second_answers(struct stage *s)
+{
+	struct dns_answer a;
+	struct heard h;
+
+	up_hears(s, 1, &h);
+	make(&a, REPLY(ADDRS("1.2.3.4")));
+	up_answers(s, 1, &h, DNS_NOERROR, &a);
+	expect_addrs(s, REPLY(ADDRS("1.2.3.4")));
+}
+
 /* --- the launcher ------------------------------------------------------- */
 
 static inline void launcher_hears(struct stage *s, struct forward_dial *d)

@@ -238,17 +238,6 @@ static void expect_next(const void *data, size_t len, int ends)
 	expect_closed(fd);
 }
 
-static void second_knows(void)
-{
-	struct dns_answer a;
-	struct heard h;
-
-	up_hears(&s, 1, &h);
-	make(&a, REPLY(ADDRS("1.2.3.4")));
-	up_answers(&s, 1, &h, DNS_NOERROR, &a);
-	expect_addrs(&s, REPLY(ADDRS("1.2.3.4")));
-}
-
 Test(forward_stream, nonsense_by_tcp_is_a_failure, .timeout = 60)
 {
 	static const uint8_t none[2] = { 0 }, tiny[2] = { 0, 11 };
@@ -257,17 +246,17 @@ Test(forward_stream, nonsense_by_tcp_is_a_failure, .timeout = 60)
 
 	go(2);
 	expect_next(none, 2, 0);
-	second_knows();
+	second_answers(&s);
 	expect_next(tiny, 2, 0);
-	second_knows();
+	second_answers(&s);
 	expect_next(zeros, sizeof(zeros), 0);
-	second_knows();
+	second_answers(&s);
 	expect_next(cut, 3, 1);
-	second_knows();
+	second_answers(&s);
 	expect_next(cut, 1, 1);
-	second_knows();
+	second_answers(&s);
 	expect_next(cut, 0, 1);
-	second_knows();
+	second_answers(&s);
 	stage_end(&s);
 }
 
@@ -296,7 +285,7 @@ Test(forward_stream, answer_to_something_else_is_a_failure, .timeout = 60)
 			buf[4] &= 0x7f; /* it is no answer */
 		says_by(fd, buf, n);
 		expect_closed(fd);
-		second_knows();
+		second_answers(&s);
 	}
 	stage_end(&s);
 }
