@@ -75,10 +75,11 @@ static int watch_all(struct forward *f, struct forward_params *p)
 		r = watch(f, &f->keeper, &p->keeper, learn_on_keeper, EPOLLIN);
 	for (unsigned i = 0; i < FORWARD_LISTENERS && r == 0; i++) {
 		f->udp[i].f = f->tcp[i].f = f;
-		r = watch(f, &f->udp[i].ev, &p->udp[i], guest_on_udp, EPOLLIN);
+		r = watch(f, &f->udp[i].ev, &p->udp[i], guest_on_listener,
+			  EPOLLIN);
 		if (r == 0)
-			r = watch(f, &f->tcp[i].ev, &p->tcp[i], guest_on_tcp,
-				  EPOLLIN);
+			r = watch(f, &f->tcp[i].ev, &p->tcp[i],
+				  guest_on_listener, EPOLLIN);
 	}
 	for (unsigned i = 0; i < f->nupstreams; i++)
 		for (unsigned k = 0; k < FORWARD_SOCKETS && r == 0; k++) {
@@ -181,7 +182,7 @@ static int timeout_ms(const struct forward *f, uint64_t now)
 
 int forward_turn(struct forward *f, int longest_ms)
 {
-	int ms = timeout_ms(f, io_now_ns()), r;
+	int ms = timeout_ms(f, io_now_ns()), r, n;
 	uint64_t now;
 
 	if (longest_ms >= 0 && (ms < 0 || ms > longest_ms))
@@ -192,8 +193,8 @@ int forward_turn(struct forward *f, int longest_ms)
 	refill(f, now);
 	ask_expire(f, now);
 	guest_expire(f, now);
-	guest_turn(f);
-	return r;
+	n = guest_turn(f);
+	return r < 0 ? r : r + n;
 }
 
 int forward_serve(struct forward *f)

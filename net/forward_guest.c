@@ -9,8 +9,6 @@
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
 
-#define UDP_BATCH 32
-
 /* --- what may be asked -------------------------------------------------- */
 
 /* RFC 6895 3.1: types that are no data, from 128 on; ANY (RFC 8482) and
@@ -80,23 +78,17 @@ static int take_query(struct forward *f, struct waiter *w, const uint8_t *msg,
 
 /* --- UDP ---------------------------------------------------------------- */
 
-void guest_on_udp(struct ev *ev, uint32_t events)
+static int udp_take(struct listener *l)
 {
-	struct listener *l = container_of(ev, struct listener, ev);
 	struct forward *f = l->f;
+	struct waiter w = { .listener = l, .fromlen = sizeof(w.from) };
+	ssize_t n = recvfrom(l->ev.fd, f->buf, sizeof(f->buf), 0,
+			     (struct sockaddr *)&w.from, &w.fromlen);
 
-	(void)events;
-	for (unsigned i = 0; i < UDP_BATCH && ask_room(f); i++) {
-		struct waiter w = { .listener = l, .fromlen = sizeof(w.from) };
-		ssize_t n = recvfrom(ev->fd, f->buf, sizeof(f->buf), 0,
-				     (struct sockaddr *)&w.from, &w.fromlen);
-
-		if (n < 0)
-			break;
+	l->turn = n >= 0;
+	if (n >= 0)
 		(void)take_query(f, &w, f->buf, (size_t)n);
-	}
-	if (!ask_room(f))
-		ev_del(ev); /* guest_turn() puts it back */
+	return n >= 0;
 }
 
 /* --- TCP ---------------------------------------------------------------- */
@@ -136,45 +128,46 @@ static int conn_query(const struct conn *c)
 
 /*
  * RFC 7766 6.2.1 has queries one after another, and their answers in any order.
- * Here one at a time is under way, in their order. What is in .in bounds this.
+ * Here one at a time is under way, in their order; each waits for its turn.
  */
 static int conn_go(struct conn *c)
 {
 	struct forward *f = c->f;
-	int r;
+	int r = conn_write(c);
 
-	for (;;) {
-		struct waiter w = { .conn = c };
-
-		r = conn_write(c);
-		if (r <= 0)
-			return r < 0 ? r : ev_set(&f->loop, &c->ev, EPOLLOUT);
-		if (c->waits)
-			break;
+	if (r <= 0)
+		return r < 0 ? r : ev_set(&f->loop, &c->ev, EPOLLOUT);
+	if (!c->waits) {
 		r = conn_query(c);
 		if (r < 0)
 			return r;
 		if (r == 0)
 			return ev_set(&f->loop, &c->ev, EPOLLIN);
-		if (!ask_room(f)) {
-			c->turn = 1;
-			break;
-		}
-		c->waits = 1;
-		if (take_query(f, &w, c->in + 2, (size_t)r) < 0)
-			return -EINVAL;
-		c->nin -= 2 + (unsigned)r;
-		memmove(c->in, c->in + 2 + r, c->nin);
+		c->turn = 1;
 	}
 	ev_del(&c->ev);
 	return 0;
 }
 
-static void conn_turn(struct conn *c)
+static void conn_try(struct conn *c)
 {
-	c->turn = 0;
 	if (conn_go(c) < 0)
 		conn_close(c);
+}
+
+static void conn_take(struct conn *c)
+{
+	struct waiter w = { .conn = c };
+	unsigned len = (unsigned)conn_query(c);
+
+	c->turn = 0;
+	c->waits = 1;
+	if (take_query(c->f, &w, c->in + 2, len) < 0) {
+		conn_close(c);
+		return;
+	}
+	c->nin -= 2 + len;
+	memmove(c->in, c->in + 2 + len, c->nin);
 }
 
 static void on_conn(struct ev *ev, uint32_t events)
@@ -192,7 +185,7 @@ static void on_conn(struct ev *ev, uint32_t events)
 		}
 		c->nin += (unsigned)n;
 	}
-	conn_turn(c);
+	conn_try(c);
 }
 
 static struct conn *free_conn(struct forward *f)
@@ -203,29 +196,26 @@ static struct conn *free_conn(struct forward *f)
 	return NULL;
 }
 
-void guest_on_tcp(struct ev *ev, uint32_t events)
+static int tcp_take(struct listener *l)
 {
-	struct listener *l = container_of(ev, struct listener, ev);
 	struct forward *f = l->f;
 	struct conn *c = free_conn(f);
-	int fd;
+	int fd = c ? accept4(l->ev.fd, NULL, NULL,
+			     SOCK_NONBLOCK | SOCK_CLOEXEC) :
+		     -1;
 
-	(void)events;
-	if (!c || !ask_room(f)) {
-		ev_del(ev); /* guest_turn() puts it back */
-		return;
-	}
-	f->tokens -= QUERY_COST;
-	fd = accept4(ev->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	l->turn = fd >= 0;
 	if (fd < 0)
-		return;
+		return 0;
+	f->tokens -= QUERY_COST;
 	c->ev = (struct ev){ .fd = fd, .fn = on_conn };
 	c->f = f;
-	c->waits = c->turn = 0;
+	c->waits = c->turn = c->told = 0;
 	c->nin = c->nout = c->sent = 0;
 	c->deadline = io_now_ns() + f->idle;
 	if (ev_set(&f->loop, &c->ev, EPOLLIN) < 0)
 		conn_close(c);
+	return 1;
 }
 
 /* --- both --------------------------------------------------------------- */
@@ -237,7 +227,7 @@ static void conn_reply(struct conn *c, const uint8_t *msg, size_t len)
 	memcpy(c->out + 2, msg, len);
 	c->nout = 2 + (unsigned)len;
 	c->waits = 0;
-	c->turn = 1;
+	c->told = 1;
 	c->deadline = io_now_ns() + c->f->idle;
 }
 
@@ -252,22 +242,67 @@ void guest_reply(struct forward *f, struct waiter *w, const uint8_t *msg,
 			      (struct sockaddr *)&w->from, w->fromlen);
 }
 
-static void resume(struct forward *f, struct listener *l)
+void guest_on_listener(struct ev *ev, uint32_t events)
 {
-	if (l->ev.fd >= 0)
-		(void)!ev_set(&f->loop, &l->ev, EPOLLIN);
+	(void)events;
+	container_of(ev, struct listener, ev)->turn = 1;
 }
 
-void guest_turn(struct forward *f)
+/* What there is no room for would be told on and on. So nobody listens, but
+ * has a look when it is its turn. */
+static void listen_if(struct listener *l, int room)
 {
-	for (unsigned i = 0; i < FORWARD_TCP_MAX; i++)
-		if (f->conn[i].ev.fd >= 0 && f->conn[i].turn)
-			conn_turn(&f->conn[i]);
-	for (unsigned i = 0; i < FORWARD_LISTENERS && ask_room(f); i++) {
-		resume(f, &f->udp[i]);
-		if (free_conn(f))
-			resume(f, &f->tcp[i]);
+	if (l->ev.fd < 0)
+		return;
+	if (room) {
+		(void)!ev_set(&l->f->loop, &l->ev, EPOLLIN);
+	} else {
+		ev_del(&l->ev);
+		l->turn = 1;
 	}
+}
+
+/* The query or connection of @party, if it has one. */
+static int take(struct forward *f, unsigned party)
+{
+	if (party < FORWARD_LISTENERS)
+		return f->udp[party].turn && udp_take(&f->udp[party]);
+	party -= FORWARD_LISTENERS;
+	if (party < FORWARD_LISTENERS)
+		return f->tcp[party].turn && tcp_take(&f->tcp[party]);
+	party -= FORWARD_LISTENERS;
+	if (f->conn[party].ev.fd < 0 || !f->conn[party].turn)
+		return 0;
+	conn_take(&f->conn[party]);
+	return 1;
+}
+
+/*
+ * One from each, and on from there the next time: whoever asks without end, and
+ * has used up what the guest may have, holds up nobody else.
+ */
+int guest_turn(struct forward *f)
+{
+	int taken = 0, room;
+
+	for (unsigned i = 0; i < PARTIES && ask_room(f); i++) {
+		taken += take(f, f->party);
+		f->party = (f->party + 1) % PARTIES;
+	}
+	for (unsigned i = 0; i < FORWARD_TCP_MAX; i++) {
+		struct conn *c = &f->conn[i];
+
+		if (c->ev.fd >= 0 && c->told) {
+			c->told = 0;
+			conn_try(c);
+		}
+	}
+	room = ask_room(f);
+	for (unsigned i = 0; i < FORWARD_LISTENERS; i++) {
+		listen_if(&f->udp[i], room);
+		listen_if(&f->tcp[i], room && free_conn(f));
+	}
+	return taken;
 }
 
 /* A query that waits has a deadline of its own. */
@@ -276,7 +311,8 @@ void guest_expire(struct forward *f, uint64_t now)
 	for (unsigned i = 0; i < FORWARD_TCP_MAX; i++) {
 		struct conn *c = &f->conn[i];
 
-		if (c->ev.fd >= 0 && !c->waits && !c->turn && c->deadline <= now)
+		if (c->ev.fd >= 0 && !c->waits && !c->told && !c->turn &&
+		    c->deadline <= now)
 			conn_close(c);
 	}
 }
@@ -291,10 +327,10 @@ uint64_t guest_deadline(const struct forward *f, uint64_t now)
 
 		if (c->ev.fd < 0 || c->waits)
 			continue;
+		if (c->told || (c->turn && room))
+			return now;
 		if (!c->turn)
 			at = MIN(at, c->deadline);
-		else if (c->nout || room)
-			return now;
 	}
 	/* Places come with an answer, tokens with time: some for a few at once,
 	 * where somebody has waited for them. */

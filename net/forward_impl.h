@@ -48,7 +48,8 @@ struct conn {
 	struct forward *f;
 	uint64_t deadline; /* for the next whole query, or to take an answer */
 	int waits;	   /* for the answer to a query */
-	int turn;	   /* there may be something to do */
+	int turn;	   /* its next query is there, or may be */
+	int told;	   /* there is an answer that nobody has written yet */
 	unsigned nin, nout, sent;
 	uint8_t in[2 + DNS_QUERY_MAX]; /* RFC 1035 4.2.2: length, message */
 	uint8_t out[2 + DNS_STREAM_MAX];
@@ -57,7 +58,11 @@ struct conn {
 struct listener {
 	struct ev ev; /* .fd -1: none */
 	struct forward *f;
+	int turn; /* there may be a query, or a connection */
 };
+
+/* Who takes turns: listeners by UDP, those by TCP, connections. */
+#define PARTIES (2 * FORWARD_LISTENERS + FORWARD_TCP_MAX)
 
 /* A query that was allowed, and where its answer goes. */
 struct waiter {
@@ -140,6 +145,7 @@ struct forward {
 	struct waiter waiter[WAITERS_MAX], *free_waiter;
 	unsigned nasks;
 	uint64_t tokens, refilled; /* ns, which buy QUERY_COST, ASK_COST */
+	unsigned party; /* whose turn it is */
 	struct ask *learn; /* the first of a queue; it has asked the keeper */
 	/* What is being read, parsed, written. */
 	uint8_t buf[DNS_MESSAGE_MAX + 1], out[DNS_STREAM_MAX];
@@ -149,14 +155,13 @@ struct forward {
 /* forward.c: end the loop. */
 void forward_stop(struct forward *f, int result);
 /* Once around; waits no longer than that, with -1 as long as there is no need.
- * -errno, or how many events there were. */
+ * -errno, or how much there was: 0, nothing happens but with time. */
 int forward_turn(struct forward *f, int longest_ms);
 
 /* forward_guest.c */
-void guest_on_udp(struct ev *ev, uint32_t events);
-void guest_on_tcp(struct ev *ev, uint32_t events);
-/* Go on with what can. */
-void guest_turn(struct forward *f);
+void guest_on_listener(struct ev *ev, uint32_t events);
+/* Go on with what can: how many queries and connections were taken. */
+int guest_turn(struct forward *f);
 void guest_expire(struct forward *f, uint64_t now);
 /* When one of the two is to be called again; UINT64_MAX: there is no need. */
 uint64_t guest_deadline(const struct forward *f, uint64_t now);

@@ -462,3 +462,39 @@ Test(forward_guest, connection_that_reads_nothing_holds_up_nobody, .timeout = 60
 	close(fd);
 	stage_end(&s);
 }
+
+/* By TCP comes more than the guest may ask, all the time. */
+Test(forward_guest, connections_that_ask_without_end_hold_up_nobody, .timeout = 60)
+{
+	int fd[FORWARD_TCP_MAX], asked = 0;
+	unsigned turns = 0;
+	uint8_t q[512], back[4096];
+	size_t n = 0;
+
+	stage_init(&s, 1);
+	cr_assert_eq(forward_open(&s.f, &s.p, &s.err), 0, "%s", s.err.msg);
+	forward_params_close(&s.p);
+	while (n + 64 < sizeof(q))
+		n += framed(q + n, sizeof(q) - n, 7, "a.test", 255);
+	for (unsigned i = 0; i < FORWARD_TCP_MAX; i++) {
+		fd[i] = dial();
+		cr_assert_eq(fcntl(fd[i], F_SETFL, O_NONBLOCK), 0);
+	}
+	while (turns < 1000 && !ready(s.up[0], 0)) {
+		for (unsigned i = 0; i < FORWARD_TCP_MAX; i++) {
+			(void)!send(fd[i], q, n, 0);
+			while (recv(fd[i], back, sizeof(back), 0) > 0)
+				;
+		}
+		cr_assert_geq(forward_turn(s.f, -1), 0);
+		turns += (unsigned)asked;
+		if (!asked && s.f->tokens < SECOND / 100) {
+			guest_asks(&s, 7, "late.test", DNS_A);
+			asked = 1;
+		}
+	}
+	cr_expect_leq(turns, 40, "%u", turns);
+	for (unsigned i = 0; i < FORWARD_TCP_MAX; i++)
+		close(fd[i]);
+	forward_free(s.f);
+}
