@@ -114,7 +114,7 @@ clean:
 # base: nothing below it. vmm, x86, dev, virtio, disk, engine: what
 # mayfly-vmm is made of. run: the launcher. One list each.
 
-BASE_SRC := $(addprefix runner/base/,err.c log.c io.c ev.c \
+BASE_SRC := $(addprefix runner/base/,err.c log.c io.c ev.c sysctl.c \
 	$(if $(FAULTS),fault.c))
 
 VMM_SRC := $(addprefix runner/vmm/,gmem.c bus.c ctl.c vcpu.c vm.c \

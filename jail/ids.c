@@ -22,6 +22,7 @@
 #include "runner/base/err.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
+#include "runner/base/sysctl.h"
 
 #define FILE_MAX_BYTES (1u << 20)
 #define INSIDE 1 /* of the user namespace: whom newuidmap has mapped for us */
@@ -51,7 +52,7 @@ static void choose_from_range(const struct jail_ids *ids, pid_t pid,
 			      struct jail_word *w, struct jail_report *r)
 {
 	uint32_t id = ids->first + (uint32_t)pid % ids->count;
-	long pids = spawn_setting("/proc/sys/kernel/pid_max");
+	long pids = sysctl_number("kernel/pid_max");
 	char remedy[64];
 
 	if (!is_mapped("/proc/self/uid_map", id) ||

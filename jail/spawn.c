@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A child in namespaces of its own, and why there may be none. */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "jail/steps.h"
-#include "runner/base/io.h"
-#include "runner/base/mem.h"
+#include "runner/base/sysctl.h"
 
 #define NAMESPACES                                                     \
 	(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |    \
@@ -67,29 +64,11 @@ int spawn_child(enum jail_mode mode, int cgroup_fd, struct jail_process *out)
 	return pid > 0;
 }
 
-long spawn_setting(const char *path)
-{
-	_cleanup_free_ char *text = NULL;
-	size_t n;
-
-	return io_read_file(path, 64, &text, &n) < 0 ? -1 : atol(text);
-}
-
 /* What an administrator can do about a refusal. */
 static const char *remedy(enum jail_mode mode, int code)
 {
-	if (mode == JAIL_ROOTLESS &&
-	    (spawn_setting("/proc/sys/user/max_user_namespaces") == 0 ||
-	     code == -ENOSPC))
-		return "sudo sysctl user.max_user_namespaces=15000";
-	if (mode == JAIL_ROOTLESS &&
-	    spawn_setting("/proc/sys/kernel/unprivileged_userns_clone") == 0)
-		return "sudo sysctl kernel.unprivileged_userns_clone=1";
-	if (mode == JAIL_ROOTLESS &&
-	    spawn_setting("/proc/sys/kernel/"
-		    "apparmor_restrict_unprivileged_userns") == 1)
-		return "sudo sysctl "
-		       "kernel.apparmor_restrict_unprivileged_userns=0";
+	if (mode == JAIL_ROOTLESS)
+		return sysctl_userns_remedy(code);
 	return "in a container: --security-opt seccomp=unconfined "
 	       "--security-opt apparmor=unconfined";
 }

@@ -35,8 +35,6 @@ int spawn_child(enum jail_mode mode, int cgroup_fd, struct jail_process *out);
 int spawn_is_privileged(void);
 /* Why namespaces were refused with @code, and what to do about it. */
 void spawn_explain(enum jail_mode mode, int code, struct jail_report *r);
-/* The number in a file of /proc/sys; -1: there is no such file. */
-long spawn_setting(const char *path);
 
 /* ids.c: in the launcher */
 

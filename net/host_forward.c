@@ -2,26 +2,24 @@
 /* The host's switches of forwarding: on, and back as they were. */
 #include "net/host_impl.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "net/nl.h"
 #include "runner/base/err.h"
-#include "runner/base/mem.h"
+#include "runner/base/sysctl.h"
 
 #define PATH_SIZE 128
+#define REDIRECTS "net/ipv4/conf/all/accept_redirects"
 
-/* Below /proc/sys/net, where the calling process has its own namespace's. */
 struct family {
-	const char *name, *dir, *all;
+	const char *name, *all;
+	int version;
 };
 static const struct family families[] = {
-	{ "net.ipv4.ip_forward", "ipv4", "ipv4/ip_forward" },
-	{ "net.ipv6.conf.all.forwarding", "ipv6", "ipv6/conf/all/forwarding" },
+	{ "net.ipv4.ip_forward", "net/ipv4/ip_forward", 4 },
+	{ "net.ipv6.conf.all.forwarding", "net/ipv6/conf/all/forwarding", 6 },
 };
 
 static const struct family *get(int family)
@@ -34,32 +32,16 @@ const char *forward_name(int family)
 	return get(family)->name;
 }
 
-/* '0', '1', ... or 0 where there is none. */
-static char read_switch(const char *below)
+static int write_switch(const char *path, int on, struct err *err)
 {
-	char path[PATH_SIZE], c = 0;
-	_cleanup_fd_ int fd = -1;
+	int r = sysctl_write(on ? "1" : "0", "%s", path);
 
-	snprintf(path, sizeof(path), "/proc/sys/net/%s", below);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd >= 0 && read(fd, &c, 1) == 1 ? c : 0;
-}
-
-static int write_switch(const char *below, char c, struct err *err)
-{
-	char path[PATH_SIZE];
-	_cleanup_fd_ int fd = -1;
-
-	snprintf(path, sizeof(path), "/proc/sys/net/%s", below);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd >= 0 && write(fd, &c, 1) == 1)
-		return 0;
-	return err_set(err, -errno, "write %c to %s", c, path);
+	return r < 0 ? err_set(err, r, "write %d to /proc/sys/%s", on, path) : 0;
 }
 
 int forward_is_on(int family)
 {
-	return read_switch(get(family)->all) == '1';
+	return sysctl_number("%s", get(family)->all) == 1;
 }
 
 /* --- what is about to be changed ----------------------------------------- */
@@ -73,7 +55,8 @@ struct noting {
 static void link_path(char path[PATH_SIZE], const struct family *f,
 		      const char *link)
 {
-	snprintf(path, PATH_SIZE, "%s/conf/%s/forwarding", f->dir, link);
+	snprintf(path, PATH_SIZE, "net/ipv%d/conf/%s/forwarding", f->version,
+		 link);
 }
 
 static int note_link(const struct rt_seen_link *l, void *opaque)
@@ -84,7 +67,7 @@ static int note_link(const struct rt_seen_link *l, void *opaque)
 	if (!strncmp(l->name, NET_HOST_LINK, sizeof(NET_HOST_LINK) - 1))
 		return 0;
 	link_path(path, n->f, l->name);
-	if (read_switch(path) == '1') {
+	if (sysctl_number("%s", path) == 1) {
 		if (n->open->n < NET_CLOSED_MAX)
 			n->open->index[n->open->n++] = l->index;
 	} else if (n->router->nclosed < NET_CLOSED_MAX) {
@@ -118,31 +101,30 @@ int forward_note(struct host_memory *m, int family, struct err *err)
 		return err_set(err, r, "links of the host");
 	if (family == 4)
 		m->accept_redirects =
-			read_switch("ipv4/conf/all/accept_redirects") == '1';
+			sysctl_number(REDIRECTS) == 1;
 	return 0;
 }
 
 int forward_turn_on(int family, struct err *err)
 {
 	return forward_is_on(family) ? 0
-				     : write_switch(get(family)->all, '1', err);
+				     : write_switch(get(family)->all, 1, err);
 }
 
 int forward_put_back(const struct host_memory *m, int family, struct err *err)
 {
 	const struct host_links *open = family == 6 ? &m->open6 : &m->open4;
-	int r = write_switch(get(family)->all, '0', err);
+	int r = write_switch(get(family)->all, 0, err);
 
 	if (r == 0 && family == 4)
-		r = write_switch("ipv4/conf/all/accept_redirects",
-				 m->accept_redirects ? '1' : '0', err);
+		r = write_switch(REDIRECTS, m->accept_redirects, err);
 	for (unsigned i = 0; r == 0 && i < open->n; i++) {
 		char path[PATH_SIZE], name[IF_NAMESIZE];
 
 		if (!if_indextoname(open->index[i], name))
 			continue;
 		link_path(path, get(family), name);
-		r = write_switch(path, '1', err);
+		r = write_switch(path, 1, err);
 	}
 	return r;
 }

@@ -23,6 +23,7 @@
 #include "runner/base/err.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
+#include "runner/base/sysctl.h"
 
 #define RESOLV_CONF "/etc/resolv.conf"
 #define RESOLV_MAX  65536
@@ -269,23 +270,12 @@ static int look_at_local(const struct net_prefix *p, unsigned link,
 
 /* --- IPv6 --------------------------------------------------------------- */
 
-static int sysctl_is(const char *path, char value)
-{
-	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char c = 0;
-
-	return fd >= 0 && read(fd, &c, 1) == 1 && c == value;
-}
-
 static int accepts_always(unsigned index)
 {
-	char path[96], name[IF_NAMESIZE];
+	char name[IF_NAMESIZE];
 
-	if (!if_indextoname(index, name) || strchr(name, '/'))
-		return 0;
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/accept_ra",
-		 name);
-	return sysctl_is(path, '2');
+	return if_indextoname(index, name) &&
+	       sysctl_number("net/ipv6/conf/%s/accept_ra", name) == 2;
 }
 
 /* Documentation/networking/ip-sysctl.rst, accept_ra: at 1 none is taken any
@@ -304,7 +294,7 @@ static const char *refuse_v6(struct rt *rt, const struct way *six)
 
 	if (!six->link)
 		return "the host has no default route for it";
-	if (sysctl_is("/proc/sys/net/ipv6/conf/all/forwarding", '1'))
+	if (sysctl_number("net/ipv6/conf/all/forwarding") == 1)
 		return NULL;
 	found = six->protocol == RTPROT_RA && !accepts_always(six->link);
 	if (!found)

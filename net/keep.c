@@ -26,6 +26,7 @@
 #include "runner/base/fault.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
+#include "runner/base/sysctl.h"
 
 /*
  * Theory of operation
@@ -345,32 +346,6 @@ void keep_end(struct keep *k)
 	stop(k, 0);
 }
 
-/* The number in a file of /proc/sys; -1: there is no such file. */
-static long setting(const char *path)
-{
-	_cleanup_free_ char *text = NULL;
-	size_t n;
-
-	return io_read_file(path, 64, &text, &n) < 0 ? -1 : atol(text);
-}
-
-/* What an administrator can do where user namespaces are refused. */
-static void hint_user_ns(struct err *err)
-{
-	if (setting("/proc/sys/user/max_user_namespaces") == 0)
-		err_hint(err, "sudo sysctl user.max_user_namespaces=15000");
-	else if (setting("/proc/sys/kernel/unprivileged_userns_clone") == 0)
-		err_hint(err, "sudo sysctl kernel.unprivileged_userns_clone=1");
-	else if (setting("/proc/sys/kernel/"
-			 "apparmor_restrict_unprivileged_userns") == 1)
-		err_hint(err, "sudo sysctl "
-			 "kernel.apparmor_restrict_unprivileged_userns=0");
-	else
-		err_hint(err, "in a container: --security-opt "
-			 "seccomp=unconfined --security-opt "
-			 "apparmor=unconfined");
-}
-
 static int refused(int code)
 {
 	return code == -EPERM || code == -EACCES || code == -ENOSYS ||
@@ -518,7 +493,7 @@ int keep_start(struct keep *k, const struct keep_params *p, struct err *err)
 		close(pair[0]);
 		err_set(err, r, "make a network namespace");
 		if (refused(r))
-			hint_user_ns(err);
+			err_hint(err, "%s", sysctl_userns_remedy(r));
 		return r;
 	}
 	k->pid = r;

@@ -4,7 +4,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -22,6 +21,7 @@
 #include "runner/base/fault.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
+#include "runner/base/sysctl.h"
 
 #define DNS_BACKLOG 16
 
@@ -98,19 +98,15 @@ static int is_by_netlink(const struct net_sysctl *s)
 /* Those of tap0 come with it, and before its addresses. */
 static int put_setting(const struct net_sysctl *s, struct err *err)
 {
-	char path[128];
-	int fd, r = 0;
+	int r = sysctl_write(s->value, "%s", s->path);
 
-	snprintf(path, sizeof(path), "/proc/sys/%s", s->path);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT && !strncmp(s->path, "net/ipv6/", 9))
+	if (r == -ENOENT && !strncmp(s->path, "net/ipv6/", 9))
 		return 0; /* a kernel without, or one that is older */
-	if (fd < 0 || write(fd, s->value, strlen(s->value)) < 0)
-		r = err_set(err, -errno, "write %s", path);
+	if (r < 0)
+		err_set(err, r, "write /proc/sys/%s", s->path);
 	if (r == -EROFS)
 		err_hint(err, "in a container: --security-opt "
 			      "systempaths=unconfined");
-	close_fd(&fd);
 	return r;
 }
 

@@ -18,6 +18,7 @@
 #include "runner/base/err.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
+#include "runner/base/sysctl.h"
 #include "runner/config.h"
 #include "runner/scratch.h"
 #include "runner/state.h"
@@ -62,7 +63,7 @@ static uint64_t meminfo(const char *text, const char *name)
 
 static void memory(struct doctor *d, const struct config *c)
 {
-	_cleanup_free_ char *text = NULL, *mode = NULL;
+	_cleanup_free_ char *text = NULL;
 	uint64_t total, avail, limit, used;
 	size_t n;
 
@@ -81,8 +82,7 @@ static void memory(struct doctor *d, const struct config *c)
 			      (unsigned long long)MAX(avail / 2 / CONFIG_MIB,
 						      64ull));
 	/* Mode 2 counts guest memory in full, MAP_NORESERVE or not. */
-	if (io_read_file("/proc/sys/vm/overcommit_memory", 64, &mode, &n) < 0 ||
-	    mode[0] != '2')
+	if (sysctl_number("vm/overcommit_memory") != 2)
 		return;
 	limit = meminfo(text, "CommitLimit");
 	used = meminfo(text, "Committed_AS");

@@ -18,6 +18,7 @@
 #include "net/ruleset.h"
 #include "runner/base/err.h"
 #include "runner/base/mem.h"
+#include "runner/base/sysctl.h"
 
 #define TUN "/dev/net/tun"
 
@@ -107,14 +108,12 @@ static void ways_out(struct doctor *d)
 
 static void forwarding(struct doctor *d)
 {
-	_cleanup_fd_ int fd = open("/proc/sys/net/ipv4/ip_forward",
-				   O_RDONLY | O_CLOEXEC);
-	char c = 0;
+	long on = sysctl_number("net/ipv4/ip_forward");
 
-	if (fd < 0 || read(fd, &c, 1) != 1)
+	if (on < 0)
 		return;
 	doctor_say(d, DOCTOR_OK, "forwarding", "%s",
-		   c == '1' ? "is on" :
+		   on ? "is on" :
 			      "is off: the first run with a network turns it "
 			      "on, `mayfly net prune` off again");
 }

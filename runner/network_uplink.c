@@ -3,7 +3,6 @@
 #include "runner/network_impl.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 #include "runner/base/io.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
+#include "runner/base/sysctl.h"
 #include "runner/state.h"
 
 /* The kernel takes 30 ms to remove a link with its namespace, or longer where
@@ -105,16 +105,9 @@ int network_look(struct network *n, struct err *err)
 static void shut_v6(const char *link)
 {
 	static const char *const name[] = { "accept_ra", "accept_redirects" };
-	char path[96];
 
-	for (size_t i = 0; i < ARRAY_SIZE(name); i++) {
-		snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s",
-			 link, name[i]);
-		_cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-		if (fd >= 0)
-			(void)!write(fd, "0", 1);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(name); i++)
+		(void)sysctl_write("0", "net/ipv6/conf/%s/%s", link, name[i]);
 }
 
 /* -EEXIST: somebody else's link has the name. */

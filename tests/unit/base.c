@@ -3,10 +3,12 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "runner/base/err.h"
@@ -14,6 +16,7 @@
 #include "runner/base/io.h"
 #include "runner/base/log.h"
 #include "runner/base/mem.h"
+#include "runner/base/sysctl.h"
 
 Test(err, words_of_each_level_are_kept_in_order)
 {
@@ -206,4 +209,53 @@ Test(log, flood_from_one_place_is_cut)
 	/* ten a second, and the test may see two seconds */
 	cr_expect_geq(spoken, 10);
 	cr_expect_leq(spoken, 20);
+}
+
+Test(sysctl, numbers_are_read_and_nothing_else)
+{
+	char many[512];
+
+	memset(many, 'x', sizeof(many) - 1);
+	many[sizeof(many) - 1] = 0;
+	cr_expect_gt(sysctl_number("kernel/%s", "pid_max"), 300);
+	cr_expect_eq(sysctl_number("kernel/ostype"), -1, "\"Linux\"");
+	cr_expect_eq(sysctl_number("kernel"), -1, "a directory");
+	cr_expect_eq(sysctl_number("kernel/nothing_of_that_name"), -1);
+	cr_expect_eq(sysctl_number("kernel/pid_max/%s", many), -1);
+}
+
+Test(sysctl, what_is_not_there_is_not_written)
+{
+	char many[512];
+
+	memset(many, '/', sizeof(many) - 1);
+	many[sizeof(many) - 1] = 0;
+	cr_expect_eq(sysctl_write("1", "net/%s/nothing", "ipv4"), -ENOENT);
+	cr_expect_eq(sysctl_write("1", "kernel%spid_max", many), -ENOENT,
+		     "too long, though a way to a file");
+	cr_expect_lt(sysctl_write("1", "kernel/ostype"), 0, "for nobody");
+}
+
+/* A user namespace has a number of its own, of those that may be in it. */
+Test(sysctl, remedy_is_for_the_setting_that_is_in_the_way)
+{
+	static const char none[] = "sudo sysctl user.max_user_namespaces=15000";
+	int status;
+	pid_t pid;
+
+	cr_expect_str_eq(sysctl_userns_remedy(-ENOSPC), none);
+	pid = fork();
+	if (pid == 0) {
+		if (unshare(CLONE_NEWUSER) < 0)
+			_exit(2);
+		if (!strcmp(sysctl_userns_remedy(-EPERM), none) ||
+		    sysctl_write("0", "user/max_user_namespaces") < 0)
+			_exit(3);
+		_exit(strcmp(sysctl_userns_remedy(-EPERM), none) != 0);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 2)
+		cr_skip_test("no user namespaces here");
+	cr_expect_eq(WEXITSTATUS(status), 0, "%d", WEXITSTATUS(status));
 }
