@@ -137,7 +137,7 @@ records() {
 }
 
 expect_nothing_left() {
-	wait_for 5 nothing_runs || fail "processes are left: $(ours)"
+	wait_for 60 nothing_runs || fail "processes are left: $(ours)"
 	[ -z "$(ls -A "$TMPDIR")" ] || fail "files are left: $(ls -A "$TMPDIR")"
 	[ -z "$(records)" ] || fail "records are left: $(records)"
 }

@@ -3,7 +3,7 @@
 #
 # net.sh MAYFLY ENGINE [TEST...]: what a guest reaches, and what it does not,
 # by every rule, asked from inside. The world around it is net_lib.sh's. TAP on
-# stdout. LIMIT (60 s) is the longest for one command; AS, a number, a user to
+# stdout. LIMIT (120 s) is the longest for one command; AS, a number, a user to
 # be instead of root.
 # shellcheck disable=SC2015,SC2016,SC2034,SC2046,SC2086,SC2154,SC2317
 
@@ -67,6 +67,7 @@ test_special_ranges_and_metadata_are_refused() {
 test_host_is_refused_whatever_its_address() {
 	background --net -- sh -c 'echo up; sleep 1000'
 	wait_for "$LIMIT" grep -q up "$out" || fail 'no guest'
+	find_link
 	mine=$(ip -o addr show scope global |
 		sed -n 's/.* mfy[0-9]* *inet6* \([^/]*\).*/\1/p')
 	other=$pid
@@ -129,7 +130,7 @@ ask_around() {
 test_hosts_end_believes_nobody() {
 	background --net -- sh -c 'echo up; sleep 1000'
 	wait_for "$LIMIT" grep -q up "$out" || fail 'no guest'
-	link=$(net_links)
+	find_link
 	for s in ipv4/conf/$link/arp_ignore=1 ipv4/conf/$link/accept_redirects=0 \
 		ipv6/conf/$link/accept_redirects=0 ipv6/conf/$link/accept_ra=0; do
 		[ "$(cat "/proc/sys/net/${s%=*}")" = "${s#*=}" ] || fail "$s"
@@ -150,8 +151,8 @@ more_addresses() {
 	ip addr add 93.184.216.62/32 dev lo
 	ip addr add 2606:2800:220::62/128 dev lo
 	[ -z "${AS:-}" ] || {
-		wait_for 20 known_later own_later4 93.184.216.62 &&
-			wait_for 20 known_later own_later6 2606:2800:220::62
+		wait_for 60 known_later own_later4 93.184.216.62 &&
+			wait_for 60 known_later own_later6 2606:2800:220::62
 	}
 }
 
@@ -162,10 +163,17 @@ test_address_that_the_host_gets_later_is_refused() {
 	expect_shut 93.184.216.62 2606:2800:220::62
 }
 
-# As time makes it, and the answer to a guest is all that there is to send.
+own_address_is_known() {
+	ip -6 -o addr show dev "$link" scope link >"$WORK/own" &&
+		grep -q inet6 "$WORK/own" && ! grep -q tentative "$WORK/own"
+}
+
+# As time makes it, and the answer to a guest is all that there is to send: from
+# the link's own address, once that is known to be the only one.
 forget_neighbours() {
-	sleep 3 # until the link's own address is known to be the only one
-	ip -4 neigh flush dev "$(net_links)" && ip -6 neigh flush dev "$(net_links)"
+	find_link
+	wait_for 60 own_address_is_known &&
+		ip -4 neigh flush dev "$link" && ip -6 neigh flush dev "$link"
 }
 
 test_neighbours_that_the_host_forgets_are_found_again() {
@@ -243,7 +251,7 @@ test_resolver_on_the_hosts_loopback_works() {
 	serve dnsmasq -k -C /dev/null -h -R -u root -g root -a 127.0.0.53 -z -q \
 		--log-facility="$WORK/dns53.log" -H "$WORK/names"
 	resolver 127.0.0.53
-	wait_for 20 sh -c "'$NET_PROBE' dns web.test A 127.0.0.53 |
+	wait_for 60 sh -c "'$NET_PROBE' dns web.test A 127.0.0.53 |
 		grep -q NOERROR" || fail 'no resolver'
 	guest --net '/probe dns web.test A; wget -q -O - http://web.test/'
 	resolver $RESOLVER
@@ -424,9 +432,9 @@ test_spoofed_sources_go_nowhere() {
 		done"
 	expect_rc 0
 	# One of ten: behind a flood any may be lost.
-	wait_for 20 some_captured ip and udp port 7003 ||
+	wait_for 60 some_captured ip and udp port 7003 ||
 		fail "the end is not there: $(captured)"
-	wait_for 20 some_captured ip6 and udp port 7003 || fail 'no IPv6'
+	wait_for 60 some_captured ip6 and udp port 7003 || fail 'no IPv6'
 	[ "$(captured ip and udp port 7001)" = 3 ] || fail 'not three'
 	[ "$(captured ip6 and udp port 7001)" = 3 ] || fail 'not three of IPv6'
 	[ "$(captured ip and udp port 7001 and src host $HOST4)" = 3 ] ||
@@ -468,6 +476,12 @@ test_bytes_come_and_go_as_they_are() {
 	rm "$WORK/www/big"
 }
 
+# A packet behind all that came before; where much of it waits, it may be lost.
+ends_capture() {
+	"$NET_PROBE" ask udp/$WEB4/9 >/dev/null
+	some_captured udp port 9
+}
+
 test_checksums_and_segments_are_right_on_the_wire() {
 	head -c 3000001 /dev/urandom >"$WORK/www/big"
 	"$NET_PROBE" plain wan0 || fail 'no plain link'
@@ -475,8 +489,7 @@ test_checksums_and_segments_are_right_on_the_wire() {
 	for mtu in 1500 1280; do
 		SNAP=65535 capture 'tcp or udp'
 		stream 3000001 "--net --mtu $mtu"
-		"$NET_PROBE" ask udp/$WEB4/9 >/dev/null
-		wait_for 20 some_captured udp port 9 || fail 'no capture'
+		wait_for 60 ends_capture || fail 'no capture'
 		capture_ends
 		[ "$(captured tcp)" -gt 4000 ] || fail 'too few packets'
 		[ "$(captured greater $((mtu + 15)))" = 0 ] ||

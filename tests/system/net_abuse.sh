@@ -3,7 +3,7 @@
 #
 # net_abuse.sh MAYFLY ENGINE [TEST...]: guests that flood, links that go away,
 # many at once, and SIGKILL: the host stays well, and nothing is left on it.
-# The world is net_lib.sh's. TAP on stdout. LIMIT (60 s) is the longest for one
+# The world is net_lib.sh's. TAP on stdout. LIMIT (120 s) is the longest for one
 # command, VMS how many run at once.
 # shellcheck disable=SC2016,SC2034,SC2046,SC2086,SC2154,SC2317
 
@@ -80,11 +80,14 @@ test_floods_of_frames_leave_the_guest_its_network() {
 test_flood_of_flows_leaves_others_their_network() {
 	# The host's own are remembered for two minutes.
 	own=$(cat /proc/sys/net/netfilter/nf_conntrack_count)
+	# That of the first datagram, until the last was sent and all are counted.
+	echo 600 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout
 	guest_up '--net -m 128m' '/frames eth0 small 60000 9; echo end; sleep 1000'
 	flooder=$pid
 	cp "$out" "$WORK/flood"
 	wait_for "$LIMIT" grep -q '^end$' "$out" || fail 'no end'
 	flows=$(cat /proc/sys/net/netfilter/nf_conntrack_count)
+	echo 30 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout
 	[ "$flows" -gt 1000 ] || fail "only $flows flows: it was no flood"
 	[ "$flows" -lt 10000 ] || fail "the host has $flows flows"
 	expect_little_memory
@@ -126,14 +129,18 @@ more_pages() {
 	[ "$(pages)" -gt "$before" ]
 }
 
-# Of all its threads, in ticks.
+# Of all its threads, in hundredths of a second, as time is.
 cpu_of() {
 	awk '{ print $14 + $15 }' "/proc/$1/stat"
 }
 
+now() {
+	sed 's/[. ].*//; s/$/00/' /proc/uptime
+}
+
 test_link_that_is_down_for_a_while_comes_back() {
 	guest_up --net "while :; do
-			timeout 2 wget -q -O - http://$WEB4/; usleep 10000
+			timeout 5 wget -q -O - http://$WEB4/; usleep 10000
 		done"
 	held=$(keeper)
 	before=0
@@ -149,7 +156,7 @@ test_link_that_is_down_for_a_while_comes_back() {
 		before=$(pages)
 		wait_for "$LIMIT" more_pages || fail 'no page after it was up'
 	done
-	link=$(net_links)
+	find_link
 	ip link set "$link" down
 	sleep 0.5
 	ip link set "$link" up
@@ -168,7 +175,7 @@ test_link_that_is_removed_ends_the_run() {
 		guest_up --net 'sleep 1000'
 		held=$(keeper)
 		case $which in
-		mfy) ip link del "$(net_links)" ;;
+		mfy) find_link && ip link del "$link" ;;
 		*) in_network ip link del $which ;;
 		esac || fail "no $which"
 		wait_for "$LIMIT" is_over || fail "it goes on without $which"
@@ -188,10 +195,11 @@ test_tap_of_the_users_that_is_gone_wakes_nobody() {
 	ip link del mytap0
 	vmm=$(running mayfly-vmm)
 	[ -n "$vmm" ] || fail 'the run has ended'
-	was=$(cpu_of "$vmm")
-	sleep 2
-	[ $(($(cpu_of "$vmm") - was)) -lt 100 ] ||
-		fail "it took $(($(cpu_of "$vmm") - was)) ticks in 2 s"
+	was=$(cpu_of "$vmm") began=$(now)
+	sleep 3
+	took=$(($(cpu_of "$vmm") - was)) passed=$(($(now) - began))
+	[ $took -lt $((passed / 2)) ] ||
+		fail "it took $took of $passed hundredths of a second"
 	ends
 }
 
@@ -202,7 +210,8 @@ test_many_at_once_all_have_their_network() {
 	pids=
 	while [ $i -lt "$VMS" ]; do
 		i=$((i + 1))
-		timeout -s KILL "$LIMIT" "$MAYFLY" run --engine "$ENGINE" --net \
+		timeout -s KILL $((5 * LIMIT)) "$MAYFLY" run --engine "$ENGINE" \
+			--boot-timeout $((4 * LIMIT)) --net \
 			-m 64m -- wget -q -O - http://web.test/ </dev/null \
 			>"$WORK/many.$i" 2>&1 &
 		pids="$pids $!"
@@ -220,8 +229,8 @@ test_many_at_once_all_have_their_network() {
 # --- SIGKILL -----------------------------------------------------------------
 
 expect_nothing_left_but_a_record() {
-	wait_for 10 nothing_runs || fail "$1: processes are left: $(ours)"
-	wait_for 10 no_links || fail "$1: links are left: $(net_links)"
+	wait_for 60 nothing_runs || fail "$1: processes are left: $(ours)"
+	wait_for 60 no_links || fail "$1: links are left: $(net_links)"
 	"$MAYFLY" prune >/dev/null || fail "$1: prune: $?"
 	expect_no_network_left
 }
@@ -239,7 +248,7 @@ test_launcher_killed_at_any_moment_leaves_nothing() {
 test_any_other_process_killed_leaves_nothing() {
 	for role in keeper forwarder mayfly-vmm; do
 		guest_up --net "while :; do
-				timeout 1 wget -q -O - http://$WEB4/; usleep 10000
+				timeout 5 wget -q -O - http://$WEB4/; usleep 10000
 			done"
 		held=$(keeper)
 		[ -n "$held" ] || fail 'no keeper'
@@ -252,14 +261,10 @@ test_any_other_process_killed_leaves_nothing() {
 		before=0
 		wait_for "$LIMIT" more_pages || fail 'no page'
 		kill -9 "$victim"
-		if [ $role = keeper ]; then
-			sleep 1
-			before=$(pages)
-			sleep 2
-			more_pages && fail 'it has a network without a fence'
-		fi
-		kill "$pid" 2>/dev/null
-		wait "$pid" && fail "$role: it ended well"
+		# No guest goes on with less than it was promised.
+		wait_for "$LIMIT" is_over || fail "it goes on without $role"
+		wait "$pid"
+		[ $? = 125 ] || fail "$role: it ended otherwise"
 		expect_nothing_left_but_a_record "$role"
 	done
 }

@@ -79,7 +79,7 @@ rootless() {
 # is set.
 net_begin() {
 	ENGINE=$2
-	LIMIT=${LIMIT:-60}
+	LIMIT=${LIMIT:-120}
 	tests=$(cd "$(dirname "$1")" && pwd)/tests
 	setup "$1"
 	servers=
@@ -213,15 +213,15 @@ resolver() {
 }
 
 net_ready() {
-	wait_for 20 answers $WEB4 && wait_for 20 answers $WEB6 &&
-		wait_for 20 answers 8.8.4.4 &&
-		wait_for 20 sh -c "$NET_PROBE dns web.test A $RESOLVER |
+	wait_for 60 answers $WEB4 && wait_for 60 answers $WEB6 &&
+		wait_for 60 answers 8.8.4.4 &&
+		wait_for 60 sh -c "$NET_PROBE dns web.test A $RESOLVER |
 			grep -q '^NOERROR $WEB4'"
 }
 
 answers() {
-	[ "$("$NET_PROBE" ask "tcp/$1/80" "tcp/$1/8080" "udp/$1/7" |
-		grep -c ' open$')" = 3 ]
+	[ "$("$NET_PROBE" ask "tcp/$1/80" "tcp/$1/8080" "tcp/$1/7" "udp/$1/7" |
+		grep -c ' open$')" = 4 ]
 }
 
 # A capture of what passes wan0, in $WORK/capture; until captured WORDS, a
@@ -231,7 +231,7 @@ capture() {
 	tcpdump -i wan0 -U --immediate-mode -B 16384 -s "${SNAP:-128}" -w "$WORK/capture" \
 		"$@" 2>"$WORK/tcpdump" &
 	tcpdump=$!
-	wait_for 20 grep -qs 'listening on' "$WORK/tcpdump" ||
+	wait_for 60 grep -qs 'listening on' "$WORK/tcpdump" ||
 		fail "tcpdump: $(cat "$WORK/tcpdump")"
 }
 
@@ -260,18 +260,41 @@ no_links() {
 	[ -z "$(net_links)" ]
 }
 
+no_old_links() {
+	[ "$(net_links | wc -l)" -le 1 ]
+}
+
+# $link: of the one run that there is; none if it has none. The kernel may not
+# be done with that of the run before.
+find_link() {
+	wait_for 60 no_old_links || fail "links: $(net_links)"
+	link=$(net_links)
+}
+
 expect_no_network_left() {
-	wait_for 10 no_links || fail "links are left: $(net_links)"
+	wait_for 60 no_links || fail "links are left: $(net_links)"
 	ip route show table all | grep mfy && fail 'routes are left'
 	expect_nothing_left
 }
 
-# The process that holds the network of a run: the last one's, if of several.
-keeper() {
+keepers() {
 	for p in $(ours); do
-		nsenter --net="/proc/$p/ns/net" test -e /proc/sys/net/ipv4/conf/tap0 &&
+		nsenter --net="/proc/$p/ns/net" \
+			test -e /proc/sys/net/ipv4/conf/tap0 2>/dev/null &&
 			echo "$p"
-	done | tail -n 1
+	done
+}
+
+one_keeper() {
+	keepers=$(keepers)
+	[ "$(echo "$keepers" | wc -w)" = 1 ]
+}
+
+# The process that holds the network of the one run that there is; that of the
+# run before dies after its launcher.
+keeper() {
+	wait_for 60 one_keeper
+	echo "$keepers"
 }
 
 # The next test shall find nothing of one that failed.
@@ -281,7 +304,7 @@ fail() {
 	[ ! -s "$out" ] || sed 's/^/#   stdout: /' "$out" | head -n 60
 	[ -z "${tcpdump:-}" ] || kill "$tcpdump" 2>/dev/null
 	for p in $(ours); do kill -9 "$p" 2>/dev/null; done
-	wait_for 5 nothing_runs
+	wait_for 60 nothing_runs
 	"$MAYFLY" prune >/dev/null 2>&1
 	exit 1
 }

@@ -31,7 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SILENCE 10000
+#define SILENCE 30000
 #define AGAIN	1000
 #define MAX	128
 
