@@ -2,7 +2,6 @@
 /* What the DNS forwarder asks, believes, opens and answers. */
 #include "tests/unit/forward_stage.h"
 
-#include "net/forward_impl.h"
 
 static struct stage s;
 

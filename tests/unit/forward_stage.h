@@ -2,7 +2,8 @@
 /*
  * A DNS forwarder in a thread, and all that it talks to: guest, upstreams and
  * keeper are the test, on loopback. Whatever is waited for comes, or the test
- * has failed; nobody measures how long it takes.
+ * has failed; nobody measures how long it takes. Where the forwarder has little
+ * patience it is turned by hand: it then waits for a test that is held up.
  */
 #ifndef MAYFLY_TESTS_UNIT_FORWARD_STAGE_H
 #define MAYFLY_TESTS_UNIT_FORWARD_STAGE_H
@@ -21,6 +22,7 @@
 
 #include "net/dns.h"
 #include "net/forward.h"
+#include "net/forward_impl.h"
 #include "net/keep.h"
 #include "runner/base/err.h"
 #include "runner/base/io.h"
@@ -49,11 +51,21 @@ struct heard {
 	uint16_t edns; /* the size that it takes; 0: no EDNS */
 };
 
+static struct forward *by_hand; /* NULL: it has a thread */
+
 static inline int ready(int fd, int ms)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
+	uint64_t until = io_now_ns() + (uint64_t)ms * 1000000;
 
-	return poll(&p, 1, ms) > 0;
+	if (!by_hand)
+		return poll(&p, 1, ms) > 0;
+	while (poll(&p, 1, 0) <= 0) {
+		if (io_now_ns() >= until)
+			return 0;
+		cr_assert_geq(forward_turn(by_hand, 10), 0);
+	}
+	return 1;
 }
 
 static inline int bound(int type, struct sockaddr_in *at)
@@ -128,10 +140,21 @@ static inline void stage_go(struct stage *s)
 	cr_assert_eq(pthread_create(&s->thread, NULL, stage_thread, s), 0);
 }
 
+static inline void stage_go_by_hand(struct stage *s)
+{
+	cr_assert_eq(forward_open(&s->f, &s->p, &s->err), 0, "%s", s->err.msg);
+	forward_params_close(&s->p);
+	by_hand = s->f;
+}
+
 /* How it ended. */
 static inline int stage_join(struct stage *s)
 {
-	pthread_join(s->thread, NULL);
+	if (!by_hand)
+		pthread_join(s->thread, NULL);
+	else
+		s->result = forward_serve(by_hand);
+	by_hand = NULL;
 	forward_free(s->f);
 	s->f = NULL;
 	close_fd(&s->control);
@@ -144,6 +167,18 @@ static inline void stage_end(struct stage *s)
 {
 	close_fd(&s->control);
 	cr_expect_eq(stage_join(s), 0);
+}
+
+/* It has read all that is there for it: no more than that can be lost. */
+static inline void await_read(struct stage *s)
+{
+	struct pollfd p = { .events = POLLIN };
+
+	for (unsigned i = 0; i < FORWARD_SOCKETS; i++) {
+		p.fd = s->f->upstream[0][i].ev.fd;
+		while (poll(&p, 1, 0) > 0)
+			poll(NULL, 0, 1);
+	}
 }
 
 /* --- the guest ---------------------------------------------------------- */

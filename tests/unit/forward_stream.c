@@ -341,8 +341,8 @@ Test(forward_stream, connection_that_comes_too_late_is_closed, .timeout = 60)
 	struct forward_dial d;
 
 	stage_init(&s, 1);
-	s.p.patience_ms = 1000;
-	stage_go(&s);
+	s.p.patience_ms = 100;
+	stage_go_by_hand(&s);
 	guest_asks(&s, 7, "a.test", DNS_A);
 	up_cuts_to(0, "1.2.3.4");
 	launcher_hears(&s, &d);
@@ -356,8 +356,8 @@ Test(forward_stream, silence_by_tcp_has_an_end, .timeout = 60)
 	int fd;
 
 	stage_init(&s, 1);
-	s.p.patience_ms = 1000;
-	stage_go(&s);
+	s.p.patience_ms = 100;
+	stage_go_by_hand(&s);
 	guest_asks(&s, 7, "a.test", DNS_A);
 	up_cuts_to(0, "1.2.3.4");
 	fd = connected(0);
@@ -377,8 +377,8 @@ Test(forward_stream, whole_answer_by_udp_ends_it, .timeout = 60)
 	int fd;
 
 	stage_init(&s, 2);
-	s.p.patience_ms = 2000;
-	stage_go(&s);
+	s.p.patience_ms = 200;
+	stage_go_by_hand(&s);
 	guest_asks(&s, 7, "a.test", DNS_A);
 	up_hears(&s, 0, &slow);
 	up_hears(&s, 1, &h);
@@ -386,10 +386,10 @@ Test(forward_stream, whole_answer_by_udp_ends_it, .timeout = 60)
 	buf[2] |= 2;
 	up_says(&s, 0, &slow, buf, n);
 	fd = connected(0);
+	hears_by(fd, &slow);
 	make(&a, REPLY(ADDRS("1.2.3.4")));
 	up_answers(&s, 1, &h, DNS_NOERROR, &a);
 	expect_addrs(&s, REPLY(ADDRS("1.2.3.4")));
-	hears_by(fd, &h);
 	expect_closed(fd);
 	stage_end(&s);
 }
