@@ -10,7 +10,8 @@
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
 
-/* How long the guest may take to answer a REQUEST or a full SHUTDOWN. */
+/* How long the guest may take to answer a full SHUTDOWN, and how often we look
+ * whether those still wait for whom it has not answered a REQUEST. */
 #define ANSWER_NS 2000000000ull
 
 static void on_conn(struct ev *ev, uint32_t events);
@@ -116,6 +117,20 @@ void conn_set_deadline(struct vsock_conn *c)
 	vsock_arm_timer(v);
 }
 
+static bool host_gone(const struct vsock_conn *c)
+{
+	struct pollfd p = { .fd = c->ev.fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP);
+}
+
+/* A busy host may not run the guest for seconds: how long a caller waits for
+ * it is the caller's to say. */
+static bool may_wait(const struct vsock_conn *c)
+{
+	return c->state == CONN_REQUESTED && !host_gone(c);
+}
+
 void vsock_on_timer(struct ev *ev, uint32_t events)
 {
 	struct vsock *v = container_of(ev, struct vsock, timer);
@@ -130,6 +145,8 @@ void vsock_on_timer(struct ev *ev, uint32_t events)
 	for (unsigned i = 0; i < VSOCK_CONNS; i++) {
 		struct vsock_conn *c = &v->conn[i];
 
+		if (c->deadline && c->deadline <= now && may_wait(c))
+			c->deadline = now + ANSWER_NS;
 		if (c->deadline && c->deadline <= now)
 			conn_reset(c);
 		else if (c->deadline && (!next || c->deadline < next))
@@ -326,9 +343,7 @@ void conn_update(struct vsock_conn *c)
 /* End of file: only this direction, or did the host close altogether? */
 static void host_eof(struct vsock_conn *c)
 {
-	struct pollfd p = { .fd = c->ev.fd, .events = POLLIN };
-	bool gone = poll(&p, 1, 0) == 1 && (p.revents & POLLHUP) &&
-		    !(c->guest_shut & VSOCK_SHUT_SEND);
+	bool gone = host_gone(c) && !(c->guest_shut & VSOCK_SHUT_SEND);
 
 	host_shut(c, gone ? VSOCK_SHUT_BOTH : VSOCK_SHUT_SEND);
 }

@@ -167,7 +167,8 @@ void conn_guest_rst(struct vsock_conn *c);
  * when there is nothing to send now (OWE_DATA is cleared). */
 uint32_t conn_fill(struct vsock_conn *c, const struct virtq_chain *chain);
 
-/* The guest has two seconds to answer, then the connection is reset. */
+/* The guest has two seconds to answer, then the connection is reset; where the
+ * host began it, not before its caller has hung up. */
 void conn_set_deadline(struct vsock_conn *c);
 void vsock_arm_timer(struct vsock *v);
 void vsock_on_timer(struct ev *ev, uint32_t events);
