@@ -306,8 +306,8 @@ test_a_copy_in_that_does_not_fit_ends_the_run() {
 test_files_come_out_whatever_the_end() {
 	fresh
 	for e in 'exit 3|3|' 'kill -9 $$|137|' \
-		'sleep 100 & setsid sleep 100 & sleep 100|124|--timeout 1' \
-		'trap "" TERM; while :; do :; done|152|--cpu-time 0.5' \
+		'sleep 100 & setsid sleep 100 & sleep 100|124|--timeout 10' \
+		'trap "" TERM; while :; do :; done|152|--cpu-time 3' \
 		'yes|153|--max-output 10k' \
 		'tail /dev/zero|137|-m 64' \
 		'while :; do sleep 100 & done|137|--pids-limit 20'; do
@@ -379,11 +379,12 @@ test_stop_lets_files_out_and_a_second_signal_does_not() {
 	[ "$(cat f)" = 'kept
 more' ] || fail 'not kept'
 	rm f
-	background --copy-out /f:. -- sh -c 'echo kept >/f; trap "" TERM; echo up
+	background --copy-out /f:. --stop-timeout 1000 -- sh -c '
+		echo kept >/f; trap "echo told" TERM; echo up
 		while :; do sleep 0.1; done'
-	wait_for "$LIMIT" [ -s "$out" ] || fail 'it did not begin'
+	wait_for "$LIMIT" grep -q up "$out" || fail 'it did not begin'
 	kill -TERM "$pid"
-	sleep 0.5
+	wait_for "$LIMIT" grep -q told "$out" || fail 'it was not told'
 	kill -TERM "$pid"
 	rc=0
 	wait "$pid" || rc=$?
@@ -533,7 +534,7 @@ test_a_supervisor_that_is_killed_leaves_no_half_file() {
 	wait_for "$LIMIT" has_begun || fail 'it has not begun'
 	kill -KILL "$pid"
 	wait "$pid"
-	wait_for 10 none_is_left || fail "left: $(find .) $(ours)"
+	wait_for 60 none_is_left || fail "left: $(find .) $(ours)"
 	[ ! -e big ] || fail 'half a file by its name'
 	"$MAYFLY" prune >/dev/null
 	truncate -s 50G big
@@ -541,7 +542,7 @@ test_a_supervisor_that_is_killed_leaves_no_half_file() {
 	sleep 1
 	kill -KILL "$pid"
 	wait "$pid"
-	wait_for 10 none_is_left || fail "left: $(ours)"
+	wait_for 60 none_is_left || fail "left: $(ours)"
 	"$MAYFLY" prune >/dev/null
 	expect_nothing_left
 }

@@ -30,7 +30,7 @@ fail() {
 	echo "# $*"
 	[ ! -s "$err" ] || sed 's/^/#   stderr: /' "$err" | head -n 30
 	for p in $(ours); do kill -9 "$p" 2>/dev/null; done
-	wait_for 5 nothing_runs
+	wait_for 60 nothing_runs
 	"$MAYFLY" prune >/dev/null
 	exit 1
 }
@@ -118,13 +118,13 @@ quota_on() {
 	for how in TERM KILL; do
 		background --disk 64m --stop-timeout 1 -- sh -c "$writer"
 		wait_for "$LIMIT" grep -q full "$out" || fail "$1: no word"
-		sleep 1
+		sleep 1 # and for a while of what follows
 		grown=$(($(used "$TMPDIR") - before))
 		[ "$grown" -gt 30000 ] && [ "$grown" -le 65536 ] ||
 			fail "$1: it grew by $grown KiB"
 		kill -s "$how" "$pid"
 		wait "$pid"
-		wait_for 10 is_back ||
+		wait_for 60 is_back ||
 			fail "$1, $how: $before KiB before, now $(used "$TMPDIR")"
 		[ -z "$(ls -A "$TMPDIR" | grep -v lost+found)" ] ||
 			fail "$1, $how: $(ls -A "$TMPDIR")"
@@ -248,7 +248,7 @@ test_one_vm_at_a_time_writes_to_a_drive() {
 	done
 	kill -KILL "$first"
 	wait "$first"
-	wait_for 5 nothing_runs || fail 'it lives'
+	wait_for 60 nothing_runs || fail 'it lives'
 	"$MAYFLY" prune >/dev/null
 	start --drive one,ro -- true
 	expect_rc 0
@@ -290,28 +290,28 @@ test_a_flush_of_the_guest_reaches_the_host() {
 	: >"$WORK/trace"
 	strace -f -qq -e trace=fdatasync,fsync -o "$WORK/trace" -p "$vmm" \
 		2>"$WORK/e" &
-	wait_for 10 grep -q fdatasync "$WORK/trace"
+	syncs() { grep -q 'fdatasync([0-9]*) *= 0' "$WORK/trace"; }
+	seen() { syncs || grep -q 'Operation not permitted' "$WORK/e"; }
+	wait_for "$LIMIT" seen
 	kill -KILL "$pid"
 	wait
 	"$MAYFLY" prune >/dev/null
 	grep -q 'Operation not permitted' "$WORK/e" && skip "$(cat "$WORK/e")"
-	grep -q 'fdatasync([0-9]*) *= 0' "$WORK/trace" ||
-		fail "no fdatasync: $(cat "$WORK/trace" "$WORK/e")"
+	syncs || fail "no fdatasync: $(cat "$WORK/trace" "$WORK/e")"
 }
 
-# Not a time: how much came within one. 4 MiB to begin with, then 1 a second; it
-# would be all 16 at once, and the end may be late.
+# 4 MiB to begin with, then 1 a second: the other 4 take 4 s at least. The guest
+# looks at its own clock, and may be late for all that.
 test_a_rate_is_kept() {
-	head -c 16777216 /dev/zero >one
-	rc=0
-	timeout -s KILL "$LIMIT" "$MAYFLY" run --engine "$ENGINE" --timeout 3 \
-		--drive one,ro --drive-rate bw=1m:3m -- sh -c '
-		dd if=/dev/vdc bs=64k iflag=direct 2>/dev/null ||
-			cat /dev/vdc' >"$out" 2>"$err" || rc=$?
-	expect_rc 124
-	n=$(wc -c <"$out")
-	[ "$n" -ge $((3 * MIB)) ] && [ "$n" -le $((12 * MIB)) ] ||
-		fail "$n bytes in 3 s"
+	head -c 8388608 /dev/zero >one
+	start --drive one,ro --drive-rate bw=1m:3m -- sh -c '
+		now() { sed "s/[. ].*//" /proc/uptime; }
+		began=$(now)
+		cat /dev/vdc | wc -c
+		[ $(($(now) - began)) -ge 3 ] && echo kept'
+	expect_rc 0
+	expect_out '8388608
+kept'
 }
 
 test_what_is_no_drive_is_refused_by_name() {

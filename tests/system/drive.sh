@@ -136,7 +136,7 @@ test_host_that_is_full_is_an_error_of_the_disk() {
 	expect_out 0
 	expect_err 'I/O error\|Input/output error'
 	expect_base
-	wait_for 10 sh -c '[ "$(df -k fs | awk "END { print \$3 }")" = 0 ]' ||
+	wait_for 60 sh -c '[ "$(df -k fs | awk "END { print \$3 }")" = 0 ]' ||
 		fail "$(df -k fs)"
 	umount fs
 }
@@ -144,6 +144,7 @@ test_host_that_is_full_is_an_error_of_the_disk() {
 test_killed_at_any_time_the_base_is_what_it_was() {
 	make_base
 	for s in 0 0.1 0.3 0.7; do
+		: >"$out"
 		"$MAYFLY" run --engine "$ENGINE" -i -m 128m --drive base,cow -- \
 			sh -c "$get echo go && /tmp/s /dev/vdc $$ 99999999" \
 			<"$SCRIBBLE" >"$out" 2>"$err" &
@@ -152,7 +153,7 @@ test_killed_at_any_time_the_base_is_what_it_was() {
 		sleep $s
 		kill -KILL $pid
 		wait $pid
-		wait_for 10 nothing_runs || fail 'it lives'
+		wait_for 60 nothing_runs || fail 'it lives'
 		expect_base
 	done
 	"$MAYFLY" prune >/dev/null

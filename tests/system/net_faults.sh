@@ -15,7 +15,7 @@ net_private "$0" "$@"
 setup "$1"
 trap 'net_cleanup' EXIT
 servers=
-ENGINE=$2 LIMIT=60
+ENGINE=$2 LIMIT=120
 export MAYFLY_CGROUP_PARENT="mayfly-test-$$"
 ip link set lo up
 shift 2
@@ -40,8 +40,8 @@ fault() {
 
 # Nothing runs, and prune finds what else there is: records, leases.
 expect_pruned() {
-	wait_for 10 nothing_runs || fail "$1: processes: $(ours)"
-	wait_for 10 no_links || fail "$1: links: $(net_links)"
+	wait_for 60 nothing_runs || fail "$1: processes: $(ours)"
+	wait_for 60 no_links || fail "$1: links: $(net_links)"
 	"$MAYFLY" prune >"$WORK/pruned" 2>&1 && "$MAYFLY" net prune \
 		>>"$WORK/pruned" 2>&1 || fail "$1: prune: $(cat "$WORK/pruned")"
 	[ -z "$(ls "$MAYFLY_STATE_DIR/net/leases" 2>/dev/null)" ] ||

@@ -288,17 +288,17 @@ test_flushed_ruleset_is_made_again_while_a_guest_runs() {
 	fresh
 	"$MAYFLY" run --engine soft --net -- sleep 1000 >"$out" 2>"$err" &
 	pid=$!
-	wait_for 30 has_fence 0 || fail 'no fence'
+	wait_for 60 has_fence 0 || fail 'no fence'
 	# It has been told of its own changes before; now of these.
-	wait_for 30 grep -q . "$MAYFLY_STATE_DIR/net/host.json" || fail 'memory'
+	wait_for 60 grep -q . "$MAYFLY_STATE_DIR/net/host.json" || fail 'memory'
 	nft flush ruleset
-	wait_for 10 has_fence 0 || fail 'it stays away'
+	wait_for 60 has_fence 0 || fail 'it stays away'
 	docker iptables-nft
-	wait_for 10 has_fence 2 || fail 'no rules beside Docker'
+	wait_for 60 has_fence 2 || fail 'no rules beside Docker'
 	kill -0 $pid || fail 'the guest has ended'
 	kill $pid
 	wait $pid
-	wait_for 10 no_links || fail 'links stay'
+	wait_for 60 no_links || fail 'links stay'
 	prune
 }
 
@@ -335,14 +335,16 @@ test_table_with_an_owner_is_left_alone() {
 	add table inet owned { flags owner; }
 	add chain inet owned forward { type filter hook forward priority 0; policy drop; }
 	EOF
-	if ! wait_for 5 nft list chain inet owned forward >/dev/null 2>&1; then
+	if ! wait_for 30 nft list chain inet owned forward >/dev/null 2>&1; then
 		kill $owner
+		wait $owner
 		skip 'nft cannot own a table'
 	fi
 	"$TOOL" apply >/dev/null || fail 'apply'
 	nft list chain inet owned forward | grep mayfly && fail 'it was changed'
 	prune
 	kill $owner
+	wait $owner || : # and its table has gone with it
 }
 
 # --- crashes -------------------------------------------------------------------
@@ -454,7 +456,7 @@ test_thirty_at_once() {
 	for i in $(seq 30); do
 		ip netns del "vm$i"
 	done
-	wait_for 10 no_links || fail 'links stay'
+	wait_for 60 no_links || fail 'links stay'
 	prune
 	as_before
 }
@@ -564,7 +566,7 @@ test_flows_of_who_has_the_address_now_are_kept() {
 	vm 2
 	kill_vm 2
 	ip netns del vm2
-	wait_for 10 no_link mfy1 || fail 'its link stays'
+	wait_for 60 no_link mfy1 || fail 'its link stays'
 	end_vm 1
 	one=$MAYFLY_STATE_DIR
 	MAYFLY_STATE_DIR=$WORK/state-two

@@ -54,6 +54,8 @@ fresh() {
 	rm -rf "$MAYFLY_STATE_DIR" "$WORK"/state-* "$WORK"/in* \
 		"$WORK"/number* "$WORK"/pid*
 	mkdir -m 700 "$MAYFLY_STATE_DIR"
+	# Tests look for flows of pings: they stay for as long as one takes.
+	echo 600 >/proc/sys/net/netfilter/nf_conntrack_icmp_timeout
 	ip link set lo up
 	link e0 $HOST out $OUT
 	link e1 203.0.113.1 far $FAR
@@ -67,7 +69,7 @@ vm() {
 	"$TOOL" hold "$(printf '%012x' "$n")" "/run/netns/vm$n" "$POOL" \
 		<>"$WORK/in$n" >"$WORK/number$n" 2>"$err" &
 	echo $! >"$WORK/pid$n"
-	wait_for 30 test -s "$WORK/number$n" || fail "vm $n has no network"
+	wait_for 60 test -s "$WORK/number$n" || fail "vm $n has no network"
 	number=$(cat "$WORK/number$n")
 	in_ns "vm$n" ip link set lo up
 	base=${POOL%.*.*}.$((number / 128))
@@ -85,15 +87,15 @@ uplink() { # of VM N
 end_vm() {
 	number=$(cat "$WORK/number$1")
 	echo >"$WORK/in$1"
-	wait_for 10 dead "$(cat "$WORK/pid$1")" || fail "vm $1 does not end"
+	wait_for 60 dead "$(cat "$WORK/pid$1")" || fail "vm $1 does not end"
 	ip netns del "vm$1"
 	rm "$WORK/in$1" "$WORK/number$1" "$WORK/pid$1"
-	wait_for 10 no_link "mfy$number" || fail "its link stays"
+	wait_for 60 no_link "mfy$number" || fail "its link stays"
 }
 
 kill_vm() { # and the namespace stays, as if somebody held it
 	kill -9 "$(cat "$WORK/pid$1")"
-	wait_for 10 dead "$(cat "$WORK/pid$1")" || fail "vm $1 does not end"
+	wait_for 60 dead "$(cat "$WORK/pid$1")" || fail "vm $1 does not end"
 	rm "$WORK/in$1" "$WORK/number$1" "$WORK/pid$1"
 }
 
@@ -110,7 +112,7 @@ no_links() {
 }
 
 reaches() { # NS ADDRESS
-	in_ns "$1" ping -q -n -c 1 -W 5 "$2" >/dev/null 2>&1 ||
+	in_ns "$1" ping -q -n -c 1 -W 60 "$2" >/dev/null 2>&1 ||
 		fail "$1 does not reach $2"
 }
 

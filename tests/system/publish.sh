@@ -17,7 +17,7 @@ shift 2
 ONLY=$*
 
 get() {
-	timeout 20 busybox wget -q -O - "http://$1/"
+	timeout 240 busybox wget -q -O - "http://$1/"
 }
 
 page_is() {
@@ -39,7 +39,7 @@ published() {
 ends() {
 	kill "$pid"
 	wait "$pid"
-	wait_for 10 nothing_runs || fail "processes are left: $(ours)"
+	wait_for 60 nothing_runs || fail "processes are left: $(ours)"
 }
 
 # Wherever in the guest its server listens; from all addresses of the host.
@@ -77,7 +77,7 @@ test_second_run_is_told_who_has_the_port() {
 	done
 	busybox nc -ll -p 8085 -e true &
 	nc=$!
-	wait_for 20 busybox nc 127.0.0.1 8085 </dev/null
+	wait_for 60 busybox nc 127.0.0.1 8085 </dev/null
 	start -p 8085:80 -- true
 	kill $nc
 	expect_refusal 8085
@@ -125,10 +125,10 @@ test_each_direction_ends_by_itself() {
 	published '-p 8081:80' 'nc -ll -p 80 -e wc -c &'
 	head -c 3000001 /dev/urandom >"$WORK/data"
 	counts() {
-		[ "$(timeout 20 busybox nc 127.0.0.1 8081 <"$WORK/data")" \
+		[ "$(timeout 60 busybox nc 127.0.0.1 8081 <"$WORK/data")" \
 			= 3000001 ]
 	}
-	wait_for 20 counts || fail 'not counted'
+	wait_for 60 counts || fail 'not counted'
 	ends
 }
 
@@ -136,17 +136,17 @@ test_megabytes_come_back_as_they_were() {
 	published '-p 8081:80' '/probe mirror 80 &'
 	head -c 5000001 /dev/urandom >"$WORK/data"
 	same() {
-		timeout 30 busybox nc 127.0.0.1 8081 <"$WORK/data" |
+		timeout 60 busybox nc 127.0.0.1 8081 <"$WORK/data" |
 			cmp -s - "$WORK/data"
 	}
-	wait_for 20 same || fail 'not the same'
+	wait_for 60 same || fail 'not the same'
 	ends
 }
 
 test_refused_client_ends_at_once_and_a_late_server_is_reached() {
 	published '-p 8081:80' 'mkfifo /tmp/go
 		{ read x </tmp/go; httpd -h /tmp/w -p 80; } &'
-	timeout 10 busybox nc 127.0.0.1 8081 </dev/null
+	timeout 60 busybox nc 127.0.0.1 8081 </dev/null
 	[ $? != 124 ] || fail 'it waits'
 	get 127.0.0.1:8081 && fail 'a page without a server'
 	"$MAYFLY" exec $(cat "$WORK/state"/*/record.json 2>/dev/null |
@@ -162,7 +162,7 @@ test_datagrams_are_answered() {
 			udp/$HOST4/5353 >"$WORK/answers"
 		[ "$(grep -c open "$WORK/answers")" = 3 ]
 	}
-	wait_for 20 answered || fail "$(cat "$WORK/answers")"
+	wait_for 60 answered || fail "$(cat "$WORK/answers")"
 	ends
 }
 
@@ -200,7 +200,7 @@ test_kill_of_the_launcher_leaves_nothing() {
 	expect_page 127.0.0.1:8081 'page of the guest'
 	kill -9 "$pid"
 	wait "$pid" 2>/dev/null
-	wait_for 10 nothing_runs || fail "processes are left: $(ours)"
+	wait_for 60 nothing_runs || fail "processes are left: $(ours)"
 	get 127.0.0.1:8081 && fail 'it is served yet'
 	published '-p 8081:80' 'httpd -h /tmp/w -p 80'
 	expect_page 127.0.0.1:8081 'page of the guest'
