@@ -242,11 +242,20 @@ test_progress_is_for_a_terminal_and_id_for_a_pipe() {
 	command -v script >/dev/null || skip 'no script(1) here'
 	fresh progress
 	mkfifo pipe
-	(head -c 700000 base.tar; sleep 1; tail -c +700001 base.tar) >pipe &
-	script -qec "'$MAYFLY' image import tar:pipe >id" shown >/dev/null </dev/null
+	said='unpacking layer 1 of 1: 0.7 MB'
+	(
+		exec >pipe
+		head -c 700000 base.tar
+		wait_for "$LIMIT" grep -q "$said" shown
+		tail -c +700001 base.tar
+	) &
+	writer=$!
+	script -qfec "'$MAYFLY' image import tar:pipe >id" shown >/dev/null </dev/null
+	kill $writer 2>/dev/null # if nobody has read
+	wait $writer
 	rm pipe
 	[ "$(wc -c <id)" = 65 ] || fail "standard output: $(cat id)"
-	grep -q 'unpacking layer 1 of 1: 0.7 MB' shown || fail "$(cat shown)"
+	grep -q "$said" shown || fail "$(cat shown)"
 	# The line is gone in the end.
 	[ "$(tr '\r' '\n' <shown | grep -v '^Script\|^$' | tail -n 1)" = \
 		"$(printf '\033[K')" ] || fail "$(od -c shown | tail -n 3)"
@@ -262,7 +271,7 @@ test_a_killed_import_leaves_staging_that_prune_takes() {
 	exec 9>pipe
 	head -c 700000 base.tar >&9
 	busy() { [ "$(find "$MAYFLY_DATA_DIR/tmp" -name data -size +100k)" ]; }
-	wait_for 10 busy || fail 'it does not begin'
+	wait_for 60 busy || fail 'it does not begin'
 	image prune
 	[ "$(ls -A "$MAYFLY_DATA_DIR/tmp" | wc -l)" = 1 ] ||
 		fail 'prune takes what is in use'
@@ -270,7 +279,7 @@ test_a_killed_import_leaves_staging_that_prune_takes() {
 	wait $pid 2>/dev/null
 	exec 9>&-
 	rm pipe
-	wait_for 5 nothing_runs || fail "still there: $(ours)"
+	wait_for 60 nothing_runs || fail "still there: $(ours)"
 	[ -z "$("$MAYFLY" image ls -q)" ] || fail 'there is an image'
 	[ "$(layers)" = 0 ] || fail 'there is a layer'
 	image prune
@@ -288,10 +297,10 @@ test_an_import_that_waits_is_interrupted() {
 			>"$out" 2>"$err" &
 		pid=$!
 		catches() { grep -q '^SigBlk:.*4003$' /proc/$pid/status; }
-		wait_for 10 catches || fail 'it does not begin'
+		wait_for 60 catches || fail 'it does not begin'
 		kill -INT $pid
 		ends() { ! grep -q "^State:\s*[^Z]" /proc/$pid/status; }
-		wait_for 10 ends || kill -9 $pid
+		wait_for 60 ends || kill -9 $pid
 		rc=0
 		wait $pid || rc=$?
 		expect_rc 130
@@ -315,7 +324,7 @@ test_an_interrupted_import_leaves_nothing() {
 		exec 9>pipe
 		head -c 700000 base.tar >&9
 		busy() { [ "$(find "$MAYFLY_DATA_DIR/tmp" -name data -size +100k)" ]; }
-		wait_for 10 busy || fail 'it does not begin'
+		wait_for 60 busy || fail 'it does not begin'
 		kill -${s%:*} $pid
 		rc=0
 		wait $pid || rc=$?
@@ -336,7 +345,7 @@ test_killed_at_any_moment_an_image_is_whole_or_not_there() {
 		sleep 0.$ms
 		kill -9 $pid 2>/dev/null
 		wait $pid 2>/dev/null
-		wait_for 5 nothing_runs || fail "still there: $(ours)"
+		wait_for 60 nothing_runs || fail "still there: $(ours)"
 		if [ "$("$MAYFLY" image ls -q)" ]; then
 			"$MAYFLY" image inspect x >"$out" 2>&1 && disk x
 		fi

@@ -241,7 +241,7 @@ test_an_archive_has_its_directory_for_a_root_without_landlock() {
 	exec 9>pipe
 	head -c 700000 base.tar >&9
 	archive() { find "$MAYFLY_DATA_DIR/tmp" -path '*/archive/bin/*' | grep -q .; }
-	wait_for 10 archive || fail 'it does not begin'
+	wait_for 60 archive || fail 'it does not begin'
 	child=$(cat /proc/$pid/task/$pid/children)
 	root=$(readlink "/proc/${child% }/root")
 	exec 9>&-

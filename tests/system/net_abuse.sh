@@ -89,7 +89,8 @@ test_flood_of_flows_leaves_others_their_network() {
 	flows=$(cat /proc/sys/net/netfilter/nf_conntrack_count)
 	echo 30 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout
 	[ "$flows" -gt 1000 ] || fail "only $flows flows: it was no flood"
-	[ "$flows" -lt 10000 ] || fail "the host has $flows flows"
+	# NET_HOST_FLOWS_MAX, where those in the run's own network time out.
+	[ "$flows" -lt $((own + 11000)) ] || fail "the host has $flows flows"
 	expect_little_memory
 	answers $WEB4 || fail 'the host has no network'
 	ask --net $WEB4 $WEB6
