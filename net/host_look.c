@@ -223,16 +223,21 @@ static int look_at_link(const struct rt_seen_link *l, void *opaque)
 	return 0;
 }
 
-/* The number of a link of ours; -1: of somebody else's. */
+/* What has gone since its address was listed, with its address: a run's that is
+ * over, most of the time. */
+#define GONE -2
+
+/* The number of a link of ours; -1: of somebody else's, or of none; or GONE. */
 static int uplink_of(unsigned index)
 {
 	const size_t skip = sizeof(NET_HOST_LINK) - 1;
 	char name[IF_NAMESIZE];
 
-	return if_indextoname(index, name) &&
-			       !strncmp(name, NET_HOST_LINK, skip) ?
-		       atoi(name + skip) :
-		       -1;
+	if (!index)
+		return -1;
+	if (!if_indextoname(index, name))
+		return errno == ENXIO ? GONE : -1;
+	return strncmp(name, NET_HOST_LINK, skip) ? -1 : atoi(name + skip);
 }
 
 /* Ends of uplinks come and go, many of them. Root's guests are kept from them by
@@ -249,6 +254,8 @@ static int look_at_addr(const struct rt_seen_addr *a, void *opaque)
 		net_prefix_of(&a->prefix.addr, net_addr_bits(&a->prefix.addr));
 	const int uplink = uplink_of(a->index);
 
+	if (uplink == GONE)
+		return 0;
 	if (k->taken && uplink >= 0) {
 		net_taken_add_uplink(k->taken, &a->on_link, (unsigned)uplink);
 	} else if (k->taken) {
@@ -263,9 +270,11 @@ static int look_at_local(const struct net_prefix *p, unsigned link,
 			 void *opaque)
 {
 	struct looking *k = opaque;
+	const int uplink = uplink_of(link);
 
-	return is_passing(uplink_of(link)) ? 0 :
-					     net_rules_own(k->rules, p, k->err);
+	if (uplink == GONE || is_passing(uplink))
+		return 0;
+	return net_rules_own(k->rules, p, k->err);
 }
 
 /* --- IPv6 --------------------------------------------------------------- */

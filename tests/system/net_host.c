@@ -9,7 +9,7 @@
  *				up0, in the namespace of that file, apply,
  *				print the number; wait for a byte or the end
  *				of standard input, and drop the lease
- *	look			what net_host_look() finds
+ *	look [POOL]		what net_host_look() finds
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +23,7 @@
 #include "net/lease.h"
 #include "net/nl.h"
 #include "net/plan.h"
+#include "net/taken.h"
 #include "runner/base/err.h"
 #include "runner/base/io.h"
 #include "runner/base/mem.h"
@@ -111,16 +112,23 @@ static int hold(int state, int argc, char **argv, struct err *err)
 	return r;
 }
 
-static int look(struct err *err)
+static int look(const char *of, struct err *err)
 {
 	struct net_host h;
 	struct net_host_notes n;
 	static struct net_rules rules;
+	static struct net_taken taken;
+	struct net_prefix pool;
 	char text[NET_PREFIX_MAX];
-	int r = net_host_look(&h, &rules, NULL, &n, err);
+	int r = net_prefix_parse(&pool, of ? of : NET_POOL4, err);
 
+	if (r == 0) {
+		net_taken_init(&taken, &pool);
+		r = net_host_look(&h, &rules, &taken, &n, err);
+	}
 	if (r < 0)
 		return r;
+	printf("taken %u\n", taken.n);
 	printf("mtu %u\nipv6 %s\ndefault %d %d\n", h.mtu,
 	       n.no_v6 ? n.no_v6 : "yes", n.has_default4, n.has_default6);
 	for (unsigned i = 0; i < rules.nown; i++)
@@ -146,7 +154,7 @@ int main(int argc, char **argv)
 	else if (!strcmp(what, "hold"))
 		r = hold(state, argc - 2, argv + 2, &err);
 	else if (!strcmp(what, "look"))
-		r = look(&err);
+		r = look(argc > 2 ? argv[2] : NULL, &err);
 	else
 		err_say(&err, r, "apply, hold or look");
 	if (r < 0)

@@ -650,6 +650,33 @@ test_look_finds_the_way_out() {
 	grep -qx 'mtu 1300' "$out" || fail "MTU of the route: $(cat "$out")"
 }
 
+comes_and_goes() {
+	while :; do
+		ip link add mfy0 type veth peer name far0
+		ip addr add 10.9.0.0/31 dev mfy0
+		ip link del mfy0
+	done
+}
+
+# The many are looked at before: meanwhile the last one goes.
+test_links_that_go_meanwhile_are_in_nobodys_way() {
+	fresh
+	ip link add mfy9 type veth peer name far9
+	for i in $(seq 2000); do
+		echo "addr add 10.8.$((i / 100)).$((2 * (i % 100)))/31 dev mfy9"
+	done | ip -batch - || fail 'no addresses'
+	comes_and_goes &
+	goes=$!
+	for i in $(seq 60); do
+		"$TOOL" look 10.9.0.0/31 >"$out" 2>"$err" || fail 'look'
+		grep -qx 'taken 0' "$out" || break
+	done
+	kill $goes
+	wait $goes
+	ip link del mfy9
+	grep -x 'taken 0' "$out" || fail "after $i looks: $(cat "$out")"
+}
+
 test_look_minds_router_advertisements() {
 	fresh
 	ip -6 addr add 2001:db8::1/64 dev e1 nodad
