@@ -122,17 +122,6 @@ static int collect(const struct rt_seen_link *l, void *opaque)
 	return 0;
 }
 
-/* Is it of this directory of runs? What its alias says of the run does not
- * matter: who holds the number has the link. */
-static int is_of(const struct net_lease *l, const struct rt_seen_link *link)
-{
-	const char *dir = strchr(link->alias, ' ');
-	char own[NET_ALIAS_MAX];
-
-	return dir && !strncmp(link->alias, NET_ALIAS, strlen(NET_ALIAS)) &&
-	       net_lease_alias(l, "", own) == 0 &&
-	       !strcmp(dir, own + strlen(NET_ALIAS));
-}
 
 static int number_of(const char *name, unsigned *number)
 {
@@ -162,7 +151,7 @@ static void prune_link(struct pruning *p, struct rt *rt,
 			     link->name);
 		return;
 	}
-	if (is_of(&l, link)) {
+	if (net_lease_has_alias(&l, link->alias)) {
 		r = rt_link_del(rt, link->name, &err);
 		if (r == 0)
 			tell(p, NET_HOST_REMOVED, "link %s", link->name);

@@ -190,6 +190,16 @@ int net_lease_alias(const struct net_lease *l, const char *id,
 	return n < 0 || n >= NET_ALIAS_MAX ? -ENAMETOOLONG : 0;
 }
 
+int net_lease_has_alias(const struct net_lease *l, const char *alias)
+{
+	const char *dir = strchr(alias, ' ');
+	char own[NET_ALIAS_MAX];
+
+	return dir && !strncmp(alias, NET_ALIAS, strlen(NET_ALIAS)) &&
+	       net_lease_alias(l, "", own) == 0 &&
+	       !strcmp(dir, own + strlen(NET_ALIAS));
+}
+
 /* --- everybody's -------------------------------------------------------- */
 
 /* "id uplink\n", or an address behind that, of printable characters; what is not

@@ -59,6 +59,9 @@ void net_lease_drop(struct net_lease *l);
 #define NET_ALIAS_MAX 96
 int net_lease_alias(const struct net_lease *l, const char *id,
 		    char alias[NET_ALIAS_MAX]);
+/* Is a link of that alias one of @l's directory of runs? What it says of the run
+ * does not matter: who holds the number has the link. */
+int net_lease_has_alias(const struct net_lease *l, const char *alias);
 
 struct net_lease_info {
 	unsigned number;

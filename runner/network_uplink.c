@@ -160,9 +160,31 @@ static int make_plan(struct network *n, const struct net_prefix *pool,
 	return r;
 }
 
-/* From number *@from on, which is set to the next; -EEXIST: try that. */
+static int is_own_of_before(const struct rt_seen_link *l, void *opaque)
+{
+	const struct network *n = opaque;
+
+	return !strcmp(l->name, n->plan.link) &&
+	       net_lease_has_alias(&n->lease, l->alias);
+}
+
+/* With the number in our hands its link is of a run that is over: of one whose
+ * network the kernel has not got round to, or somebody else is still in. 0: it is
+ * gone, by us or by the kernel. */
+static int remove_link_of_before(struct network *n, struct rt *rt)
+{
+	int r = rt_link_each(rt, is_own_of_before, n);
+
+	if (r <= 0)
+		return -EEXIST;
+	r = rt_link_del(rt, n->plan.link, NULL);
+	return r == -ENODEV ? 0 : r;
+}
+
+/* From number *@from on, which is set to the next; -EEXIST: try that. Links of
+ * runs before are in the way, unless @reclaim. */
 static int lease_and_veth(struct network *n, struct state *state, struct rt *rt,
-			  unsigned *from, struct err *err)
+			  unsigned *from, int reclaim, struct err *err)
 {
 	const struct net_prefix pool = pool_of(n->c);
 	unsigned end = net_pool_leases(&pool);
@@ -194,24 +216,33 @@ static int lease_and_veth(struct network *n, struct state *state, struct rt *rt,
 			return err_set(err, r, "lease of network %u",
 				       n->lease.number);
 	}
-	return r < 0 ? r : make_veth(n, rt, state_id(state), err);
+	if (r == 0)
+		r = make_veth(n, rt, state_id(state), err);
+	if (r == -EEXIST && reclaim && remove_link_of_before(n, rt) == 0) {
+		*err = (struct err){ 0 };
+		r = make_veth(n, rt, state_id(state), err);
+	}
+	return r;
 }
 
 /* A lease whose link can be made. Nobody waits for the end of a network, so the
- * links of runs that are over may be all that a small pool lacks. */
+ * links of runs that are over may be all that a small pool lacks: those of
+ * others are waited for. To remove one takes longer than to have another. */
 static int take_link(struct network *n, struct state *state, struct rt *rt,
 		     struct err *err)
 {
 	const struct timespec step = { 0, LINK_STEP_NS };
 	uint64_t until = io_now_ns() + LINK_GOES_NS;
-	int r, going;
+	int r, going, reclaim = 0;
 
 	do {
 		unsigned from = 0;
 
 		going = 0;
-		while ((r = lease_and_veth(n, state, rt, &from, err)) == -EEXIST)
+		while ((r = lease_and_veth(n, state, rt, &from, reclaim,
+					   err)) == -EEXIST)
 			going |= !net_taken_has(&n->taken, n->lease.number);
+		reclaim = 1;
 	} while (r == -EADDRINUSE && going && io_now_ns() < until &&
 		 nanosleep(&step, NULL) == 0);
 	return r;

@@ -260,6 +260,24 @@ test_pool_of_one_network_takes_run_after_run() {
 	expect_no_network_left
 }
 
+# However long it takes: the kernel's time to remove it has no bound.
+test_link_of_a_run_that_is_over_is_in_nobodys_way() {
+	background --net-pool 10.9.0.0/31 --net -- sh -c 'echo up; sleep 100'
+	wait_for "$LIMIT" grep -q up "$out" || fail 'it did not start'
+	nsenter --net="/proc/$(keeper)/ns/net" sh -c 'echo in; exec sleep 1000' \
+		>"$WORK/in" &
+	holder=$!
+	wait_for 60 grep -q in "$WORK/in" || fail 'nobody is in its network'
+	kill $pid
+	wait $pid
+	[ "$(net_links)" = mfy0 ] || fail 'its link has gone'
+	start --net-pool 10.9.0.0/31 --net -- true
+	kill $holder
+	wait $holder
+	expect_rc 0
+	expect_no_network_left
+}
+
 test_run_that_gets_no_network_leaves_others_theirs() {
 	ip link add wan9 type veth peer name wan8
 	ip link set wan8 up
