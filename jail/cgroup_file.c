@@ -21,10 +21,14 @@
 #define PROCS_MAX 512 /* of one look at cgroup.procs */
 
 /* Removing: the kernel takes its last reference to a process a moment after
- * that was reaped, and KVM's own threads leave later still. */
-#define STEP_NS	   1000000
-#define STEPS	   1000
-#define HOLD_STEPS 100
+ * that was reaped, KVM's own threads leave later still, and who was killed may
+ * have no CPU to end on for seconds. */
+#define STEP_NS 1000000
+#define STEPS	10000
+/* A sweep can wait for a maker that is held up; a run shall not wait for long
+ * for somebody who may be anybody. */
+#define HOLD_STEPS_SWEEP 10000
+#define HOLD_STEPS_RUN	 1000
 
 int cgroup_open(int dir, const char *path)
 {
@@ -202,8 +206,9 @@ int cgroup_is_name(const char *name)
 void cgroup_hold(int parent, int how)
 {
 	const struct timespec step = { 0, STEP_NS };
+	int steps = how == LOCK_EX ? HOLD_STEPS_SWEEP : HOLD_STEPS_RUN;
 
-	for (int i = 0; i < HOLD_STEPS; i++) {
+	for (int i = 0; i < steps; i++) {
 		if (flock(parent, how | LOCK_NB) == 0 || errno != EWOULDBLOCK)
 			return;
 		nanosleep(&step, NULL);

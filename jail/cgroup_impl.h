@@ -96,7 +96,7 @@ uint64_t cgroup_number(int dir, const char *file);
 uint64_t cgroup_field(int dir, const char *file, const char *key);
 /* SIGKILL to each process in @dir; there may be more by then. */
 void cgroup_kill_each(int dir);
-/* Kill and remove, within a second. */
+/* Kill and remove, within ten seconds. */
 int cgroup_remove(const struct cgroup_ops *ops, int parent, int dir,
 		  const char *name);
 

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -385,6 +386,41 @@ Test(cgroup_host, sweep_takes_what_a_dead_owner_left)
 	cr_assert_eq(cgroup_sweep(parent, note, &last, NULL), 0);
 	cr_assert_str_eq(last, ID);
 	cr_assert_eq(count(ID), 0);
+}
+
+/* What a maker has made and not locked yet is not taken from it. */
+Test(cgroup_host, sweep_waits_for_a_maker_that_is_held_up)
+{
+	static const char other[] = "0123456789ff";
+	char last[CGROUP_NAME_MAX] = "";
+	struct cgroup cg;
+	int fd[2], made;
+	pid_t maker;
+
+	make(&cg, &usual);
+	cr_assert_eq(pipe2(fd, O_CLOEXEC), 0);
+	maker = child();
+	if (!maker) {
+		int dir = openat(cg.dir[0].parent, ".", O_RDONLY | O_CLOEXEC);
+
+		if (flock(dir, LOCK_SH) < 0 || mkdirat(dir, other, 0700) < 0 ||
+		    write(fd[1], "", 1) != 1)
+			_exit(1);
+		usleep(300000);
+		made = openat(dir, other, O_RDONLY | O_CLOEXEC);
+		if (made < 0 || flock(made, LOCK_EX | LOCK_NB) < 0)
+			_exit(2);
+		flock(dir, LOCK_UN);
+		wait_for_ever();
+	}
+	cr_assert_eq(read(fd[0], &(char){ 0 }, 1), 1);
+	cr_assert_eq(cgroup_sweep(parent, note, &last, NULL), 0);
+	cr_assert_str_eq(last, "");
+	kill(maker, SIGKILL);
+	expect_killed(maker);
+	cr_assert_eq(cgroup_sweep(parent, note, &last, NULL), 0);
+	cr_assert_str_eq(last, other);
+	cgroup_free(&cg);
 }
 
 Test(cgroup_host, sweep_takes_no_other_names)
