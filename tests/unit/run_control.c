@@ -5,7 +5,7 @@
 #include "runner/state.h"
 #include "tests/unit/run_stage.h"
 
-TestSuite(asked, .init = set_up, .timeout = 20);
+TestSuite(asked, .init = set_up, .timeout = 60);
 
 /* --- what other processes ask ----------------------------------------- */
 

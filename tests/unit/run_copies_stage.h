@@ -22,8 +22,6 @@ static inline void set_up_copies(void)
 	set_up();
 	cr_assert_not_null(mkdtemp(top));
 	cr_assert_eq(chdir(top), 0);
-	limits.settle = 200 * MS;
-	limits.copy = 300 * MS;
 }
 
 static inline void clean(void)
@@ -84,7 +82,7 @@ static inline void serve(struct guest *more, struct wire_command *c)
 	struct wire_frame f;
 	size_t n = 0;
 
-	poll(&p, 1, 10000); /* its queue does not block */
+	poll(&p, 1, -1); /* its queue does not block */
 	more->agent = accept(door, NULL, NULL);
 	wire_reader_init(&more->reader, WIRE_FROM_HOST);
 	do

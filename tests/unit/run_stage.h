@@ -28,7 +28,8 @@
 #include "runner/base/mem.h"
 #include "runner/control.h"
 
-#define MS 1000000ull
+#define MS   1000000ull
+#define LONG (3600 * 1000 * MS)
 
 /* The guest's side: what a test's actor may use. */
 struct guest {
@@ -41,6 +42,7 @@ static struct run_limits limits;
 static struct config config;
 static struct run_result result;
 static struct run_params extra; /* what a test adds: record, journal */
+static actor already; /* says what lies there before the run's clocks go */
 static struct err err;
 static char *argv[] = { (char *)"prog", NULL };
 static int out, errout; /* files that stand for stdout and stderr */
@@ -51,7 +53,10 @@ static inline void set_up(void)
 	config_init(&config);
 	config.argv = argv;
 	limits = run_limits;
-	limits.words = 50 * MS;
+	/* What an actor still has to say comes, however late; a test of how
+	 * long it is waited for says so. */
+	limits.words = limits.settle = limits.copy = LONG;
+	config.stop_timeout_ns = LONG;
 }
 
 /* --- what the guest says ---------------------------------------------- */
@@ -59,11 +64,11 @@ static inline void set_up(void)
 static inline void frame(struct guest *g, enum wire_type type, const void *p,
 		  uint32_t len)
 {
-	uint8_t hdr[WIRE_HDR];
+	_cleanup_free_ uint8_t *buf = malloc(WIRE_HDR + len);
 
-	wire_put_hdr(hdr, type, len);
-	io_write_all(g->agent, hdr, sizeof(hdr));
-	io_write_all(g->agent, p, len);
+	wire_put_hdr(buf, type, len);
+	memcpy(buf + WIRE_HDR, p, len);
+	io_write_all(g->agent, buf, WIRE_HDR + len);
 }
 
 static inline void say_ready(struct guest *g)
@@ -145,6 +150,10 @@ static inline int play_on(actor fn, int to_out, int to_err)
 		0);
 	machine_init(&m, &config);
 	m.went = 1; /* it runs, as far as anybody knows */
+	if (already)
+		already(&(struct guest){ .agent = agent[1],
+				       .control = control[1],
+				       .console = console_fd });
 	m.pid = fork();
 	if (m.pid == 0) {
 		close(agent[0]);

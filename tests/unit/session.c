@@ -34,7 +34,7 @@ static void stage(void)
 	};
 }
 
-TestSuite(command, .init = stage, .timeout = 20);
+TestSuite(command, .init = stage, .timeout = 60);
 
 static void on_ready(struct session *s)
 {
