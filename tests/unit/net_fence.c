@@ -100,7 +100,7 @@ static void check(const struct net_rules *rs, const char *what)
 
 	for (int i = 0; i < TARGETS; i++)
 		n = add_flows(flows, n, targets[i]);
-	run_flows(flows, n, 3000);
+	run_flows(flows, n, LONG_MS);
 	for (int i = 0; i < n; i++) {
 		enum flow_end want = passes(rs, &flows[i].addr, flows[i].port) ?
 				     PASSED : REFUSED;
@@ -196,7 +196,7 @@ static void random_rules(char *line, size_t size, unsigned *seed)
 	}
 }
 
-TestSuite(net_fence, .timeout = 120);
+TestSuite(net_fence, .timeout = 280);
 
 Test(net_fence, passes_what_the_model_says_of_any_rules)
 {

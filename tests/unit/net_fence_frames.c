@@ -196,6 +196,7 @@ static void make_frames_path(const char *allow)
 	if (allow)
 		cr_assert_eq(net_rules_allow(&rs, allow, NULL), 0);
 	put_up(&rs);
+	keep_order();
 	guest_fd = open_link(GUEST, "eth0");
 	sh(WORLD, "ip link set w0 address 02:77:30:00:00:01");
 	world_fd = open_link(WORLD, "w0");
@@ -615,7 +616,7 @@ static int path_mtu(const char *to, size_t size)
 		   six ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &v, sizeof(v));
 	cr_assert_eq(connect(fd, (void *)&ss, len), 0);
 	cr_assert_eq(send(fd, data, size, 0), (ssize_t)size);
-	poll(&p, 1, 2000);
+	cr_assert_eq(poll(&p, 1, LONG_MS), 1, "no error comes");
 	len = sizeof(mtu);
 	getsockopt(fd, six ? IPPROTO_IPV6 : IPPROTO_IP,
 		   six ? IPV6_MTU : IP_MTU, &mtu, &len);

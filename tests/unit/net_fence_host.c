@@ -97,6 +97,7 @@ static void make_host(void)
 	start_server(&host_server, HOST, VM);
 	start_server(&other_server, OTHER, VM);
 	start_server(&server, WORLD, VM);
+	keep_order();
 	open_world();
 	shared.has_v6 = 1;
 }
@@ -231,7 +232,7 @@ static void collect(uint8_t *seen, int last)
 		uint8_t *at;
 
 		if (n < 0) {
-			cr_assert_eq(poll(&p, 1, 10000), 1,
+			cr_assert_eq(poll(&p, 1, LONG_MS), 1,
 				     "the last one did not come");
 			continue;
 		}
@@ -375,7 +376,7 @@ static int connected(int ns, const char *to)
 	flow_start(&f);
 	enter(VM);
 	p.fd = f.fd;
-	cr_assert_eq(poll(&p, 1, 3000), 1);
+	cr_assert_eq(poll(&p, 1, LONG_MS), 1);
 	return f.fd;
 }
 
