@@ -20,8 +20,9 @@
 
 #define REAP_BATCH 64
 #define SLACK	   65536 /* of what a terminal's driver may hold */
-/* How long a command that was left alone has to end by itself. */
-#define HANGUP_MS    1000
+/* How long a command that was left alone has to end by itself, on a machine that
+ * may be busy. */
+#define HANGUP_MS    5000
 #define HANGUP_STEPS 10
 
 static uint64_t timeval_us(struct timeval tv)
