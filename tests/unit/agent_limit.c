@@ -55,7 +55,7 @@ static void remove_cgroup(void)
 	cr_assert_eq(system(cmd), 0);
 }
 
-TestSuite(limit, .init = make_cgroup, .fini = remove_cgroup, .timeout = 20);
+TestSuite(limit, .init = make_cgroup, .fini = remove_cgroup, .timeout = 60);
 
 Test(limit, the_first_refused_process_ends_the_command)
 {

@@ -128,21 +128,21 @@ Test(mount, kill_is_for_all_of_the_command)
 	clean();
 }
 
-/* After EXIT: with the run's own stream open, is another one served? */
-static int is_served(void)
+/* After EXIT: with the run's own stream open, is another one served in @ms? */
+static int is_served(int ms)
 {
 	struct pollfd p = { .events = POLLIN };
 
 	begin(1);
 	p.fd = h->fd;
-	return poll(&p, 1, 300) == 1 && step() && h->ready;
+	return poll(&p, 1, ms) == 1 && step() && h->ready;
 }
 
 Test(mount, stay_has_more_streams_served_after_the_end)
 {
 	exec_sh("exit 3", WIRE_EXEC_STAY);
 	run_to_exit();
-	cr_assert(is_served());
+	cr_assert(is_served(DEADLINE_MS));
 	exec_sh("echo after", 0);
 	run_to_exit();
 	cr_assert_str_eq(h->out, "after\n");
@@ -155,7 +155,7 @@ Test(mount, else_the_end_is_the_end)
 {
 	exec_sh("exit 3", 0);
 	run_to_exit();
-	cr_assert(!is_served());
+	cr_assert(!is_served(300));
 	h = hosts;
 	cr_assert_eq(hang_up(), 0);
 	clean();

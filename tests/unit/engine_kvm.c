@@ -79,7 +79,7 @@ static const uint8_t halt[] = { 0xfa, 0xf4, 0xeb, 0xfd };
 static const uint8_t ports[] = { 0xe4, 0x10, 0xeb, 0xfc };
 static const uint8_t undefined[] = { 0x0f, 0x0b };
 
-Test(engine_kvm, a_kick_before_run_makes_it_return_at_once, .timeout = 10)
+Test(engine_kvm, a_kick_before_run_makes_it_return_at_once, .timeout = 60)
 {
 	struct engine_exit x;
 	struct fixture f;
@@ -93,7 +93,7 @@ Test(engine_kvm, a_kick_before_run_makes_it_return_at_once, .timeout = 10)
 
 /* The kick comes from inside a port read: run() returns after that read has
  * been finished, and the next run() does not remember the kick. */
-Test(engine_kvm, a_kick_finishes_the_port_access_first, .timeout = 10)
+Test(engine_kvm, a_kick_finishes_the_port_access_first, .timeout = 60)
 {
 	struct vcpu_state s;
 	struct engine_exit x;
@@ -145,17 +145,17 @@ static void kick_thread(const void *code, size_t len)
 	teardown(&f);
 }
 
-Test(engine_kvm, a_kick_ends_a_guest_that_spins, .timeout = 10)
+Test(engine_kvm, a_kick_ends_a_guest_that_spins, .timeout = 60)
 {
 	kick_thread(spin, sizeof(spin));
 }
 
-Test(engine_kvm, a_kick_ends_a_guest_that_halts, .timeout = 10)
+Test(engine_kvm, a_kick_ends_a_guest_that_halts, .timeout = 60)
 {
 	kick_thread(halt, sizeof(halt));
 }
 
-Test(engine_kvm, a_triple_fault_is_a_shutdown, .timeout = 10)
+Test(engine_kvm, a_triple_fault_is_a_shutdown, .timeout = 60)
 {
 	struct engine_exit x;
 	struct fixture f;

@@ -243,8 +243,8 @@ Test(net_memory, lock_is_shared_or_not)
 	close(a);
 }
 
-/* Waiting takes 20 s. */
-Test(net_memory, lock_of_others_is_not_waited_for, .timeout = 10)
+/* Waiting takes 20 s, twice. */
+Test(net_memory, lock_of_others_is_not_waited_for, .timeout = 35)
 {
 	struct err err = { 0 };
 	int a = host_memory_lock(state, LOCK_EX, 1, NULL);

@@ -181,15 +181,24 @@ static void open_ports(void)
 static void start(void)
 {
 	struct ev_loop loop;
+	int ready[2];
+	char c;
 
 	open_ports();
+	cr_assert_eq(pipe(ready), 0);
 	launcher = fork();
-	if (launcher)
+	if (launcher) {
+		close(ready[1]);
+		cr_assert_eq(read(ready[0], &c, 1), 0);
+		close(ready[0]);
 		return;
+	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (ev_loop_init(&loop) < 0 ||
 	    publish_start(publish, &loop, state) < 0)
 		_exit(1);
+	close(ready[0]);
+	close(ready[1]);
 	_exit(ev_run(&loop) ? 1 : 0);
 }
 
@@ -332,9 +341,8 @@ Test(publish, flood_does_not_grow_the_launcher)
 	kill(guest, SIGKILL);
 	/* The guest's end lets all of them go; and nobody is there any more. */
 	last = connect_to("127.0.0.1", 8080, SOCK_STREAM);
-	for (int i = 0; i < 100 && count_files(launcher) > before + 2; i++)
-		usleep(50000);
-	cr_assert_leq(count_files(launcher), before + 2);
+	while (count_files(launcher) > before + 2)
+		usleep(10000);
 	close(last);
 }
 
@@ -357,21 +365,36 @@ Test(publish, connections_over_the_limit_wait_for_their_turn)
 	expect_echo(fd[8], "z");
 }
 
-/* A datagram may be lost; one that comes must be the one that was sent. */
+static int is_same(const void *a, size_t n, const void *b, size_t len)
+{
+	return n == len && !memcmp(a, b, len);
+}
+
+/* A datagram may be lost; one that comes must be the one that was sent, or once
+ * more the one before that, which was taken for lost. */
 static void expect_datagram(int fd, const void *data, size_t len)
 {
+	static struct { const void *data; size_t len; } last[1024];
 	static char buf[65536];
 	struct pollfd p = { .fd = fd, .events = POLLIN };
+	ssize_t n = -1;
 
-	for (int i = 0; i < 100; i++) {
+	cr_assert_lt(fd, (int)ARRAY_SIZE(last));
+	do {
 		cr_assert_eq(send(fd, data, len, 0), (ssize_t)len);
-		if (poll(&p, 1, 200) != 1)
-			continue;
-		cr_assert_eq(recv(fd, buf, sizeof(buf), 0), (ssize_t)len);
-		cr_assert_eq(memcmp(buf, data, len), 0);
-		return;
-	}
-	cr_assert_fail("no answer");
+		while (poll(&p, 1, 200) == 1) {
+			n = recv(fd, buf, sizeof(buf), 0);
+			cr_assert_geq(n, 0);
+			if (is_same(buf, (size_t)n, data, len))
+				break;
+			cr_assert(last[fd].data &&
+				  is_same(buf, (size_t)n, last[fd].data,
+					  last[fd].len), "%zd bytes", n);
+			n = -1;
+		}
+	} while (n < 0);
+	last[fd].data = data;
+	last[fd].len = len;
 }
 
 Test(publish, datagrams_come_back_from_the_address_they_were_sent_to)
@@ -413,7 +436,7 @@ Test(publish, more_clients_of_datagrams_than_there_is_room_for)
 /* None is lost to who reads, and none of many turns is for them alone. */
 Test(publish, empty_datagrams_leave_the_loop_its_turns)
 {
-	int fd, most = 0, all = 0, n, turns = 0;
+	int fd, most = 0, all = 0, n, turns = 0, room = 64 << 20;
 	struct ev_loop loop;
 	char byte;
 
@@ -422,6 +445,9 @@ Test(publish, empty_datagrams_leave_the_loop_its_turns)
 	cr_assert_eq(ev_loop_init(&loop), 0);
 	cr_assert_eq(publish_start(publish, &loop, state), 0);
 	fd = connect_to("127.0.0.1", 5353, SOCK_DGRAM);
+	/* The kernel may be late to hand them over: for many turns, then. */
+	cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room,
+				sizeof(room)), 0);
 	cr_assert_eq(send(fd, "many", 4, 0), 4);
 	while (all < EMPTIES && turns++ < 10000) {
 		cr_assert_geq(ev_once(&loop, DEADLINE_MS), 0);
@@ -431,7 +457,7 @@ Test(publish, empty_datagrams_leave_the_loop_its_turns)
 		most = n > most ? n : most;
 	}
 	cr_expect_eq(all, EMPTIES, "%d", all);
-	cr_expect_leq(most, 256, "%d", most);
+	cr_expect_leq(most, EMPTIES / 10, "%d", most);
 	publish_close(&publish);
 	ev_loop_free(&loop);
 }

@@ -382,7 +382,7 @@ static void *refused_call(void *arg)
 	return NULL;
 }
 
-Test(seccomp, refused_call_of_one_thread_ends_all, .timeout = 20)
+Test(seccomp, refused_call_of_one_thread_ends_all, .timeout = 60)
 {
 	int status;
 	pid_t pid = fork();
@@ -497,7 +497,7 @@ static int as_pid_1(enum lock_role role, int how)
 	return WIFSIGNALED(status) ? WTERMSIG(status) : -1;
 }
 
-Test(seccomp, abort_ends_pid_1_of_a_namespace, .timeout = 20)
+Test(seccomp, abort_ends_pid_1_of_a_namespace, .timeout = 60)
 {
 	for (int i = 0; i < LOCK_ROLES; i++)
 		for (int how = 0; how < 3; how++) {

@@ -379,17 +379,16 @@ static void status_line(pid_t pid, const char *key, char *value)
 	fclose(f);
 }
 
-Test(unpack, it_is_locked_in_before_it_reads)
+Test(unpack, it_is_locked_in_before_it_reads, .timeout = 60)
 {
 	char value[32] = "";
 
 	layer_start(&run, 0);
 	/* nothing was fed: it waits, locked */
-	for (int i = 0; i < 1000 && strcmp(value, "2"); i++) {
+	while (strcmp(value, "2")) {
 		usleep(10000);
 		status_line(run.p.pid, "Seccomp:", value);
 	}
-	cr_expect_str_eq(value, "2");
 	status_line(run.p.pid, "NoNewPrivs:", value);
 	cr_expect_str_eq(value, "1");
 	layer_end(&run);

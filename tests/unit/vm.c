@@ -98,12 +98,12 @@ static void guests(const struct engine_ops *ops)
 	cr_expect_str_eq(said, "hi\n");
 }
 
-Test(vm, kvm_guest_speaks_and_ends_in_each_way, .timeout = 20)
+Test(vm, kvm_guest_speaks_and_ends_in_each_way, .timeout = 60)
 {
 	guests(&engine_kvm);
 }
 
-Test(vm, soft_guest_speaks_and_ends_in_each_way, .timeout = 20)
+Test(vm, soft_guest_speaks_and_ends_in_each_way, .timeout = 60)
 {
 	guests(&engine_soft);
 }
@@ -125,13 +125,13 @@ static void endless(const struct engine_ops *ops, const void *code, size_t len)
 	vm_params_close(&p);
 }
 
-Test(vm, kvm_guest_that_never_ends_is_stopped, .timeout = 20)
+Test(vm, kvm_guest_that_never_ends_is_stopped, .timeout = 60)
 {
 	endless(&engine_kvm, CODE("\xeb\xfe"));
 	endless(&engine_kvm, CODE(HLT_LOOP));
 }
 
-Test(vm, soft_guest_that_never_ends_is_stopped, .timeout = 20)
+Test(vm, soft_guest_that_never_ends_is_stopped, .timeout = 60)
 {
 	endless(&engine_soft, CODE("\xeb\xfe"));
 	endless(&engine_soft, CODE(HLT_LOOP));

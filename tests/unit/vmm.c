@@ -93,7 +93,7 @@ static void send_type(uint32_t type, size_t len)
 	cr_assert_eq(io_send_fds(control, &w, len, NULL, 0), 0);
 }
 
-Test(vmm, guest_runs_after_the_word_and_not_before, .timeout = 30)
+Test(vmm, guest_runs_after_the_word_and_not_before, .timeout = 60)
 {
 	struct ctl_event e;
 	char said[8] = "";
@@ -111,7 +111,7 @@ Test(vmm, guest_runs_after_the_word_and_not_before, .timeout = 30)
 	cr_expect_eq(how_it_ends(), GUEST_ENDED);
 }
 
-Test(vmm, word_may_come_before_it_is_asked_for, .timeout = 30)
+Test(vmm, word_may_come_before_it_is_asked_for, .timeout = 60)
 {
 	struct ctl_event e;
 
@@ -122,14 +122,14 @@ Test(vmm, word_may_come_before_it_is_asked_for, .timeout = 30)
 	cr_expect_eq(how_it_ends(), GUEST_ENDED);
 }
 
-Test(vmm, launcher_that_leaves_before_the_word_ends_it, .timeout = 30)
+Test(vmm, launcher_that_leaves_before_the_word_ends_it, .timeout = 60)
 {
 	boot(sleeps, sizeof(sleeps));
 	close(control);
 	cr_expect_eq(how_it_ends(), LAUNCHER_GONE);
 }
 
-Test(vmm, launcher_that_leaves_a_waiting_one_ends_it, .timeout = 30)
+Test(vmm, launcher_that_leaves_a_waiting_one_ends_it, .timeout = 60)
 {
 	struct ctl_event e;
 
@@ -139,7 +139,7 @@ Test(vmm, launcher_that_leaves_a_waiting_one_ends_it, .timeout = 30)
 	cr_expect_eq(how_it_ends(), LAUNCHER_GONE);
 }
 
-Test(vmm, query_before_the_word_is_a_failure, .timeout = 30)
+Test(vmm, query_before_the_word_is_a_failure, .timeout = 60)
 {
 	struct ctl_event e;
 
@@ -151,7 +151,7 @@ Test(vmm, query_before_the_word_is_a_failure, .timeout = 30)
 	cr_expect_eq(how_it_ends(), FAILED);
 }
 
-Test(vmm, garbage_before_the_word_is_a_failure, .timeout = 30)
+Test(vmm, garbage_before_the_word_is_a_failure, .timeout = 60)
 {
 	struct ctl_event e;
 
@@ -162,7 +162,7 @@ Test(vmm, garbage_before_the_word_is_a_failure, .timeout = 30)
 	cr_expect_eq(how_it_ends(), FAILED);
 }
 
-Test(vmm, word_twice_or_garbage_ends_a_running_one, .timeout = 30)
+Test(vmm, word_twice_or_garbage_ends_a_running_one, .timeout = 60)
 {
 	const struct {
 		uint32_t type;
@@ -197,7 +197,7 @@ static int is_locked(const char *tid)
 	       strstr(text, "\nNoNewPrivs:\t1\n");
 }
 
-Test(vmm, every_thread_is_locked_before_the_word, .timeout = 30)
+Test(vmm, every_thread_is_locked_before_the_word, .timeout = 60)
 {
 	struct ctl_event e;
 	unsigned threads = 0;
