@@ -19,7 +19,7 @@
 #include "runner/confine.h"
 #include "runner/machine.h"
 
-#define PATIENCE_NS 10000000000ull /* for a VM that does nothing yet */
+#define PATIENCE_NS 60000000000ull /* for a VM that does nothing yet */
 
 /* --- in words ----------------------------------------------------------- */
 

@@ -16,8 +16,9 @@
 #define PREFIX_MIN 2
 #define NEAR_NAMES 256
 
-/* A supervisor that has written its last record is about to go. */
-#define LAST_STEPS 200
+/* A supervisor that has written its last record is about to go, as soon as a
+ * busy host lets it. */
+#define LAST_STEPS 3000
 #define LAST_STEP  10000000
 
 /* --- lists ------------------------------------------------------------ */

@@ -19,7 +19,9 @@
 #include "runner/x86/regs.h"
 #include "runner/x86/zeropage.h"
 
-#define JOIN_MS 1000
+/* For a thread that is stuck in the engine: on a busy host one that is not may
+ * get no CPU for seconds, and without it the last words of the console are lost. */
+#define JOIN_MS 20000
 
 void vm_params_close(struct vm_params *p)
 {

@@ -25,7 +25,7 @@ fail() {
 	echo "# $*"
 	[ ! -s "$err" ] || sed 's/^/#   stderr: /' "$err" | head -n 30
 	for p in $(ours); do kill -9 "$p" 2>/dev/null; done
-	wait_for 5 nothing_runs
+	wait_for 60 nothing_runs
 	"$MAYFLY" prune >/dev/null
 	exit 1
 }
@@ -60,7 +60,7 @@ value() {
 
 # A run that sleeps, as $pid; its VM's cgroup is there.
 sleeper() {
-	background --meta "$WORK/meta" "$@" -- sh -c 'echo up; sleep 60'
+	background --meta "$WORK/meta" "$@" -- sh -c 'echo up; sleep 1000'
 	wait_for "$LIMIT" grep -q up "$out" || fail 'it does not come up'
 	some_groups || fail "no cgroup: $(cat "$err")"
 }
@@ -68,7 +68,7 @@ sleeper() {
 end_sleeper() {
 	kill -TERM "$pid"
 	wait "$pid" || :
-	wait_for 5 no_groups || fail "cgroups are left: $(groups_of_ours)"
+	wait_for 60 no_groups || fail "cgroups are left: $(groups_of_ours)"
 	expect_nothing_left
 }
 
@@ -144,13 +144,19 @@ test_quota_holds_the_vm_back() {
 # As a VMM that leaks would meet its limit.
 test_limit_of_memory_is_a_crash_that_says_so() {
 	needs_cgroups
-	background --meta "$WORK/meta" -m 256 -- sh -c \
-		'echo up; sleep 1; head -c 60m /dev/zero >/dev/shm/x; sleep 60'
+	mkfifo "$WORK/in"
+	m --meta "$WORK/meta" -m 256 -i -- sh -c 'echo up; read -r _
+		head -c 60m /dev/zero >/dev/shm/x; sleep 1000' \
+		<"$WORK/in" >"$out" 2>"$err" &
+	pid=$!
+	exec 8>"$WORK/in"
 	wait_for "$LIMIT" grep -q up "$out" || fail 'it does not come up'
 	file=$(find /sys/fs/cgroup -path "*/$MAYFLY_CGROUP_PARENT/*/*" \
 		\( -name memory.limit_in_bytes -o -name memory.max \))
 	used=$(value memory.usage_in_bytes memory.current)
 	echo $((used + 8 * MIB)) >"$file" || fail "cannot lower $file"
+	echo >&8
+	exec 8>&-
 	rc=0
 	wait "$pid" || rc=$?
 	expect_rc 125
@@ -158,7 +164,7 @@ test_limit_of_memory_is_a_crash_that_says_so() {
 	expect_meta verdict vm_crash
 	expect_meta decided_by host
 	expect_meta oom_killed true
-	wait_for 5 no_groups || fail "cgroups are left: $(groups_of_ours)"
+	wait_for 60 no_groups || fail "cgroups are left: $(groups_of_ours)"
 }
 
 test_prune_removes_what_a_killed_launcher_left() {
@@ -169,7 +175,7 @@ test_prune_removes_what_a_killed_launcher_left() {
 	expect_out '0 removed, 0 B freed'
 	kill -9 "$pid"
 	wait "$pid" 2>/dev/null || :
-	wait_for 5 nothing_runs || fail "processes are left: $(ours)"
+	wait_for 60 nothing_runs || fail "processes are left: $(ours)"
 	some_groups || fail 'the cgroup went by itself'
 	start_raw prune
 	expect_rc 0

@@ -63,21 +63,28 @@ prune_all() {
 	expect_nothing_left
 }
 
-# What a guest does until go says so; a moment more, for who waits to see it.
-held='until [ -e /tmp/go ]; do sleep 0.05; done; sleep 0.5'
+# What a guest does until go says so.
+held='until [ -e /tmp/go ]; do sleep 0.05; done'
 
 go() {
 	timeout -s KILL "$LIMIT" "$MAYFLY" exec "$1" touch /tmp/go \
 		</dev/null >/dev/null 2>&1
 }
 
-# A command of mayfly as start_raw has it, and run $1 goes on behind it.
+# Process $1 is in poll(2), which is 7: it has asked, and waits.
+polls() {
+	[ "$(cut -d ' ' -f 1 "/proc/$1/syscall" 2>/dev/null)" = 7 ]
+}
+
+# A command of mayfly that waits for the end of run $1, which goes on once it
+# does.
 while_held() {
 	run=$1
 	shift
 	rc=0
-	timeout -s KILL "$LIMIT" "$MAYFLY" "$@" </dev/null >"$out" 2>"$err" &
+	"$MAYFLY" "$@" </dev/null >"$out" 2>"$err" &
 	waits=$!
+	wait_for "$LIMIT" polls $waits || fail "mayfly $*: it does not wait"
 	go "$run"
 	wait $waits || rc=$?
 }
@@ -182,7 +189,7 @@ test_caller_has_no_part_in_a_detached_run() {
 		"$MAYFLY" run --engine "$ENGINE" -d --name a -- \
 		sh -c 'sleep 1; echo still here; sleep 1000' </dev/null \
 		>/dev/null 2>&1
-	wait_for 10 has_logged a 'still here' || fail 'it went with its caller'
+	wait_for 60 has_logged a 'still here' || fail 'it went with its caller'
 	for p in $(ours); do
 		for n in 0 1 2 9; do
 			case $(readlink "/proc/$p/fd/$n") in
@@ -195,7 +202,7 @@ test_caller_has_no_part_in_a_detached_run() {
 }
 
 test_caller_that_dies_before_the_start_takes_the_run_along() {
-	for i in 1 2 3 4 5; do
+	for i in $(seq 20); do
 		"$MAYFLY" run --engine "$ENGINE" -d --name a -- sleep 1000 \
 			>"$out" 2>"$err" &
 		pid=$!
@@ -260,13 +267,12 @@ test_foreground_run_that_is_ended_by_a_signal_leaves_no_record() {
 	while [ $i -lt "$KILLS" ]; do
 		background -- sh -c 'trap "" TERM; sleep 1000'
 		sleep "$(echo "$i" | awk '{ printf "%.2f", $1 * 0.03 }')"
-		kill -TERM "$pid"
-		sleep 0.05
+		tell TERM "$pid"
 		kill -TERM "$pid" 2>/dev/null
 		rc=0
 		wait "$pid" || rc=$?
 		[ "$rc" = 143 ] || fail "moment $i: exit code $rc"
-		wait_for 5 nothing_runs || fail "moment $i: processes are left"
+		wait_for 60 nothing_runs || fail "moment $i: processes are left"
 		[ -z "$(records)" ] || fail "moment $i: records are left"
 		i=$((i + 1))
 	done
@@ -349,13 +355,13 @@ test_ten_at_once() {
 test_stop_kills_what_does_not_end() {
 	detach --name a -- sh -c 'trap "" TERM
 		echo ready; while :; do sleep 1; done'
-	wait_for 10 has_logged a ready || fail 'it is not ready'
+	wait_for 60 has_logged a ready || fail 'it is not ready'
 	must stop -t 1 a
 	phase_is a exited || fail "$(field phase a)"
 	expect_field verdict a stopped
 	detach --name b -- sh -c 'trap "echo asked; exit 4" INT
 		echo ready; while :; do sleep 0.1; done'
-	wait_for 10 has_logged b ready || fail 'it is not ready'
+	wait_for 60 has_logged b ready || fail 'it is not ready'
 	must stop -s INT b
 	must logs b
 	expect_out 'ready
@@ -372,7 +378,7 @@ c'
 test_two_stops_at_once() {
 	detach --name a -- sh -c 'trap "" TERM
 		echo ready; while :; do sleep 1; done'
-	wait_for 10 has_logged a ready || fail 'it is not ready'
+	wait_for 60 has_logged a ready || fail 'it is not ready'
 	"$MAYFLY" stop -t 1000 a >"$WORK/one" 2>&1 &
 	one=$!
 	sleep 0.5
@@ -385,10 +391,10 @@ test_two_stops_at_once() {
 test_kill_sends_a_signal_or_ends_the_vm() {
 	detach --name a -- sh -c 'trap "echo usr" USR1
 		echo ready; while :; do sleep 0.1; done'
-	wait_for 10 has_logged a ready || fail 'it is not ready'
+	wait_for 60 has_logged a ready || fail 'it is not ready'
 	must kill -s USR1 a
 	expect_out a
-	wait_for 10 has_logged a usr || fail 'no signal came'
+	wait_for 60 has_logged a usr || fail 'no signal came'
 	must kill -s 10 a
 	must kill a
 	phase_is a exited || fail "$(field phase a)"
@@ -491,7 +497,7 @@ three'
 two
 three'
 	detach --name b -- sh -c "echo old; $held; echo new"
-	wait_for 10 has_logged b old || fail 'nothing is logged'
+	wait_for 60 has_logged b old || fail 'nothing is logged'
 	while_held b logs --tail 0 -f b
 	expect_rc 0
 	expect_out new
@@ -521,7 +527,7 @@ test_following_a_chatty_run_with_a_slow_reader() {
 
 test_following_ends_when_the_supervisor_is_killed() {
 	detach --name a -- sh -c 'echo up; sleep 1000'
-	wait_for 10 has_logged a up || fail 'nothing is logged'
+	wait_for 60 has_logged a up || fail 'nothing is logged'
 	super=$(field pid a)
 	(sleep 1; kill -9 "$super") &
 	must logs -f a
@@ -550,12 +556,19 @@ test_reader_that_goes_is_141_and_quiet() {
 
 # --- nothing survives ---------------------------------------------------
 
+has_record() {
+	[ -n "$(records)" ]
+}
+
 uptime_s() {
 	cut -d ' ' -f 1 /proc/uptime
 }
 
 # A supervisor that is killed, whenever that is, leaves what prune removes: at
 # moments from its first to well after its last, told from one that may live.
+# Where others take longer or less, for the host is busy with other things, two
+# more are sure to be late and early: after the caller was told, and as soon as
+# there is a process to kill.
 test_killed_supervisor_leaves_nothing_after_prune() {
 	begin=$(uptime_s)
 	detach -m 64 --name a -- sh -c 'echo up; sleep 0.3'
@@ -563,15 +576,23 @@ test_killed_supervisor_leaves_nothing_after_prune() {
 	span=$(echo "$begin $(uptime_s)" | awk '{ print ($2 - $1) * 1.5 }')
 	must prune
 	i=0 early=0 late=0
-	while [ $i -lt "$KILLS" ]; do
+	while [ $i -lt "$KILLS" ] || [ $early = 0 ] || [ $late = 0 ]; do
+		[ $i -lt $((2 * KILLS + 20)) ] ||
+			fail "early: $early, late: $late"
 		rm=
 		[ $((i % 2)) = 0 ] || rm=--rm
 		# shellcheck disable=SC2086 # none or one
 		"$MAYFLY" run --engine "$ENGINE" -m 64 -d $rm -- \
 			sh -c 'echo up; sleep 0.3' </dev/null >"$out" 2>"$err" &
 		pid=$!
-		sleep "$(echo "$i $KILLS $span" |
-			awk '{ printf "%.3f", $1 * $3 / $2 }')"
+		if [ $i -lt "$KILLS" ]; then
+			sleep "$(echo "$i $KILLS $span" |
+				awk '{ printf "%.3f", $1 * $3 / $2 }')"
+		elif [ $late = 0 ]; then
+			wait_for "$LIMIT" [ -s "$out" ]
+		else
+			wait_for "$LIMIT" has_record
+		fi
 		for p in $(ours); do
 			[ "$p" = "$pid" ] && continue
 			case $(readlink "/proc/$p/exe") in
@@ -585,12 +606,11 @@ test_killed_supervisor_leaves_nothing_after_prune() {
 		125) early=1 ;;
 		*) fail "moment $i: exit code $rc" ;;
 		esac
-		wait_for 5 nothing_runs || fail "moment $i: $(ours) go on"
+		wait_for 60 nothing_runs || fail "moment $i: $(ours) go on"
 		must prune
 		[ -z "$(records)" ] || fail "moment $i: $(records)"
 		i=$((i + 1))
 	done
-	[ $early$late = 11 ] || fail 'all were killed before, or after, the start'
 	expect_nothing_left
 }
 
@@ -599,7 +619,7 @@ test_killed_foreground_run_leaves_nothing_after_prune() {
 	wait_for "$LIMIT" phase_is a running || fail 'it is not up'
 	kill -9 "$pid"
 	wait "$pid"
-	wait_for 5 nothing_runs || fail 'it goes on'
+	wait_for 60 nothing_runs || fail 'it goes on'
 	phase_is a lost || fail "$(field phase a)"
 	prune_all
 }
@@ -609,7 +629,7 @@ test_name_of_a_killed_foreground_run_is_free() {
 	wait_for "$LIMIT" phase_is a running || fail 'it is not up'
 	kill -9 "$pid"
 	wait "$pid"
-	wait_for 5 nothing_runs || fail 'it goes on'
+	wait_for 60 nothing_runs || fail 'it goes on'
 	start --name a -- true
 	expect_rc 0
 	expect_nothing_left
@@ -617,7 +637,7 @@ test_name_of_a_killed_foreground_run_is_free() {
 
 test_killed_vmm_is_a_crash_on_record() {
 	detach --name a -- sh -c 'echo up; sleep 1000'
-	wait_for 10 has_logged a up || fail 'nothing is logged'
+	wait_for 60 has_logged a up || fail 'nothing is logged'
 	super=$(field pid a)
 	for p in $(ours); do
 		[ "$p" = "$super" ] || kill -9 "$p"

@@ -424,7 +424,8 @@ else
 	skip 'nobody: /dev/kvm' 'this user may open it, or it is not there'
 fi
 
-left=$(ours)
+left=
+wait_for 60 nothing_runs || left=$(ours)
 says 0 '' "[ -z '$left' ] # no process of ours is left"
 echo "1..$n"
 exit $bad

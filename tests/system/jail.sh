@@ -150,7 +150,7 @@ exit 0' "$DENY" landlock "$MAYFLY" run --engine "$ENGINE" $flags -- \
 }
 
 test_a_terminal_gets_one_line_of_a_detached_run() {
-	trap '"$MAYFLY" rm -f quiet >"$out" 2>&1; wait_for 5 nothing_runs' EXIT
+	trap '"$MAYFLY" rm -f quiet >"$out" 2>&1; wait_for 60 nothing_runs' EXIT
 	on_terminal 'expect mayfly: jail: no
 expect landlock
 exit 0' "$DENY" landlock "$MAYFLY" run --engine "$ENGINE" -d --name quiet -- \

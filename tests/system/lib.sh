@@ -127,8 +127,28 @@ wait_for() {
 	done
 }
 
+# Who ends has no program any more, and yet its locks and its cgroup: those of
+# our names without memory (field 23 of proc(5)'s stat), till the last thread is
+# a zombie, which is their parent's to take.
+ending() {
+	grep -h '(mayfly' /proc/[0-9]*/stat 2>/dev/null | sed 's/ (.*) / /' |
+		awk '$22 == 0 && ($2 !~ /[ZX]/ || $19 > 1) { print $1 }'
+}
+
 nothing_runs() {
-	[ -z "$(ours)" ]
+	[ -z "$(ours)$(ending)" ]
+}
+
+# No signal waits for process $1: it has seen what came, or has ended.
+has_heard() {
+	! grep -q '^S[hi][dg]Pnd:.*[1-9a-f]' "/proc/$1/status" 2>/dev/null ||
+		grep -q '^State:.*Z' "/proc/$1/status" 2>/dev/null
+}
+
+# tell SIGNAL PID: and wait until it was heard, for two of a kind that wait are
+# one.
+tell() {
+	kill "-$1" "$2" && wait_for 60 has_heard "$2"
 }
 
 # Of runs: all in the state directory but its lock, and what networks have.

@@ -12,7 +12,7 @@
  *	size ROWS COLS	resize the terminal
  *	raw, cooked	wait until the terminal is so
  *	restored	the terminal's settings are those of the beginning
- *	signal N	send signal N to the program
+ *	signal N	send signal N to the program, and wait until it was heard
  *	stopped		wait until the program is stopped
  *	run COMMAND	by sh, with the program's number in $PTY
  *	exit CODE	wait for its end; 128+N for signal N
@@ -191,6 +191,39 @@ static void check_restored(struct pty *p)
 		fail(p, "the terminal is not as it was");
 }
 
+/* Two of a kind that wait are one. */
+static int waits(struct pty *p)
+{
+	unsigned long own, shared;
+	char path[64], line[128];
+	int pending = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)p->pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		pending |= (sscanf(line, "SigPnd: %lx", &own) == 1 && own) ||
+			   (sscanf(line, "ShdPnd: %lx", &shared) == 1 && shared);
+	if (f)
+		fclose(f);
+	return pending;
+}
+
+static void send_signal(struct pty *p, int signo)
+{
+	long end = now_ms() + LIMIT_MS;
+
+	kill(p->pid, signo);
+	while (waits(p)) {
+		if (now_ms() > end)
+			fail(p, "signal %d: it is not heard", signo);
+		look(p);
+		reap(p);
+		if (p->over)
+			return;
+	}
+}
+
 static void await_stop(struct pty *p)
 {
 	long end = now_ms() + LIMIT_MS;
@@ -234,7 +267,7 @@ static void obey(struct pty *p, char *line)
 	else if (!strcmp(line, "restored"))
 		check_restored(p);
 	else if (!strcmp(line, "signal"))
-		kill(p->pid, atoi(arg));
+		send_signal(p, atoi(arg));
 	else if (!strcmp(line, "stopped"))
 		await_stop(p);
 	else if (!strcmp(line, "exit"))

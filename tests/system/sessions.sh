@@ -36,7 +36,7 @@ detached() {
 
 end_all() {
 	for p in $(ours); do kill -9 "$p" 2>/dev/null; done
-	wait_for 5 nothing_runs
+	wait_for 60 nothing_runs
 	"$MAYFLY" prune >"$WORK/pruned"
 }
 
@@ -111,8 +111,7 @@ test_exec_leaves_at_the_second_signal_and_the_command_is_killed() {
 		while :; do sleep 0.1; done' </dev/null >"$out" 2>"$err" &
 	pid=$!
 	wait_for "$LIMIT" has_line up || fail 'it did not come up'
-	kill -TERM "$pid"
-	sleep 0.5
+	tell TERM "$pid"
 	kill -TERM "$pid"
 	rc=0
 	wait "$pid" || rc=$?
@@ -126,7 +125,7 @@ test_exec_ends_when_its_reader_goes() {
 	{ "$MAYFLY" exec box yes || echo $? >"$WORK/rc"; } 2>"$err" |
 		head -n 1 >"$out"
 	expect_out y
-	wait_for 5 [ -s "$WORK/rc" ] && [ "$(cat "$WORK/rc")" = 141 ] ||
+	wait_for 60 [ -s "$WORK/rc" ] && [ "$(cat "$WORK/rc")" = 141 ] ||
 		fail "exit code $(cat "$WORK/rc")"
 }
 
@@ -150,7 +149,7 @@ test_exec_that_gets_no_answer_can_be_stopped() {
 	pid=$!
 	sleep 1
 	kill -TERM "$pid"
-	wait_for 5 exec_is_gone || fail 'it goes on'
+	wait_for 60 exec_is_gone || fail 'it goes on'
 	rc=0
 	wait "$pid" || rc=$?
 	expect_rc 143
@@ -169,7 +168,7 @@ test_detached_run_leaves_its_end_behind() {
 	grep -q '"exit_code": 3' "$MAYFLY_STATE_DIR/$id/record.json" ||
 		fail "no exit code in $(cat "$MAYFLY_STATE_DIR/$id/record.json")"
 	grep -q hello "$MAYFLY_STATE_DIR/$id/log" || fail 'no log'
-	wait_for 5 nothing_runs || fail "processes are left: $(ours)"
+	wait_for 60 nothing_runs || fail "processes are left: $(ours)"
 }
 
 test_detached_run_with_rm_leaves_nothing() {
@@ -214,7 +213,7 @@ test_terminal_has_prompt_size_and_type() {
 	expect /dev/pts/0
 	expect 24 80
 	expect vt220
-	send echo g''o; sleep 2; stty size\r
+	send echo g''o; until stty size | grep 132; do sleep 0.1; done\r
 	expect \ngo
 	size 40 132
 	expect 40 132
@@ -293,7 +292,6 @@ test_second_signal_ends_a_command_that_ignores_the_first() {
 	raw
 	expect up
 	signal 15
-	run sleep 0.5
 	signal 15
 	exit 143
 	restored
@@ -310,7 +308,7 @@ test_terminal_is_restored_when_mayfly_dies_of_a_signal() {
 		restored
 		EOF
 	done
-	wait_for 5 nothing_runs || fail "processes are left: $(ours)"
+	wait_for 60 nothing_runs || fail "processes are left: $(ours)"
 	"$MAYFLY" prune >"$WORK/pruned"
 }
 
@@ -444,6 +442,7 @@ test_bash_edits_lines_and_controls_jobs() {
 	expect 24 80
 	expect 42-
 	size 40 132
+	send until [[ $(stty size) = *132 ]]; do sleep 0.1; done\r
 	send sleep 0; stty size; echo $LINES $COLUMNS\r
 	expect 40 132
 	expect 40 132

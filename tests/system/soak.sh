@@ -92,7 +92,7 @@ kind_detached() {
 	1) "$MAYFLY" kill "$id" ;;
 	2) kill -9 "$(supervisor "$id")" ;;
 	esac >/dev/null 2>"$err" || fail 'it does not end'
-	wait_for 10 ended "$id" || fail 'it goes on'
+	wait_for 60 ended "$id" || fail 'it goes on'
 	# Another one's prune may have been faster.
 	"$MAYFLY" rm "$id" >/dev/null 2>"$err" || expect_err 'no such run'
 }

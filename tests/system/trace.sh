@@ -80,7 +80,17 @@ last words'
 }
 
 test_a_command_that_sleeps_is_seen_to_run_for_as_long() {
-	start --trace "$WORK/t" -- sleep 0.5
+	# Its word has come when it begins to sleep: a late look at the clock
+	# would cut the span.
+	mkfifo "$WORK/in"
+	m --trace "$WORK/t" -i -- sh -c 'echo up; read -r _' <"$WORK/in" \
+		>"$out" 2>"$err" &
+	exec 8>"$WORK/in"
+	wait_for "$LIMIT" grep -q up "$out" || fail 'it does not come up'
+	sleep 0.5
+	echo >&8
+	exec 8>&-
+	wait $! || fail "exit code $?"
 	spans | awk '$4 " " $5 " " $6 == "run the command" && $3 - $2 >= 5e8 {
 		n++ } END { exit n != 2 }' || fail "$(spans)"
 }
