@@ -255,9 +255,14 @@ void state_close(struct state **s)
 
 void state_discard(struct state **s)
 {
-	/* What cannot be removed is left for prune, which says why. */
-	if (*s && (*s)->dir >= 0)
+	_cleanup_fd_ int lock = -1;
+
+	/* What cannot be removed is left for prune, which says why. It is not
+	 * to find this one as its files go; who keeps it out for long is stuck. */
+	if (*s && (*s)->dir >= 0) {
+		lock = state_lock_root((*s)->root, NULL);
 		state_remove_dir((*s)->root, (*s)->rec.id, (*s)->dir, NULL);
+	}
 	state_close(s);
 }
 

@@ -109,6 +109,25 @@ Test(state, living_run_is_neither_removed_nor_pruned)
 	state_discard(&s);
 }
 
+/* Without its lock, and not yet gone, it would look as if it had been left. */
+Test(state, run_that_removes_itself_is_never_pruned)
+{
+	unsigned n = 0;
+	pid_t pid = fork();
+
+	if (!pid) {
+		for (int i = 0; i < 300; i++) {
+			struct state *s = made(NULL);
+
+			state_discard(&s);
+		}
+		_exit(0);
+	}
+	while (waitpid(pid, NULL, WNOHANG) == 0)
+		n += pruned();
+	cr_assert_eq(n, 0, "%u were", n);
+}
+
 Test(state, name_is_taken_until_it_is_removed)
 {
 	struct state *s = made("a"), *t;
