@@ -102,6 +102,7 @@ struct net_host {
 
 struct net_plan {
 	int has_v6;
+	int by_pasta; /* not of net_plan_make()'s making: who has up0 */
 	unsigned mtu;
 	unsigned lease;
 	struct net_prefix pool;	  /* IPv4; pools of IPv6 do not vary */

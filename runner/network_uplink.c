@@ -287,6 +287,7 @@ static int lead_out_rootless(struct network *n, struct state *state,
 
 	if (r == 0)
 		r = make_plan(n, &pool, err);
+	n->plan.by_pasta = 1;
 	if (r == 0)
 		r = pasta_start(&n->pasta, &p, err);
 	n->facts->kind = "pasta";

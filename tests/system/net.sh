@@ -22,6 +22,8 @@ ONLY=$*
 	"$here/net.sh" | grep -v -e '^neighbours_that_the_host_forgets' \
 	-e '^checksums_and_segments' -e '^bytes_come_and_go' \
 	-e '^hosts_end' | tr '\n' ' ')}
+[ -n "${AS:-}" ] || ONLY=${ONLY:-$(sed -n 's/^test_\([a-z0-9_]*\)() {$/\1/p' \
+	"$here/net.sh" | grep -v '^pasta_' | tr '\n' ' ')}
 
 # --- without rules -----------------------------------------------------------
 
@@ -178,6 +180,22 @@ forget_neighbours() {
 
 test_neighbours_that_the_host_forgets_are_found_again() {
 	ask_around "$WEB4 $WEB6" forget_neighbours
+	expect_open $WEB4 $WEB6
+}
+
+# A connection is asked for more than once by then.
+pasta_is_late() {
+	late=
+	for p in $(cat "/proc/$pid/task/$pid/children"); do
+		case $(readlink "/proc/$p/exe") in */pass* | */pasta*) late=$p ;; esac
+	done
+	[ -n "$late" ] && kill -STOP "$late" || return 1
+	(sleep 3; kill -CONT "$late") &
+}
+
+test_pasta_that_is_late_serves_all_the_same() {
+	ask_around "$WEB4 $WEB6" pasta_is_late
+	wait
 	expect_open $WEB4 $WEB6
 }
 
