@@ -21,8 +21,9 @@
 #define FILE_MAX   65536
 #define WHERE_MAX  96
 
-/* Whoever holds it loads a table, or looks. */
-#define LOCK_NS	  20000000000ull
+/* Whoever holds it loads a table, or looks: by nft, on a busy host one of many
+ * that wait. */
+#define LOCK_NS	  60000000000ull
 #define LOCK_STEP 1000000
 
 static void cleanup_json(json_t **j)

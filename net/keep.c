@@ -78,7 +78,7 @@
  */
 
 #define PROGRAM_FD (KEEP_TUN_FD + 1)
-#define ENDING_MS  1000 /* to end, for one that has closed its socket */
+#define ENDING_MS  20000 /* to end, for one that has closed its socket */
 
 #ifdef MAYFLY_SAN
 #define KEEP_STDERR 1 /* where a sanitizer reports */

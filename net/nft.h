@@ -15,7 +15,7 @@
 
 struct err;
 
-#define NFT_TIMEOUT_MS 10000
+#define NFT_TIMEOUT_MS 60000 /* one that hangs, not one that waits for a CPU */
 
 struct nft {
 	pid_t pid; /* -1: none */

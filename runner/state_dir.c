@@ -25,7 +25,7 @@
 #define RECORD_REPORT 8192
 
 /* Others hold the root's lock for as long as they read a few small files. */
-#define ROOT_LOCK_NS   10000000000ull
+#define ROOT_LOCK_NS   60000000000ull
 #define ROOT_LOCK_STEP 2000000
 
 /* --- the root --------------------------------------------------------- */
