@@ -199,40 +199,40 @@ system() {
 others() {
 	for t in glibc debian debian-run detached cp errors net_errors trace image \
 		image_errors pull; do
-		suite "system/$t" 600 "$here/system/$t.sh" "$build/mayfly" soft
+		suite "system/$t" 1800 "$here/system/$t.sh" "$build/mayfly" soft
 	done
 	for e in $(engines "$build"); do
-		suite "system/jail/$e" 600 "$here/system/jail.sh" \
+		suite "system/jail/$e" 1800 "$here/system/jail.sh" \
 			"$build/mayfly" "$e"
-		suite "system/run_image/$e" 600 "$here/system/run_image.sh" \
+		suite "system/run_image/$e" 1800 "$here/system/run_image.sh" \
 			"$build/mayfly" "$e"
-		suite "system/copies/$e" 600 "$here/system/copies.sh" \
+		suite "system/copies/$e" 1800 "$here/system/copies.sh" \
 			"$build/mayfly" "$e"
-		suite "system/net/$e" 600 "$here/system/net.sh" \
+		suite "system/net/$e" 1800 "$here/system/net.sh" \
 			"$build/mayfly" "$e"
-		suite "system/net_abuse/$e" 600 "$here/system/net_abuse.sh" \
+		suite "system/net_abuse/$e" 1800 "$here/system/net_abuse.sh" \
 			"$build/mayfly" "$e"
-		suite "system/publish/$e" 600 "$here/system/publish.sh" \
+		suite "system/publish/$e" 1800 "$here/system/publish.sh" \
 			"$build/mayfly" "$e"
-		suite "system/disk/$e" 600 "$here/system/disk.sh" \
+		suite "system/disk/$e" 1800 "$here/system/disk.sh" \
 			"$build/mayfly" "$e"
-		suite "system/drive/$e" 600 "$here/system/drive.sh" \
+		suite "system/drive/$e" 1800 "$here/system/drive.sh" \
 			"$build/mayfly" "$e"
-		suite "system/liar/$e" 600 "$here/system/liar.sh" \
+		suite "system/liar/$e" 1800 "$here/system/liar.sh" \
 			"$build/mayfly" "$e"
-		suite "system/cgroup/$e" 600 "$here/system/cgroup.sh" \
+		suite "system/cgroup/$e" 1800 "$here/system/cgroup.sh" \
 			"$build/mayfly" "$e"
-		suite "system/limits/$e" 600 "$here/system/limits.sh" \
+		suite "system/limits/$e" 1800 "$here/system/limits.sh" \
 			"$build/mayfly" "$e"
 	done
 	[ "$(id -u)" != 0 ] ||
-		suite system/net_host 600 "$here/system/net_host.sh" \
+		suite system/net_host 1800 "$here/system/net_host.sh" \
 			"$build/mayfly"
 	[ "$(id -u)" != 0 ] ||
-		suite system/jail/rootless 600 env AS=4321 \
+		suite system/jail/rootless 1800 env AS=4321 \
 			"$here/system/jail.sh" "$build/mayfly" soft
 	[ "$(id -u)" != 0 ] ||
-		suite system/net/rootless 600 env AS=4321 \
+		suite system/net/rootless 1800 env AS=4321 \
 			"$here/system/net.sh" "$build/mayfly" soft
 }
 
@@ -241,27 +241,27 @@ jail() {
 	hosts='user container bare nested'
 	[ "$(id -u)" != 0 ] || hosts="root subuid bare-root $hosts"
 	for h in $hosts; do
-		suite "jail/$h" 300 "$here/jail/probes.sh" "$build" "$h"
+		suite "jail/$h" 900 "$here/jail/probes.sh" "$build" "$h"
 	done
 	for e in $(engines "$build"); do
-		suite "jail/live/$e" 300 "$here/jail/live.sh" "$build/mayfly" "$e"
+		suite "jail/live/$e" 900 "$here/jail/live.sh" "$build/mayfly" "$e"
 	done
-	[ "$(id -u)" != 0 ] || suite jail/live/user 300 env AS=12345 \
+	[ "$(id -u)" != 0 ] || suite jail/live/user 900 env AS=12345 \
 		"$here/jail/live.sh" "$build/mayfly" soft
 }
 
 # With programs that misbehave when told to, in BUILD/faults.
 faults() {
-	suite faults/net_keep_end 300 \
+	suite faults/net_keep_end 900 \
 		"$build/faults/tests/unit/net_keep_end" --tap
 	for e in $(engines "$build"); do
-		suite "faults/$e" 1200 env PRODUCTION="$build/mayfly" \
+		suite "faults/$e" 1800 env PRODUCTION="$build/mayfly" \
 			"$here/system/faults.sh" "$build/faults/mayfly" "$e"
 	done
 	[ "$(id -u)" != 0 ] ||
-		suite faults/net_host 300 "$here/system/net_host.sh" \
+		suite faults/net_host 900 "$here/system/net_host.sh" \
 			"$build/faults/mayfly" net sigkill_at_each_step
-	suite faults/net 300 "$here/system/net_faults.sh" \
+	suite faults/net 900 "$here/system/net_faults.sh" \
 		"$build/faults/mayfly" soft
 }
 
@@ -339,10 +339,10 @@ for what in "$@"; do
 	jail) jail ;;
 	kvmhost) kvmhost smoke 2400 ;;
 	kvm) kvmhost all 3600 ;;
-	docs) suite completion 120 "$here/completion.sh" "$build/mayfly"
-		suite man 60 "$here/man.sh" "$build/mayfly" ;;
+	docs) suite completion 600 "$here/completion.sh" "$build/mayfly"
+		suite man 300 "$here/man.sh" "$build/mayfly" ;;
 	package) suite package 300 "$here/package.sh" "$build" ;;
-	readme) suite readme 120 "$here/readme.sh" "$build" ;;
+	readme) suite readme 900 "$here/readme.sh" "$build" ;;
 	san) san ;;
 	tsan) tsan ;;
 	diff) diff_long ;;

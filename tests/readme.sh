@@ -36,7 +36,7 @@ export PATH
 n=0 bad=0
 for cmd in "$work"/*.cmd; do
 	n=$((n + 1))
-	(cd room && timeout 60 sh "$cmd" >"$work/got" 2>&1 </dev/null) || :
+	(cd room && timeout 240 sh "$cmd" >"$work/got" 2>&1 </dev/null) || :
 	if cmp -s "$work/got" "${cmd%.cmd}.want"; then
 		printf 'ok %s - %s\n' "$n" "$(cat "$cmd")"
 	else
