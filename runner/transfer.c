@@ -17,7 +17,7 @@
 #define NOTES_MAX 50 /* of each side; the rest is counted */
 #define TICK_NS	  250000000u
 #define PATIENCE  4 /* ticks before progress is shown */
-#define CLEAN_MS  2000 /* for a child whose stream has ended */
+#define CLEAN_MS  20000 /* for a child whose stream has ended; it may be late */
 
 /* --- words --------------------------------------------------------------- */
 

@@ -243,7 +243,7 @@ Test(net_memory, lock_is_shared_or_not)
 	close(a);
 }
 
-/* Waiting takes 20 s, twice. */
+/* Waiting takes a minute. */
 Test(net_memory, lock_of_others_is_not_waited_for, .timeout = 35)
 {
 	struct err err = { 0 };

@@ -217,6 +217,65 @@ Test(copies, a_guest_that_drips_is_ended)
 	clean();
 }
 
+/* The other child of the run, which unpacks; -1: none is there. */
+static pid_t unpacker(void)
+{
+	char path[64];
+	pid_t pid = -1;
+	int n = 1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", getppid(),
+		 getppid());
+	f = fopen(path, "re");
+	while (f && n == 1 && (pid < 0 || pid == getpid()))
+		n = fscanf(f, "%d", &pid);
+	if (f)
+		fclose(f);
+	return n == 1 ? pid : -1;
+}
+
+static int is_unfinished(void)
+{
+	return system("ls -A | grep mayfly-cp >/dev/null") == 0;
+}
+
+/* It has begun a file, and then no CPU for three seconds. */
+static void holds_up_the_unpacker(struct guest *g)
+{
+	struct tree_hdr h = { .type = TREE_FILE, .mode = 0644 };
+	struct wire_command c;
+	struct wire_frame f;
+	struct guest *more;
+	pid_t pid;
+
+	say_ready(g);
+	hear(g, &f);
+	say_exit(g, 5, 0);
+	more = more_of_it(&c);
+	frame(more, WIRE_STDOUT, TREE_MAGIC, TREE_MAGIC_LEN);
+	frame(more, WIRE_STDOUT, &h, sizeof(h));
+	while (!is_unfinished())
+		usleep(1000);
+	pid = unpacker();
+	if (pid < 0 || kill(pid, SIGSTOP) < 0 || fork())
+		return;
+	usleep(3000000);
+	kill(pid, SIGCONT);
+	_exit(0);
+}
+
+Test(copies, an_unpacker_that_is_held_up_leaves_nothing_either)
+{
+	config_add_copy_out(&config.copies_out, "/f:.", &err);
+	limits.copy = 300 * MS;
+	cr_assert_eq(play_copies(holds_up_the_unpacker), 0);
+	expect(VERDICT_RUNTIME_ERROR, 5);
+	cr_assert(strstr(err.msg, "not copied"), "%s", err.msg);
+	cr_assert(!is_unfinished());
+	clean();
+}
+
 /* Holes, as fast as they are taken. */
 static void floods(struct guest *g)
 {
