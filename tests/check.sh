@@ -337,8 +337,8 @@ for what in "$@"; do
 	others) others ;;
 	faults) faults ;;
 	jail) jail ;;
-	kvmhost) kvmhost smoke 2400 ;;
-	kvm) kvmhost all 3600 ;;
+	kvmhost) kvmhost smoke 6000 ;;
+	kvm) kvmhost all 6000 ;;
 	docs) suite completion 600 "$here/completion.sh" "$build/mayfly"
 		suite man 300 "$here/man.sh" "$build/mayfly" ;;
 	package) suite package 300 "$here/package.sh" "$build" ;;

@@ -6,7 +6,7 @@
 # one, and its /dev/kvm runs guests as any host's does, only slower. BUILD is
 # the build directory; a COMMAND is run in /work there, by sh.
 #
-# KVMHOST_LIMIT: seconds before all is stopped (3600).
+# KVMHOST_LIMIT: seconds before all is stopped (5400).
 # KVMHOST_EXTRA: a directory whose contents are put into /work there.
 set -eu
 umask 022
@@ -15,7 +15,7 @@ export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
 what=$2
-limit=${KVMHOST_LIMIT:-3600}
+limit=${KVMHOST_LIMIT:-5400}
 kernel=$("$here/kernel.sh")
 work=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-kvmhost.XXXXXX")
 qemu=
@@ -23,7 +23,8 @@ trap '[ -z "$qemu" ] || kill "$qemu" 2>/dev/null; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 
 # Slower than a real host by one order: fewer repetitions, more patience.
-system='RUNS=3 MEGABYTES=50 LIMIT=120 sh system/core.sh bin/mayfly kvm'
+patience='export MAYFLY_BOOT_TIMEOUT=300'
+system='RUNS=3 MEGABYTES=50 LIMIT=300 sh system/core.sh bin/mayfly kvm'
 smoke='streams_are_separate_and_the_exit_code_is_the_commands'
 smoke="$smoke uname_is_the_guests memory_follows_m"
 smoke="$smoke killed_command_is_128_and_the_signal"
@@ -36,7 +37,7 @@ copies="$copies files_come_out_whatever_the_end"
 drive='copy_holds_what_is_written_and_the_base_what_it_was'
 drive="$drive drive_holds_on_the_host_what_the_guest_wrote rate_changes_no_byte"
 jail='root user container bare bare-root'
-gateway='bin/mayfly run --engine kvm --net -- ping -q -c 1 198.18.0.1'
+gateway='bin/mayfly run --engine kvm --net -- ping -q -c 1 -W 60 198.18.0.1'
 abuse='many_at_once_all_have_their_network'
 abuse="$abuse any_other_process_killed_leaves_nothing"
 # First of all networks: the kernel has modules to load, for a user.
@@ -48,35 +49,35 @@ user="$user allowed_name_and_port_and_nothing_else"
 floods='endless-acks flood-log'
 
 case $what in
-smoke)	tests="set -e; bin/guest-run -p kvm payload/*
+smoke)	tests="set -e; $patience; bin/guest-run -p kvm payload/*
 		$system $smoke
-		LIMIT=120 VMS=1 sh system/cgroup.sh bin/mayfly kvm
+		LIMIT=300 VMS=1 sh system/cgroup.sh bin/mayfly kvm
 		SWEEP=0 sh jail/probes.sh bin root
-		LIMIT=120 sh jail/live.sh bin/mayfly kvm
+		LIMIT=300 sh jail/live.sh bin/mayfly kvm
 		$gateway
 		echo 'ok - kvm: guest reaches its gateway'" ;;
-all)	tests="set -e; bin/guest-run -p kvm payload/*
+all)	tests="set -e; $patience; bin/guest-run -p kvm payload/*
 		bin/attack-run -t 300 -m 64 bin/mayfly-vmm kvm attack/*
 		$system
-		KILLS=3 LIMIT=120 sh system/detached.sh bin/mayfly kvm $detached
-		LIMIT=120 sh system/sessions.sh bin/mayfly kvm
-		LIMIT=120 SHORT=10 FLOODS='$floods' \\
+		KILLS=3 LIMIT=300 sh system/detached.sh bin/mayfly kvm $detached
+		LIMIT=300 sh system/sessions.sh bin/mayfly kvm
+		LIMIT=300 SHORT=10 FLOODS='$floods' \\
 			sh system/liar.sh bin/mayfly kvm
-		LIMIT=120 sh system/jail.sh bin/mayfly kvm
-		LIMIT=120 VMS='1 2' sh system/cgroup.sh bin/mayfly kvm
-		LIMIT=120 OOMS=1 sh system/limits.sh bin/mayfly kvm
-		MEGABYTES=5 LIMIT=120 sh system/cp.sh bin/mayfly kvm $cp
-		LIMIT=120 sh system/copies.sh bin/mayfly kvm $copies
-		OPS=300 LIMIT=120 sh system/drive.sh bin/mayfly kvm $drive
+		LIMIT=300 sh system/jail.sh bin/mayfly kvm
+		LIMIT=300 VMS='1 2' sh system/cgroup.sh bin/mayfly kvm
+		LIMIT=300 OOMS=1 sh system/limits.sh bin/mayfly kvm
+		MEGABYTES=5 LIMIT=300 sh system/cp.sh bin/mayfly kvm $cp
+		LIMIT=300 sh system/copies.sh bin/mayfly kvm $copies
+		OPS=300 LIMIT=300 sh system/drive.sh bin/mayfly kvm $drive
 		for h in $jail; do sh jail/probes.sh bin \$h; done
 		chmod 666 /dev/kvm
-		LIMIT=120 AS=12345 sh system/net.sh bin/mayfly kvm $user
+		LIMIT=300 AS=12345 sh system/net.sh bin/mayfly kvm $user
 		chmod 600 /dev/kvm
-		LIMIT=120 sh system/net.sh bin/mayfly kvm
-		LIMIT=120 sh system/publish.sh bin/mayfly kvm
-		LIMIT=120 VMS=3 sh system/net_abuse.sh bin/mayfly kvm $abuse
-		LIMIT=120 sh jail/live.sh bin/mayfly kvm
-		AS=12345 LIMIT=120 sh jail/live.sh bin/mayfly soft" ;;
+		LIMIT=300 sh system/net.sh bin/mayfly kvm
+		LIMIT=300 sh system/publish.sh bin/mayfly kvm
+		LIMIT=300 VMS=3 sh system/net_abuse.sh bin/mayfly kvm $abuse
+		LIMIT=300 sh jail/live.sh bin/mayfly kvm
+		AS=12345 LIMIT=300 sh jail/live.sh bin/mayfly soft" ;;
 *)	tests=$what ;;
 esac
 
