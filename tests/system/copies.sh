@@ -574,6 +574,25 @@ test_a_signal_ends_a_copy() {
 	done
 }
 
+# Who writes the files gets no CPU for a while.
+test_a_writer_that_is_late_leaves_no_half_file() {
+	fresh
+	background --copy-out-max 100g --copy-out /b:. -- truncate -s 50G /b
+	wait_for "$LIMIT" has_begun || fail 'it has not begun'
+	writer=
+	for p in $(cat "/proc/$pid/task/$pid/children"); do
+		[ "$(readlink "/proc/$p/exe")" != "$MAYFLY" ] || writer=$p
+	done
+	[ -n "$writer" ] || fail 'nobody writes'
+	kill -STOP "$writer"
+	kill -TERM "$pid"
+	sleep 3
+	kill -CONT "$writer"
+	wait "$pid"
+	expect_whole .
+	expect_nothing_left
+}
+
 test_nothing_of_the_command_runs_while_files_come_out() {
 	fresh
 	background --name g --copy-out-max 100g --copy-out /b:. -- \
