@@ -580,6 +580,7 @@ test_a_writer_that_is_late_leaves_no_half_file() {
 	background --copy-out-max 100g --copy-out /b:. -- truncate -s 50G /b
 	wait_for "$LIMIT" has_begun || fail 'it has not begun'
 	writer=
+	# shellcheck disable=SC2013 # numbers
 	for p in $(cat "/proc/$pid/task/$pid/children"); do
 		[ "$(readlink "/proc/$p/exe")" != "$MAYFLY" ] || writer=$p
 	done

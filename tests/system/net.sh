@@ -186,6 +186,7 @@ test_neighbours_that_the_host_forgets_are_found_again() {
 # A connection is asked for more than once by then.
 pasta_is_late() {
 	late=
+	# shellcheck disable=SC2013 # numbers
 	for p in $(cat "/proc/$pid/task/$pid/children"); do
 		case $(readlink "/proc/$p/exe") in */pass* | */pasta*) late=$p ;; esac
 	done
