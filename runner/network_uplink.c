@@ -18,7 +18,7 @@
 
 /* The kernel takes 30 ms to remove a link with its namespace, or longer where
  * there are many. */
-#define LINK_GOES_NS (20ULL * 1000000000)
+#define LINK_GOES_NS (1ULL * 1000000000)
 #define LINK_STEP_NS (10L * 1000000)
 
 static struct net_prefix pool_of(const struct config *c)
