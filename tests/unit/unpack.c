@@ -379,7 +379,7 @@ static void status_line(pid_t pid, const char *key, char *value)
 	fclose(f);
 }
 
-Test(unpack, it_is_locked_in_before_it_reads, .timeout = 60)
+Test(unpack, it_is_locked_in_before_it_reads)
 {
 	char value[32] = "";
 

@@ -181,7 +181,8 @@ Test(virtio_vsock, guest_that_does_not_answer_a_close_is_reset)
 	host = -1;
 	fake_run(&f);
 	expect(VSOCK_OP_SHUTDOWN);
-	cr_assert_eq(ev_once(&f.loop, 3000), 1);
+	while (ev_once(&f.loop, -1) == 0)
+		; /* a signal, or who has stopped us */
 	expect(VSOCK_OP_RST);
 }
 
