@@ -23,8 +23,9 @@ const struct run_limits run_limits = {
 	.flush = 100 * MS,
 	.settle = 1000 * MS,
 	.copy = 5000 * MS,
-	.words = 2000 * MS,
-	.stats = 100 * MS,
+	/* These end what is stuck; a busy host may not run a thread for long. */
+	.words = 10000 * MS,
+	.stats = 10000 * MS,
 };
 
 /* --- the way out ------------------------------------------------------ */

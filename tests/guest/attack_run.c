@@ -45,7 +45,7 @@
 #define WORDS_PER_SECOND 100
 
 /* The VMM answers a query within this, whatever its guest does. */
-#define ANSWER_NS 20000000000ull
+#define ANSWER_NS 60000000000ull
 #define PAUSE_NS  5000000ull /* from an answer to the next query */
 
 enum { ECHO, SOURCE, DEAF, CLOSER, STREAMS };
@@ -555,7 +555,7 @@ static int run_payload(const struct options *o, const char *payload)
 
 int main(int argc, char **argv)
 {
-	struct options o = { .seconds = 120, .mib = 64, .kvm_fd = -1 };
+	struct options o = { .seconds = 600, .mib = 64, .kvm_fd = -1 };
 	int failed = 0, c;
 
 	while ((c = getopt(argc, argv, "vt:m:")) != -1) {

@@ -212,7 +212,7 @@ static int pick_engine(struct options *o)
 
 int main(int argc, char **argv)
 {
-	struct options o = { .seconds = 20 };
+	struct options o = { .seconds = 120 };
 	int failed = 0, c, rc;
 
 	while ((c = getopt(argc, argv, "pvt:")) != -1) {

@@ -3,7 +3,7 @@
 #
 # live.sh MAYFLY ENGINE [TEST...]: what /proc shows of mayfly-vmm while its VM
 # runs, against what the jail promises. Root looks; AS, a number, is the user
-# who runs it, root if there is none. TAP on stdout. LIMIT (60 s, for one run)
+# who runs it, root if there is none. TAP on stdout. LIMIT (240 s, for one run)
 # may be set for slow hosts.
 # shellcheck disable=SC2154
 
@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../system/lib.sh"
 
 ENGINE=$2
-LIMIT=${LIMIT:-60}
+LIMIT=${LIMIT:-240}
 tests=$(cd "$(dirname "$1")" && pwd)/tests
 # where that user can read lib.sh's copy
 [ -z "${AS:-}" ] || export TMPDIR=/tmp

@@ -3,7 +3,7 @@
 #
 # cgroup.sh MAYFLY ENGINE [TEST...]: the host's cgroup of each VM, v1 or v2: its
 # values, its end, prune beside it, and a host that has none. TAP on stdout.
-# LIMIT (60 s) is the longest for one command, VMS a word for each VM that runs
+# LIMIT (240 s) is the longest for one command, VMS a word for each VM that runs
 # at once.
 # shellcheck disable=SC2016,SC2034,SC2154,SC2317
 
@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
 ENGINE=$2
-LIMIT=${LIMIT:-60}
+LIMIT=${LIMIT:-240}
 VMS=${VMS:-1 2 3 4}
 setup "$1"
 shift 2

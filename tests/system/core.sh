@@ -3,7 +3,7 @@
 #
 # core.sh MAYFLY ENGINE [TEST...]: what a user gets from `mayfly run`, each
 # behaviour on a real guest. TAP on stdout. RUNS (50), MEGABYTES (50) and
-# LIMIT (60 s, for one run) may be set for slow hosts. The guest's program
+# LIMIT (240 s, for one run) may be set for slow hosts. The guest's program
 # texts stand in single quotes: they are expanded there.
 # shellcheck disable=SC2016,SC2015,SC2034,SC2154
 
@@ -14,7 +14,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 ENGINE=$2
 RUNS=${RUNS:-50}
 MEGABYTES=${MEGABYTES:-50}
-LIMIT=${LIMIT:-60}
+LIMIT=${LIMIT:-240}
 setup "$1"
 shift 2
 ONLY=$*

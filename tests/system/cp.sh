@@ -3,7 +3,7 @@
 #
 # cp.sh MAYFLY ENGINE [TEST...]: files into runs and out of them, and what the
 # agent does for commands besides the run's own. TAP on stdout. MEGABYTES (20)
-# and LIMIT (60 s, for one command) may be set for slow hosts. The guest's
+# and LIMIT (240 s, for one command) may be set for slow hosts. The guest's
 # program texts stand in single quotes: they are expanded there.
 # shellcheck disable=SC2016,SC2034,SC2154
 
@@ -13,7 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 ENGINE=$2
 MEGABYTES=${MEGABYTES:-20}
-LIMIT=${LIMIT:-60}
+LIMIT=${LIMIT:-240}
 KNOCK=$(cd "$(dirname "$1")" && pwd)/tests/knock
 setup "$1"
 shift 2

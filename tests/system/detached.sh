@@ -3,7 +3,7 @@
 #
 # detached.sh MAYFLY ENGINE [TEST...]: runs that go on by themselves, and what
 # can be done with a run by its name. TAP on stdout. KILLS (20) is how many
-# moments a supervisor is killed at, LIMIT (60 s) the longest for one command.
+# moments a supervisor is killed at, LIMIT (240 s) the longest for one command.
 # shellcheck disable=SC2016,SC2015,SC2034,SC2154
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 ENGINE=$2
 KILLS=${KILLS:-20}
-LIMIT=${LIMIT:-60}
+LIMIT=${LIMIT:-240}
 setup "$1"
 shift 2
 ONLY=$*

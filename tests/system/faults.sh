@@ -4,7 +4,7 @@
 # faults.sh MAYFLY ENGINE [TEST...]: processes that misbehave, or are killed, at
 # every place of their way, and what is left of them: nothing. MAYFLY is of a
 # build with FAULTS=1 (runner/base/fault.h); PRODUCTION, if set, is one of an
-# ordinary build. TAP on stdout. LIMIT (60 s) is the longest for one run, SOON
+# ordinary build. TAP on stdout. LIMIT (240 s) is the longest for one run, SOON
 # (60 s) for an end that comes by itself; what it really took is printed. BOOT
 # (0.5s) is the boot limit of those that never come up.
 # shellcheck disable=SC2016,SC2015,SC2034,SC2154
@@ -14,7 +14,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
 ENGINE=$2
-LIMIT=${LIMIT:-60}
+LIMIT=${LIMIT:-240}
 SOON=${SOON:-60}
 BOOT=${BOOT:-0.5s}
 build=$(cd "$(dirname "$1")" && pwd)

@@ -4,7 +4,7 @@
 # jail.sh MAYFLY ENGINE [TEST...]: what a user is told of the layers that keep
 # a VM in, where all are there and where some are missing; what --strict makes
 # of that. The program deny of MAYFLY's build plays a host that lacks
-# something. TAP on stdout. LIMIT (60 s, for one run) may be set for slow
+# something. TAP on stdout. LIMIT (240 s, for one run) may be set for slow
 # hosts; AS, a number, for a user to be instead of root. tests/jail holds that
 # the layers keep their promise.
 # shellcheck disable=SC2016,SC2015,SC2034,SC2154
@@ -37,7 +37,7 @@ if [ -n "${AS:-}" ]; then
 fi
 
 ENGINE=$2
-LIMIT=${LIMIT:-60}
+LIMIT=${LIMIT:-240}
 tests=$(cd "$(dirname "$1")" && pwd)/tests
 PTY=$tests/pty DENY=$tests/deny
 setup "$1"

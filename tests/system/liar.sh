@@ -5,7 +5,7 @@
 # speaks in its place and breaks the machine, by the program liar from MAYFLY's
 # build; at last a VMM that was taken over, by liar-vmm. What the host decides
 # stays decided, what the guest decides is marked as its word, and every run
-# ends by its limits. TAP on stdout. LIMIT (60 s, for one run) and SHORT (3 s,
+# ends by its limits. TAP on stdout. LIMIT (240 s, for one run) and SHORT (3 s,
 # for one that its --timeout ends; longer ones are tried where the lie does not
 # begin in it) may be set for slow hosts, FLOODS to some of them.
 # shellcheck disable=SC2016,SC2015,SC2034,SC2154
@@ -15,7 +15,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
 ENGINE=$2
-LIMIT=${LIMIT:-60}
+LIMIT=${LIMIT:-240}
 SHORT=${SHORT:-3} LONGER="$((LIMIT / 4)) $((LIMIT * 3 / 4))"
 FLOODS=${FLOODS:-endless-acks flood-log flood-console}
 LIAR=$(cd "$(dirname "$1")" && pwd)/tests/liar

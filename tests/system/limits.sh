@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # limits.sh MAYFLY ENGINE [TEST...]: what a run may use, and which limit ended
-# it. TAP on stdout. LIMIT (60 s, for one run) and OOMS (3, runs out of memory
+# it. TAP on stdout. LIMIT (240 s, for one run) and OOMS (3, runs out of memory
 # in a row) may be set for slow hosts.
 # shellcheck disable=SC2016,SC2015,SC2034,SC2154
 
@@ -11,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
 ENGINE=$2
-LIMIT=${LIMIT:-60}
+LIMIT=${LIMIT:-240}
 OOMS=${OOMS:-3}
 setup "$1"
 shift 2
@@ -263,6 +263,11 @@ expect_lines() {
 	[ "$(lines)" = "$(printf '%s\n' "$@")" ] || fail "$(lines)"
 }
 
+expect_host_lines() {
+	[ "$(lines | grep -v '^max-rss\|^cg-mem')" = \
+		"$(printf '%s\n' time:T time-wall:T "$@")" ] || fail "$(lines)"
+}
+
 test_isolate_s_lines() {
 	cost='time:T
 time-wall:T
@@ -274,10 +279,11 @@ cg-mem:N'
 	expect_lines "$cost" exitcode:3 status:RE message:M
 	run --meta-format isolate -- sh -c 'kill -SEGV $$'
 	expect_lines "$cost" exitsig:11 status:SG message:M
+	# Two of its lines are the guest's word, for which no limit waits long.
 	run --meta-format isolate --timeout 200ms -- sleep 1000
-	expect_lines "$cost" status:TO message:M killed:1
+	expect_host_lines status:TO message:M killed:1
 	run --meta-format isolate --cpu-time 200ms -- sh -c 'while :; do :; done'
-	expect_lines "$cost" status:TO message:M killed:1
+	expect_host_lines status:TO message:M killed:1
 	run --meta-format isolate --max-output 10b -- yes
 	expect_lines time:T time-wall:T exitsig:25 status:SG message:M killed:1
 	run --meta-format isolate -m 64 -- sh -c "$eater"

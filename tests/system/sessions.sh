@@ -3,7 +3,7 @@
 #
 # sessions.sh MAYFLY ENGINE [TEST...]: more commands in a VM that runs, runs
 # that nobody waits for, and terminals, typed at by the program pty from
-# MAYFLY's build. TAP on stdout. LIMIT (60 s, for one run) may be set for slow
+# MAYFLY's build. TAP on stdout. LIMIT (240 s, for one run) may be set for slow
 # hosts, BASH_IMAGE to a root image that has bash: without, one is made of this
 # host's.
 # shellcheck disable=SC2016,SC2015,SC2034,SC2154
@@ -13,7 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
 ENGINE=$2
-LIMIT=${LIMIT:-60}
+LIMIT=${LIMIT:-240}
 PTY=$(cd "$(dirname "$1")" && pwd)/tests/pty
 setup "$1"
 shift 2
