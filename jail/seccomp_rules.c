@@ -99,7 +99,7 @@ enum { FUTEX_OP = 1, IOCTL_REQUEST = 1, FALLOCATE_MODE = 1, SHUTDOWN_HOW = 1,
 	      "vsock: the buffer of a connection that is over"),              \
 	CALL(getpid, "glibc, in pthread_kill()"),                             \
 	CALL1(tgkill, TGKILL_SIG, SIGUSR1, "vcpu_stop(): VCPU_SIGNAL"),       \
-	CALL1(futex, FUTEX_OP, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME,      \
+	CALL1(futex, FUTEX_OP, FUTEX_WAIT_BITSET,                             \
 	      "vcpu_join(): a thread's end, with a deadline"),                \
 	CALL(munmap, "the end: guest memory, the engine, large free()s"),     \
 	CALL(brk, "the end: free() gives the top of the heap back"),          \

@@ -111,14 +111,14 @@ int vcpu_join(struct vcpu *v, unsigned ms)
 
 	if (!v->started)
 		return 0;
-	clock_gettime(CLOCK_REALTIME, &ts);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_sec += ms / 1000;
 	ts.tv_nsec += (long)(ms % 1000) * 1000000;
 	if (ts.tv_nsec >= 1000000000) {
 		ts.tv_sec++;
 		ts.tv_nsec -= 1000000000;
 	}
-	r = pthread_timedjoin_np(v->thread, NULL, &ts);
+	r = pthread_clockjoin_np(v->thread, NULL, CLOCK_MONOTONIC, &ts);
 	if (!r)
 		v->started = 0;
 	return -r;
