@@ -603,7 +603,7 @@ $(B)/tests/scribble: tests/system/scribble.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(STD) -O1 $(WARN) -static -o $@ $<
 
-# A launcher's steps on its host, one at a time: tests/system/net_host.sh.
+# A launcher's steps on its host, one at a time: tests/system/net_host.sh, net_look.sh.
 $(B)/tests/net-host: $(B)/obj/tests/system/net_host.o $(B)/libnet.a $(B)/libbase.a
 	$(say) LD $@
 	@mkdir -p $(@D)

@@ -230,6 +230,9 @@ others() {
 		suite system/net_host 1800 "$here/system/net_host.sh" \
 			"$build/mayfly"
 	[ "$(id -u)" != 0 ] ||
+		suite system/net_look 1800 "$here/system/net_look.sh" \
+			"$build/mayfly"
+	[ "$(id -u)" != 0 ] ||
 		suite system/jail/rootless 1800 env AS=4321 \
 			"$here/system/jail.sh" "$build/mayfly" soft
 	[ "$(id -u)" != 0 ] ||

@@ -2,13 +2,36 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2034,SC2154 # shared with the suites
 #
-# net_host_lib.sh: a host whose network is nobody else's, for net_host.sh: its
-# neighbours, VMs that are a namespace each, other people's firewalls, and what
-# of all that might have been changed.
+# net_host_lib.sh: a host whose network is nobody else's, for net_host.sh and
+# net_look.sh: its neighbours, VMs that are a namespace each, other people's
+# firewalls, and what of all that might have been changed.
 
 OUT=192.0.2.2 HOST=192.0.2.1 FAR=203.0.113.2
 
 # --- a host and what is around it ----------------------------------------
+
+# host_begin MAYFLY [ENGINE [TEST...]]: the same suite in namespaces of its own.
+host_begin() {
+	if [ "${NET_HOST_PRIVATE:-}" != 1 ]; then
+		if [ "$(id -u)" != 0 ]; then
+			echo '1..0 # SKIP not root'
+			exit 0
+		fi
+		NET_HOST_PRIVATE=1 exec unshare -nm --propagation private \
+			"$0" "$@"
+	fi
+	setup "$1"
+	TOOL=$BIN/net-host
+	cp "$(dirname "$1")/tests/net-host" "$TOOL" || exit 2
+	ENGINE=net
+	shift
+	[ $# = 0 ] || shift
+	ONLY=$*
+	# Names of namespaces, the lock of iptables.
+	mount -t tmpfs none /run || exit 2
+	mkdir -m 700 -p "$MAYFLY_STATE_DIR"
+	: >"$WORK/nothing" # what is no program
+}
 
 # Where a VM would be: up0 is made by `hold`.
 in_ns() {
