@@ -122,10 +122,13 @@ static void add_to_world(struct table *t, const struct net_plan *plan,
 	 * each packet that it is to count, and knows some of them twice: so a
 	 * flow is counted by its first packet alone, and not too many a second.
 	 */
-	table_put(t, "\tchain admit {\n"
+	table_put(t, "\tchain admit {\n%s"
 		  "\t\tct status confirmed accept\n"
 		  "\t\tlimit rate over %d/second burst %d packets goto refuse\n"
 		  "\t\tct count over %d goto refuse\n\t\taccept\n\t}\n",
+		  plan->by_pasta ?
+			  "\t\tmeta l4proto tcp ct status confirmed drop\n" :
+			  "",
 		  NET_FLOWS_SECOND, NET_FLOWS_MAX, NET_FLOWS_MAX);
 	add_steps(t, "world_port", rs, ANY_PORT);
 	if (guarded)

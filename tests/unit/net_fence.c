@@ -122,6 +122,8 @@ static void run_rules(const char *line)
 	struct err err = { 0 };
 	char a[NET_ADDR_MAX];
 
+	/* Every other one with pasta behind it, which changes none of this. */
+	plan.by_pasta = !plan.by_pasta;
 	own(&rs, NET_POOL4);
 	strcpy(copy, line);
 	for (w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
