@@ -48,7 +48,7 @@ struct conn {
 	struct forward *f;
 	uint64_t deadline; /* for the next whole query, or to take an answer */
 	int waits;	   /* for the answer to a query */
-	int turn;	   /* its next query is there, or may be */
+	int turn;	   /* its next query is there */
 	int told;	   /* there is an answer that nobody has written yet */
 	unsigned nin, nout, sent;
 	uint8_t in[2 + DNS_QUERY_MAX]; /* RFC 1035 4.2.2: length, message */

@@ -122,7 +122,6 @@ static int collect(const struct rt_seen_link *l, void *opaque)
 	return 0;
 }
 
-
 static int number_of(const char *name, unsigned *number)
 {
 	char again[IF_NAMESIZE];

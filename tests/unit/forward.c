@@ -2,7 +2,6 @@
 /* What the DNS forwarder asks, believes, opens and answers. */
 #include "tests/unit/forward_stage.h"
 
-
 static struct stage s;
 
 static void go(void)

@@ -494,8 +494,7 @@ Test(forward_guest, connections_that_ask_without_end_hold_up_nobody, .timeout = 
 	size_t n = 0;
 
 	stage_init(&s, 1);
-	cr_assert_eq(forward_open(&s.f, &s.p, &s.err), 0, "%s", s.err.msg);
-	forward_params_close(&s.p);
+	stage_open(&s);
 	while (n + 64 < sizeof(q))
 		n += framed(q + n, sizeof(q) - n, 7, "a.test", 255);
 	for (unsigned i = 0; i < FORWARD_TCP_MAX; i++) {

@@ -125,6 +125,12 @@ static inline void stage_init(struct stage *s, unsigned nupstreams)
 	s->p.patience_ms = s->p.idle_ms = NEVER_MS;
 }
 
+static inline void stage_open(struct stage *s)
+{
+	cr_assert_eq(forward_open(&s->f, &s->p, &s->err), 0, "%s", s->err.msg);
+	forward_params_close(&s->p); /* nothing is left in it */
+}
+
 static inline void *stage_thread(void *arg)
 {
 	struct stage *s = arg;
@@ -135,15 +141,13 @@ static inline void *stage_thread(void *arg)
 
 static inline void stage_go(struct stage *s)
 {
-	cr_assert_eq(forward_open(&s->f, &s->p, &s->err), 0, "%s", s->err.msg);
-	forward_params_close(&s->p); /* nothing is left in it */
+	stage_open(s);
 	cr_assert_eq(pthread_create(&s->thread, NULL, stage_thread, s), 0);
 }
 
 static inline void stage_go_by_hand(struct stage *s)
 {
-	cr_assert_eq(forward_open(&s->f, &s->p, &s->err), 0, "%s", s->err.msg);
-	forward_params_close(&s->p);
+	stage_open(s);
 	by_hand = s->f;
 }
 

@@ -183,21 +183,29 @@ Test(copies, a_guest_that_gives_nothing_is_ended)
 	clean();
 }
 
+/* By a stream of its own, on which its bytes are to follow. */
+static struct guest *begins_a_file(void)
+{
+	const struct tree_hdr h = { .type = TREE_FILE, .mode = 0644 };
+	struct wire_command c;
+	struct guest *more = more_of_it(&c);
+
+	frame(more, WIRE_STDOUT, TREE_MAGIC, TREE_MAGIC_LEN);
+	frame(more, WIRE_STDOUT, &h, sizeof(h));
+	return more;
+}
+
 /* For ever a little, so that there is always something. */
 static void drips(struct guest *g)
 {
-	struct wire_command c;
 	struct wire_frame f;
 	struct guest *more;
-	struct tree_hdr h = { .type = TREE_FILE, .mode = 0644 };
 	uint32_t chunk[2] = { 4, 0 };
 
 	say_ready(g);
 	hear(g, &f);
 	say_exit(g, 5, 0);
-	more = more_of_it(&c);
-	frame(more, WIRE_STDOUT, TREE_MAGIC, TREE_MAGIC_LEN);
-	frame(more, WIRE_STDOUT, &h, sizeof(h));
+	more = begins_a_file();
 	for (;;) {
 		frame(more, WIRE_STDOUT, chunk, sizeof(chunk));
 		usleep(10000);
@@ -243,18 +251,13 @@ static int is_unfinished(void)
 /* It has begun a file, and then no CPU for three seconds. */
 static void holds_up_the_unpacker(struct guest *g)
 {
-	struct tree_hdr h = { .type = TREE_FILE, .mode = 0644 };
-	struct wire_command c;
 	struct wire_frame f;
-	struct guest *more;
 	pid_t pid;
 
 	say_ready(g);
 	hear(g, &f);
 	say_exit(g, 5, 0);
-	more = more_of_it(&c);
-	frame(more, WIRE_STDOUT, TREE_MAGIC, TREE_MAGIC_LEN);
-	frame(more, WIRE_STDOUT, &h, sizeof(h));
+	begins_a_file();
 	while (!is_unfinished())
 		usleep(1000);
 	pid = unpacker();
@@ -281,17 +284,13 @@ Test(copies, an_unpacker_that_is_held_up_leaves_nothing_either)
 static void floods(struct guest *g)
 {
 	static const uint8_t zeros[32768];
-	struct wire_command c;
 	struct wire_frame f;
 	struct guest *more;
-	struct tree_hdr h = { .type = TREE_FILE, .mode = 0644 };
 	uint32_t len = sizeof(zeros);
 
 	say_ready(g);
 	hear(g, &f);
-	more = more_of_it(&c);
-	frame(more, WIRE_STDOUT, TREE_MAGIC, TREE_MAGIC_LEN);
-	frame(more, WIRE_STDOUT, &h, sizeof(h));
+	more = begins_a_file();
 	for (;;) {
 		frame(more, WIRE_STDOUT, &len, sizeof(len));
 		frame(more, WIRE_STDOUT, zeros, sizeof(zeros));
